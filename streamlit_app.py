@@ -32,8 +32,8 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
-    ahead, tidy = memory.load_ahead(partial(cached.gallery, Cifar10.key)), memory.tidy(cached.forget_networks)
-    tasks = [asyncio.create_task(one) for one in (ahead, tidy)]
+    ahead = asyncio.to_thread(memory.load_ahead, partial(cached.gallery, Cifar10.key))
+    tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.forget_networks))]
     yield
     for task in tasks:
         task.cancel()

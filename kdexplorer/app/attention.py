@@ -57,7 +57,7 @@ def show_page() -> None:
         with first:
             stage = chart_view.pick_choice(images.choose_stage(rows))
         if mode == "difference" and len(rows) == 1:
-            st.info("Choose a student to see how it differs from the teacher.")
+            st.info(images.NO_DIFFERENCE)
         grid = images.draw_maps(rows, image.pixels_last, mode, shared, stage, smooth)
         chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
     st.caption(

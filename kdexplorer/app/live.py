@@ -87,7 +87,7 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
     known = gallery(teacher.dataset)
     examples = picture.list_examples(teacher, known[2])
-    first = [teacher.test_image(examples[0])] if examples else choose_pictures(1, teacher, students, gallery=known)
+    first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
     sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
     settings = assemble.build_settings(networks, temperature, sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)

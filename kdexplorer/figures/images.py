@@ -18,6 +18,8 @@ from kdexplorer.figures import Choice, Figure, Part, Words
 OPACITY = 0.9
 """Where the slider from photo to attention map starts."""
 ALL_STAGES = "all"
+NO_DIFFERENCE = "Choose a student to see how it differs from the teacher."
+"""Where the teacher is alone."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Sp
 
 def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Iterator[Part]:
     if len(maps) == 1:
-        yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
+        yield Words(NO_DIFFERENCE, is_hint=True)
     yield draw_maps(maps, photo, "difference", True, stage)
 
 

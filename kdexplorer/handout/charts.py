@@ -61,7 +61,9 @@ class Charts:
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = self._read_logits(request.dataset)
-        annotated = self._read_logits(Cifar10.key) if request.teacher.classes == Cifar10.classes else {}
+        annotated = {}
+        if request.human_labels is not None and request.teacher.classes == Cifar10.classes:
+            annotated = self.stored if request.dataset == Cifar10.key else self._read_logits(Cifar10.key)
         self.annotated = {name: logits for name, logits in annotated.items() if logits is not None}
         self.human = request.human_labels if self.annotated else None
         self.computing = {name: one.network() for name, one in request.networks.items()}

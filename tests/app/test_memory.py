@@ -50,5 +50,5 @@ def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one
 
     threads = []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    asyncio.run(memory.load_ahead(read_images))
+    memory.load_ahead(read_images)
     assert threads == [1]

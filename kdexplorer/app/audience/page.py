@@ -241,7 +241,7 @@ def _next_index(store: Store, teacher: Network) -> int | None:
 def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
     if index is None or index not in cached.gallery(teacher.dataset)[2]:
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
-    store.start(_make_question(teacher, teacher.test_image(index)), seen)
+    store.start(_make_question(teacher, teacher.test_images([index])[0]), seen)
 
 
 def _make_question(teacher: Network, image: Picture) -> Question:

@@ -25,7 +25,7 @@ from kdexplorer.charts.common import CLASS_LIMIT
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import enlarge_png
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.runs import lineage
 from kdexplorer.runs.run_folder import find_run
 
@@ -290,16 +290,16 @@ def show_disagreements(compared: Comparison) -> None:
         st.caption(f"{len(found):,} of these are among the first {len(indices):,} test images, which are available.")
     pages = -(-len(found) // PAGE_SIZE)
     page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
+    first = next(iter(compared.networks.values()))
     with st.container(horizontal=True, gap="medium"):
-        for index in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
+        for image in first.test_images(found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]):
             with st.container(width=190, border=True):
-                _show_image(compared, pair, index)
+                _show_image(compared, pair, image)
 
 
-def _show_image(compared: Comparison, pair: tuple[str, str], index: int) -> None:
+def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
-    classes = compared.classes
-    image = next(iter(compared.networks.values())).test_image(index)
+    classes, index = compared.classes, image.index
     st.image(enlarge_png(image.pixels_last, 160), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")

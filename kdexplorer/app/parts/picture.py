@@ -83,7 +83,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             _pick_fit(teacher)
     else:
         with small:
-            chosen = teacher.test_image(_pick_test_image(teacher, students, sources, steps))
+            chosen = teacher.test_images([_pick_test_image(teacher, students, sources, steps)])[0]
     show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption, photo)
     if not label:
         caption.empty()
@@ -120,12 +120,10 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
     with buttons:
         draw_steps(shown, index)
     if sources is not None:
-        first = max(
-            0, min(shown.index(index) - 2, len(shown) - THUMBNAILS)
-        )  # on a phone the chosen one is visible, too
+        first = max(0, min(shown.index(index) - 2, len(shown) - THUMBNAILS))  # a phone, too, shows the chosen one
         with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
-            for other in shown[first : first + THUMBNAILS]:
-                _show_thumbnail(teacher.test_image(other), other == index)
+            for other in teacher.test_images(shown[first : first + THUMBNAILS]):
+                _show_thumbnail(other, other.index == index)
     return index
 
 
@@ -200,10 +198,10 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
         index = read_index(known)
         index = choose_first(teacher, students, known) if index is None else index
         choices.put("image", index)
-        chosen = teacher.test_image(index)
-    for other in (list_examples(teacher, known) or known)[:CHOSEN]:
-        with small:
-            _show_thumbnail(teacher.test_image(other), other == index)
+        (chosen,) = teacher.test_images([index])
+    with small:
+        for other in teacher.test_images((list_examples(teacher, known) or known)[:CHOSEN]):
+            _show_thumbnail(other, other.index == index)
     show(chosen, teacher, enlarged, caption, photo)
     return chosen
 

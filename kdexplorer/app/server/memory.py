@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ctypes
 import importlib
-import sys
 from collections.abc import Callable
 
 from kdexplorer.app.server import turns
@@ -22,17 +21,19 @@ def limit_arenas() -> None:
     _libc("mallopt", _ARENAS, 2)
 
 
-async def load_ahead(read_images: Callable[[], object]) -> None:
+def load_ahead(read_images: Callable[[], object]) -> None:
     """Loads what the first visitor would wait for: large modules, and the images to choose from.
 
     A page computes with one thread: with two that wait for each other, the next picture on Attention took 350 instead
     of 135 ms of processor time beside other programs, and the other core is for other visitors or a run.
     """
-    for module in ("pandas", "pyarrow.dataset", "torch"):
-        await asyncio.to_thread(importlib.import_module, module)
-    await asyncio.to_thread(sys.modules["torch"].set_num_threads, 1)
+    for module in ("pandas", "pyarrow.dataset"):
+        importlib.import_module(module)
+    import torch
+
+    torch.set_num_threads(1)
     with contextlib.suppress(KDError):  # pages say what is wrong
-        await asyncio.to_thread(read_images)
+        read_images()
 
 
 async def tidy(forget: Callable[[], object]) -> None:

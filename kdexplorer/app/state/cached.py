@@ -104,9 +104,9 @@ class Network(Checkpoint):
         """What a browser runs. Raises CheckpointError for untrusted weights, or a network that is too large."""
         return export_network(self)
 
-    def test_image(self, index: int) -> Picture:
-        """One of the images that are shown with it, by its position in the test split. Raises DataError."""
-        return get_dataset(self.dataset).pictures([index], self.classes, gallery(self.dataset))[0]
+    def test_images(self, indices: Sequence[int]) -> list[Picture]:
+        """Those of the images that are shown with it, by their positions in the test split. Raises DataError."""
+        return get_dataset(self.dataset).pictures(indices, self.classes, gallery(self.dataset))
 
 
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
