@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.metrics import gradient_on_logits
+from kdexplorer.config import Objective, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.methods.at import at_loss, attention_map
@@ -106,3 +107,19 @@ def test_every_method_asks_for_something(method, outputs):
         assert any(change is not None for change in found.changes)
     if method.family == "relation":
         assert found.relations is not None
+
+
+@pytest.mark.parametrize(
+    ("terms", "ce_weight", "expected"),
+    [
+        ([], 1.0, 0.7),
+        ([{"method": "at"}], 1.0, 0.7),
+        ([{"method": "kd", "weight": 0.9}], 0.1, 0.9),
+        ([{"method": "kd", "weight": 1.5}, {"method": "kd", "weight": 0.5}, {"method": "at"}], 2.0, 0.5),
+        ([{"method": "kd", "weight": 3.0}], 0.0, 1.0),
+    ],
+)
+def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, expected):
+    objective = Objective(ce_weight=ce_weight, terms=terms)
+    assert trained_alpha(objective) == pytest.approx(expected)
+    assert trained_alpha(None) == 0.7

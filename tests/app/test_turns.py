@@ -330,3 +330,20 @@ def test_the_script_knows_its_visitor_by_a_header(arrive, monkeypatch):
     assert turns.own() is not visitor
     headers[turns.HEADER] = visitor.name
     assert turns.own() is visitor
+
+
+def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
+    monkeypatch.undo()
+    answers = iter([0, 2])
+    monkeypatch.setattr(turns, "count_live", lambda: next(answers))
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(turns, "_looked", (0.0, True))
+    assert [turns.is_training(), turns.is_training()] == [False, False]
+    clock[0] += 1
+    assert turns.is_training()
+
+
+def test_what_is_called_later_is_called():
+    called = threading.Event()
+    turns.later(0, called.set)
+    assert called.wait(60)

@@ -1,5 +1,6 @@
 """Pictures of many visitors: two are decoded at a time, each file once, and refusals are remembered."""
 
+import contextlib
 import threading
 
 import numpy as np
@@ -114,3 +115,23 @@ def test_a_file_that_the_server_has_removed_changes_nothing(monkeypatch):
     monkeypatch.setattr(picture.st, "session_state", state)
     picture._take("file")
     assert state.keys() == {"file"}
+
+
+def test_who_waits_is_told_so(decoded, monkeypatch):
+    said = []
+
+    @contextlib.contextmanager
+    def spinner(text):
+        said.append(text)
+        uploads._slots.release()  # one of the others has finished
+        yield
+
+    monkeypatch.setattr(uploads.st, "spinner", spinner)
+    uploads.decode_once(b"first")
+    assert said == []
+    for _ in range(uploads.AT_A_TIME):
+        uploads._slots.acquire()
+    uploads.decode_once(b"second")
+    for _ in range(uploads.AT_A_TIME - 1):
+        uploads._slots.release()
+    assert len(said) == 1

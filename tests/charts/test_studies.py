@@ -92,3 +92,14 @@ def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
     assert points == pytest.approx(expected)
     assert draw(spec)
     assert studies.differences(make_table(seeds=0), "scratch") is None
+
+
+def test_entries_have_the_colors_of_their_families():
+    for spec, domain, keys in (
+        (studies.differences(make_table(), "scratch"), ["feature", "response"], ["at", "kd"]),
+        (studies.spread(make_grid((0.5, 0.6, 0.9, 0.6))[0]), ["kd", "scratch"], ["kd", "scratch"]),
+    ):
+        marks = next(layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"])
+        looks = {name: style.look_of(key) for name, key in zip(domain, keys, strict=True)}
+        found = dict(zip(marks["color"]["scale"]["domain"], marks["color"]["scale"]["range"], strict=True))
+        assert found == {name: look.color for name, look in looks.items()}

@@ -148,3 +148,9 @@ def test_no_gradient_reaches_the_teachers_stages():
 def test_stages_of_the_nearest_sizes_are_compared(first, second, pairs):
     assert match_stages(first, second) == pairs
     assert match_stages(second, first) == [(b, a) for a, b in pairs]
+
+
+def test_networks_with_different_numbers_of_stages_are_compared():
+    student = [exact(2, 3, size, size) for size in (8, 4, 2)]
+    teacher = [exact(2, 5, size, size, seed=7) for size in (8, 4, 2, 1)]
+    assert loss(student, teacher) == loss(student, teacher[:3]) > 0

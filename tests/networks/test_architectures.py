@@ -102,7 +102,7 @@ def test_the_registry_says_what_the_network_computes(architecture, images):
 def test_the_browser_runs_what_can_be_exported(architecture, tmp_path, make_checkpoint):
     entry = get_architecture(architecture)
     assert entry.runs_in_browser == isinstance(build_empty(architecture), (CifarResNet, AirNet))
-    if architecture in ONE_OF_A_KIND and entry.runs_in_browser:
+    if entry.runs_in_browser:
         checkpoint = make_checkpoint(tmp_path / "net", architecture)
         assert len(export_network(checkpoint).weights) == 2 * sum(
             tensor.numel() for tensor in to_half_precision(checkpoint.network()).values()

@@ -119,3 +119,14 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
     kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
     assert found["scratch"]["kept_bytes"] == pytest.approx(kept - images, rel=2e-3)
     assert found["scratch"]["kept_bytes"] < found["combined"]["kept_bytes"]
+
+
+def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
+    seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
+    monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
+    config = RunConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
+    figures = estimate.measure(config)
+    steps = [1.0, 1.0, 2.0, 4.0, 4.0]
+    assert figures.step == pytest.approx(sum(steps) / 5)
+    beyond = figures.seconds - figures.loading - 4 * sum(steps) - 6 * figures.evaluation
+    assert beyond == pytest.approx(10 * sum(seconds.values()))  # each size is compiled for once

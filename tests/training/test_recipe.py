@@ -1,10 +1,15 @@
 """What changes during training: the learning rate, the resolution, and the time that is left."""
 
+import logging
+import threading
+
 import pytest
 
+from kdexplorer.runs.launch import Work
+from kdexplorer.training import progress
 from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import make_config
+from tests.training.configs import create, make_config
 
 
 def test_one_cycle_rises_in_a_line_and_falls_in_a_line():
@@ -62,3 +67,19 @@ def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
     for epochs in (3, 7, 40):
         assert sides(epochs, 16)[-1] == 32
         assert sides(epochs, 16) == sorted(sides(epochs, 16))
+
+
+def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny, monkeypatch):
+    """Two epochs of six steps, at 16 and 32 pixels a side; each step's clock is its pixels."""
+    run = create(make_config(start_resolution=16))
+    trainer, clock = Trainer(run.config()), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    work = Work(run, logging.getLogger("test"), threading.Event())
+    shown = progress.RunProgress(work)
+    shown.begin(trainer, 0)
+    for number in range(12):
+        clock[0] += 3.0 * (resolution(trainer.config, number // 6) / 16) ** 2
+        shown.update(number // 6, number % 6 + 1)
+        expected = 3 * ((5 - number if number < 6 else 0) + 4 * min(6, 11 - number))
+        assert work.facts["seconds_left"] == (expected if number else None)
+        assert run.status().seconds_left == work.facts["seconds_left"]

@@ -1,5 +1,7 @@
 """The teacher: what is read instead of computed has the same bits, and what it loses on small images is said."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
-from kdexplorer.training import estimate, hardware
+from kdexplorer.training import data, estimate, hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
@@ -265,3 +267,32 @@ def test_the_run_the_terminal_and_the_estimate_warn_to_the_end(small, monkeypatc
     assert estimate.measure(small).warning == run.status().warning
     monkeypatch.setattr(teacher_module, "MOST_LOST", 2.0)
     assert estimate.measure(small).warning == ""
+
+
+def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_stored(response, monkeypatch):
+    monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
+    monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 0.0)
+    monkeypatch.setattr(data, "EVALUATION_BATCH", 20)  # of 60
+    clock, compute = [0.0], Teacher.compute_evaluation
+    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def slow(self, evaluation):
+        clock[0] += 100.0
+        return compute(self, evaluation)
+
+    monkeypatch.setattr(Teacher, "compute_evaluation", slow)
+
+    def seconds_of_teacher(config):
+        return estimate.measure(config).seconds - 12 * 3.0
+
+    assert seconds_of_teacher(response) == 300.0
+    assert stored() == []  # a part of the split is no use to a run
+    assert seconds_of_teacher(response) == 300.0
+    reduced = response.model_copy(update={"precision": "bfloat16"})
+    assert seconds_of_teacher(reduced) == 600.0  # at the end once more, in float32
+    stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
+    assert seconds_of_teacher(stages) == 600.0
+    train_to_end(response)
+    assert seconds_of_teacher(response) == 0.0
+    assert seconds_of_teacher(reduced) == 300.0
+    assert seconds_of_teacher(stages) == 600.0

@@ -287,3 +287,17 @@ def test_a_checkpoint_that_was_altered_is_refused_as_a_teacher(tiny, make_checkp
         file.write(b"x")
     with pytest.raises(CheckpointError, match="SHA-256"):
         Trainer(make_config(COMBINED, teacher=str(other.path)))
+
+
+def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoint, tmp_path):
+    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
+    trainer = Trainer(make_config(COMBINED, teacher=str(other.path), crop_padding=0, flip="none"))
+    expected = predict(other.network(), trainer.evaluation.images, OTHER_NORMALIZATION)
+    np.testing.assert_allclose(trainer.evaluate_teacher().logits, expected, atol=1e-4)
+
+    seen = []
+    record_forwards(trainer, lambda inputs, **_: seen.append(inputs))
+    trainer.step(0, 0)
+    batch = trainer.images[epoch_order(30, 0, 0)[:5]]
+    torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
+    torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))

@@ -155,3 +155,14 @@ def test_a_browser_that_does_not_read_does_not_hold_a_server_that_is_told_to_end
         )
         assert b"101" in silent.recv(12)
     silent.close()
+
+
+def test_another_server_is_not_changed(caplog):
+    async def start():
+        async def application(scope, receive, send):
+            pass
+
+        await connections.Connections(application)({"type": "lifespan"}, lambda: None, None)
+
+    asyncio.run(start())
+    assert "not watched" in caplog.text
