@@ -394,3 +394,35 @@ def test_the_rooms_votes_are_included_on_request(networks, library):
 def test_a_chart_that_cannot_be_compiled_is_an_error_that_says_why():
     with pytest.raises(KDError, match=r"cannot be compiled: \S"):
         compile_charts(["{"], vega_lite_version(), {})
+
+
+def test_informative_pictures_come_first_and_none_twice(networks):
+    teacher, *students = networks.values()
+    chosen = choose_pictures(9, teacher, students)
+    assert len({picture.index for picture in chosen}) == 9
+    scratch, distilled = (c.logits().argmax(axis=1) for c in students)
+    first = chosen[0]
+    assert distilled[first.index] == first.label != scratch[first.index]
+    assert len(choose_pictures(500, teacher, students)) == 60
+    own = [*chosen[3:5], Picture(np.zeros((3, 32, 32), np.uint8), name="mine")]
+    more = choose_pictures(6, teacher, students, own)
+    assert more[:3] == own
+    assert len({picture.index for picture in more}) == len(more) == 6
+
+
+def test_a_student_of_the_bundled_part_stands_beside_a_teacher_of_the_whole_split(
+    tmp_path, make_checkpoint, library, monkeypatch
+):
+    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+    logits, cifar10 = np.random.default_rng(0).normal(0, 3, (10_000, 10)), get_dataset("cifar10")
+    parts = {"teacher": ("cifar10", 10_000), "student": ("cifar10-small", 2_000)}
+    networks = {
+        name: make_checkpoint(
+            tmp_path / name, seed=count, logits=logits[:count], classes=cifar10.classes,
+            data={"dataset": dataset, "evaluation_images": count},
+        )
+        for name, (dataset, count) in parts.items()
+    }  # fmt: skip
+    words = Parsed(build(networks)).words
+    assert "2,000 test images" in words
+    assert "10,000 test images" not in words

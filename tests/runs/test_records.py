@@ -65,3 +65,13 @@ def test_what_is_read_of_a_file_is_bounded(tmp_path, monkeypatch):
     assert epochs(LineReader(path, EpochMetrics)) == [0, 1, 2]
     path.write_text("x" * 5000 + "\n" + line(0))
     assert epochs(LineReader(path, EpochMetrics)) == []
+
+
+def test_what_was_returned_does_not_change(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line(0))
+    reader = LineReader(path, EpochMetrics)
+    first = reader.read()
+    path.write_text(line(0) + line(1))
+    assert len(reader.read()) == 2
+    assert len(first) == 1

@@ -17,7 +17,7 @@ from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_run_data
 from kdexplorer.training.hardware import configure_process, resolve_device
 from kdexplorer.training.recipe import learning_rate
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Trainer, median_seconds
 from tests.training.configs import COMBINED, SCRATCH, make_config, predict
 
 RESPONSE = COMBINED | {"terms": COMBINED["terms"][:1]}
@@ -301,3 +301,8 @@ def test_each_network_gets_the_input_that_it_was_trained_on(tiny, make_checkpoin
     batch = trainer.images[epoch_order(30, 0, 0)[:5]]
     torch.testing.assert_close(seen[0], normalize(batch, OTHER_NORMALIZATION))
     torch.testing.assert_close(seen[1], normalize(batch, get_dataset("synthetic").normalization))
+
+
+def test_the_median_of_the_spans():
+    assert median_seconds([(1.0, 2.0), (3.0, 3.5), (4.0, 9.0)]) == 1
+    assert median_seconds([]) is None
