@@ -123,3 +123,10 @@ def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, expected):
     objective = Objective(ce_weight=ce_weight, terms=terms)
     assert trained_alpha(objective) == pytest.approx(expected)
     assert trained_alpha(None) == 0.7
+
+
+def test_without_a_label_only_the_teacher_contributes():
+    parts = gradient_on_logits(np.arange(10.0), np.zeros(10), None, 2.0, 0.5)
+    assert not parts["label"].any()
+    assert parts["teacher"].any()
+    np.testing.assert_allclose(parts["total"].sum(), 0, atol=1e-12)  # softmax ignores a constant

@@ -110,3 +110,9 @@ def test_a_part_of_a_batch_is_what_the_whole_batch_has_there(flip):
     whole = augment(images, indices, 1, 2, 3, 4, flip)
     parts = [augment(images, indices, 1, 2, 3, 4, flip, slice(start, start + 4)) for start in (0, 4, 8)]
     assert torch.equal(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("padding", [4, 8])
+def test_large_crops_are_windows_too(padding):
+    for index, image in enumerate(crops(padding=padding)):
+        assert image.tobytes() in windows(NOISE[index], padding)

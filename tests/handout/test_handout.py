@@ -426,3 +426,9 @@ def test_a_student_of_the_bundled_part_stands_beside_a_teacher_of_the_whole_spli
     words = Parsed(build(networks)).words
     assert "2,000 test images" in words
     assert "10,000 test images" not in words
+
+
+def test_a_column_without_a_value_is_left_out(networks, library):
+    words = Parsed(build({"teacher": networks["teacher"]})).words
+    assert "Calibration error (%)" in words
+    assert "Agrees with teacher" not in words

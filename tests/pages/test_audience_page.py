@@ -250,3 +250,8 @@ def test_a_teacher_with_other_classes_is_not_compared(open_page):
     store.close()
     at.run()
     assert "other classes" in text(at)
+
+
+def test_a_guest_has_the_projector_view_without_the_presenters_buttons(open_page, guest):
+    at = open_page("audience", view="projector")
+    assert labels(at) == ["Present", "Leave projector view"]

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from filelock import FileLock
 
 from kdexplorer.errors import RunError, TrainingError
 from kdexplorer.runs.launch import Stopped, create_run, work_in
@@ -77,3 +78,10 @@ def test_a_folder_says_its_kind(run):
         find_run(str(other.path))
     with pytest.raises(RunError, match="no run"):
         find_run(other.run_id)
+
+
+def test_a_folder_that_another_process_has_is_left_as_it_is(run):
+    before = (run.path / "status.json").read_bytes()
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="already running"):
+        work_in(run, lambda work: work.write("running"))
+    assert (run.path / "status.json").read_bytes() == before

@@ -13,7 +13,7 @@ from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
 from kdexplorer.training import data, estimate, hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.teacher import EvaluationTeacher, Teacher
+from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, stop_at, train_to_end
@@ -296,3 +296,15 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
     assert seconds_of_teacher(response) == 0.0
     assert seconds_of_teacher(reduced) == 300.0
     assert seconds_of_teacher(stages) == 600.0
+
+
+def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
+    batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
+    writers = [BatchPredictions({"number": 1}, {"logits": batches.shape}) for _ in range(2)]
+    for step, batch in enumerate(batches):
+        for writer in writers:
+            assert writer.get(0, 32, step) is None
+            writer.add(0, 32, step, lambda batch=batch: {"logits": batch})
+    assert len(stored()) == 1
+    reader = BatchPredictions({"number": 1}, {"logits": batches.shape})
+    assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))

@@ -348,3 +348,10 @@ def test_the_figures_are_written_for_tensorboard(tiny, runs_root, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_LOG", "magic")
     with pytest.raises(ConfigError, match="magic"):
         train_to_end(make_config())
+
+
+def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
+    run = train_to_end(make_config(epochs=1))
+    monkeypatch.setattr(train_module, "Trainer", None)
+    assert execute(run) == "finished"
+    assert run.status().state == "finished"

@@ -11,6 +11,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
+from kdexplorer.training import estimate
 from kdexplorer.training.data import load_run_data
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
@@ -141,3 +142,14 @@ def test_snapshots_are_networks_along_the_training(tiny):
         found.network()
     assert not (run.path / "scratch-after-3").exists()
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
+
+
+def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
+    config = alone.model_copy(update=VIEWS["fixed"])
+    first = estimate.measure(config)
+    assert 0 < first.fixing < first.seconds
+    trainer = Trainer(config)
+    trainer.teacher.fix_targets(trainer.training_split(), keep=True)
+    for seed in (config.seed, config.seed + 1):  # they belong to no seed
+        assert estimate.measure(config.model_copy(update={"seed": seed})).fixing == 0
+    assert estimate.measure(alone).fixing == 0
