@@ -94,6 +94,7 @@ SETTLED = """async ([quiet, limit]) => {
       document.getElementById("kd-help") && // the page's keys work
       all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
       !all("[data-testid=stSkeleton]").length &&
+      [...document.images].every((image) => image.complete) &&
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));
     if (!still) since = performance.now();
     if (performance.now() - begin > limit) throw new Error("the page did not settle");
@@ -102,5 +103,5 @@ SETTLED = """async ([quiet, limit]) => {
 
 
 def settle(page: Any) -> None:
-    """Waits until no script has run and every chart has been drawn for a quarter of a second."""
+    """Waits until no script has run, and every chart and picture has been drawn, for a quarter of a second."""
     page.evaluate(SETTLED, [250, 120_000])

@@ -54,7 +54,6 @@ def draw(key: str, with_answer: bool = True) -> None:
             show_error(error)
         for pinned in choices.PINNED:
             choices.pinned(pinned)
-    chart_view.follow_sliders()
 
 
 def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from kdexplorer.app import figures, story
-from kdexplorer.app.parts import layout
+from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.layout import FOLDER, TITLES
 from kdexplorer.app.state import choices
 
@@ -14,20 +14,20 @@ st.set_page_config(
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
-layout.show_page_controls()
 pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
 is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layout.STORY))
 hidden = layout.hide()
-page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
-choices.translate_link()  # the page is known: it begins anew where it is
-if is_figure or is_story:
-    with st.container(key="alone", height="stretch"):
-        (figures if is_figure else story).show()
-else:
-    with st.container(key="share", horizontal=True, gap="xsmall"):
-        story.offer("present", st.session_state.get(story.STEP, 1))
-        layout.show_page_link(page.url_path or next(iter(TITLES)))
-    page.run()
+with chart_view.follow_sliders():
+    page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+    choices.translate_link()  # the page is known: it begins anew where it is
+    if is_figure or is_story:
+        with st.container(key="alone", height="stretch"):
+            (figures if is_figure else story).show()
+    else:
+        with st.container(key="share", horizontal=True, gap="xsmall"):
+            story.offer("present", st.session_state.get(story.STEP, 1))
+            layout.show_page_link(page.url_path or next(iter(TITLES)))
+        page.run()

@@ -50,7 +50,6 @@ def show_page() -> None:
     found = network_picker.networks()
     if family := [found[name] for name in lineage.first_family(found, teacher)]:
         show_results(teacher, family)
-    chart_view.follow_sliders()
 
 
 def _describe_example(page: SoftLabels, teacher: Network, dataset: str) -> str:

@@ -47,7 +47,6 @@ def show_page() -> None:
     tab, place = choices.pick_tab("tab", [name for name in TABS if name != HUMAN_LABELS or page.human is not None])
     with place:  # only the open tab is computed
         TABS[tab](page)
-    chart_view.follow_sliders()
 
 
 @dataclass(frozen=True, kw_only=True)

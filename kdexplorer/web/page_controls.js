@@ -21,6 +21,8 @@ const UP = { ArrowUp: 1, ArrowDown: -1, "+": 1, "=": 1, "-": -1 };
 const STEP = 0.25; // of log2 T: four presses double the temperature
 const PRESETS = [0.5, 1, 2, 4, 8, 20]; // of T: ticks at its slider, which catch it within SNAP pixels
 const SNAP = 6;
+const SHARED = { logT: ["T", (value) => 2 ** value], alpha: ["alpha", (value) => value] };
+const REST = 500; // milliseconds
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
@@ -132,11 +134,24 @@ function createPlayer(slider) {
   return button;
 }
 
+let report = null; // of the script's last run
+const resting = {}; // timers by the name of what was moved
+
 /** Charts of one replay show the same epoch: the others follow the slider that moves. */
 function followEpoch(moved) {
   for (const other of document.querySelectorAll(EPOCHS)) {
     if (other !== moved && other.value !== moved.value) moveSlider(other, moved.value);
   }
+}
+
+/** Reports the temperature or α that a chart's slider was moved to, once it rests: a drag asks the server nothing. */
+function reportMove(slider) {
+  if (!SHARED[slider.name]) return;
+  const [name, read] = SHARED[slider.name];
+  const chart = slider.closest("[class*=st-key-chart_]")?.className.match(/st-key-(chart_\w+)/)[1] ?? "";
+  const moved = { name, value: read(Number(slider.value)), chart };
+  clearTimeout(resting[name]);
+  resting[name] = setTimeout(() => report(moved), REST);
 }
 
 function createHelp() {
@@ -306,6 +321,7 @@ function addControls() {
   document.addEventListener("input", ({ target }) => {
     if (!isSlider(target)) return;
     showValue(target);
+    reportMove(target);
     if (target.name === "epoch") followEpoch(target);
   });
   let waiting = null;
@@ -322,6 +338,7 @@ function addControls() {
   complete();
 }
 
-export default function () {
+export default function ({ setTriggerValue }) {
+  report = (moved) => setTriggerValue("moved", moved);
   addControls();
 }

@@ -24,7 +24,7 @@ def test_every_key_in_the_rules_is_drawn():
         *re.findall(r'\bkey ?= ?f?"([a-zA-Z_]+)', code),
         *re.findall(r'(?:pick_[a-z]+|choose_[a-z]+|Choice)\(\s*"([a-z_]+)"', code),
     }
-    drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")} | {"slider_memory"}
+    drawn |= {f"pick_{name}" for name in ("Previous", "Next", "Random")}
     drawn |= {f"chart_{name}" for name in all_figures()}
     missing = {name for name in re.findall(r"st-key-([a-zA-Z_]+)", STYLE) if not {name, f"{name}_"} & drawn}
     assert missing <= {"NAME"}

@@ -37,7 +37,6 @@ def show_page() -> None:
     seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
         show_projector(store, network_picker.pick_networks(shown=False)[0], [], seen)
-        chart_view.follow_sliders()
         return
 
     layout.header(
@@ -65,7 +64,6 @@ def show_page() -> None:
         warning = "Delete all questions and their totals? This cannot be undone."
         access.offer_deletion("Delete all questions", warning, "vote_clear", store.clear, "Deleted.")
     show_preparation(store, teacher, students, seen, with_picture=question is not None)
-    chart_view.follow_sliders()
 
 
 def show_first(store: Store, teacher: Network, students: list[Network], seen: str, label: bool = True) -> None:

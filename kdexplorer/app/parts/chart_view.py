@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -116,22 +116,20 @@ def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str) -> dict[
     }
 
 
-_SLIDERS = "slider_memory"
 _STARTS, _MOVED = "slider_starts", "slider_moved"
-_sliders = st.components.v2.component("kdexplorer_slider_memory", js=assemble.read("slider_memory.js"))
 
 Start = TypeVar("Start", bound=tuple[float, ...])
 
 
-def follow_sliders() -> None:
-    """Watches the sliders of this page's charts; the last thing that the page draws."""
+@contextlib.contextmanager
+def follow_sliders() -> Iterator[None]:
+    """Pins what a visitor moves in a chart of the page that is drawn within: T or α, once the slider rests."""
+    layout.show_page_controls(_keep)
+    yield
     st.session_state.pop(_MOVED, None)
-    with st.container(key=_SLIDERS):
-        _sliders(key=f"{_SLIDERS}_view", on_moved_change=_keep)
 
 
-def _keep() -> None:
-    moved = st.session_state[f"{_SLIDERS}_view"].get("moved")
+def _keep(moved: object) -> None:
     if isinstance(moved, dict) and choices.pin(moved.get("name"), moved.get("value")):
         st.session_state[_MOVED] = moved.get("chart")
 

@@ -10,6 +10,7 @@ in slides or in a course's text.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -120,9 +121,15 @@ def first_screen() -> tuple[Any, Any]:
     return picture.container(key="picture", gap="small"), figure.container(key="figure", gap="small")
 
 
-def show_page_controls() -> None:
-    """Adds them to the page, once for all pages of a visit."""
-    _controls(key="page_controls", height=0)
+def show_page_controls(on_move: Callable[[object], None]) -> None:
+    """Adds them to the page, once for all pages of a visit.
+
+    Args:
+        on_move: takes what the browser reports of a chart's slider that was moved.
+    """
+    _controls(
+        key="page_controls", height=0, on_moved_change=lambda: on_move(st.session_state["page_controls"].get("moved"))
+    )
 
 
 FIGURE, STORY = "figure", "story"
