@@ -297,6 +297,8 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         room.get_by_role("link", name="Attention").first.wait_for()
         assert room.title() == "KD Explorer"
         room.get_by_role("button", name="Projector view").click()
+        room.get_by_role("button", name="Leave projector view").wait_for()
+        settle(room)  # a second press within a few milliseconds would still send the address of before
         room.get_by_role("button", name="Next question").click()
         assert room.get_by_alt_text("The picture of the question").bounding_box()["width"] >= 350
         code = room.get_by_alt_text("QR code of")
