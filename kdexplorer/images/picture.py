@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -101,9 +101,13 @@ def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int
     return buffer.getvalue()
 
 
-def data_url(png: bytes) -> str:
-    """Encodes a PNG as a `data:` URL, for a chart's image mark."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def data_url(data: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
+    """Encodes a picture's file as a `data:` URL, for a chart's image mark or `st.image`.
+
+    A picture that Streamlit keeps for `st.image` is deleted when another visitor's page ends while this one's is run
+    again: a browser that had not yet asked for it shows nothing.
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:

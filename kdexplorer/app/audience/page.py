@@ -19,7 +19,7 @@ from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture, qr_png
+from kdexplorer.images.picture import Picture, data_url, qr_png
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
@@ -114,7 +114,7 @@ def show_code(small: bool) -> None:
     """The QR code and below it the link for phones."""
     link = _link()
     with st.container(key="code_small") if small else st.container(key="code_large"):
-        st.image(qr_png(link), width="stretch", alt=f"QR code of {link}", output_format="PNG")
+        st.image(data_url(qr_png(link)), width="stretch", alt=f"QR code of {link}")
     st.markdown(f"**{as_text(link)}**")
     if not small and urlsplit(link).hostname in LOCAL:
         st.caption(

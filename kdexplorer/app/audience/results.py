@@ -114,7 +114,7 @@ def _draw(
     waits = question.is_open and not votes and truth.teacher is None
     with st.container(key="question_row", horizontal=True, wrap=False, height=height, gap="medium"):
         with st.container(key="question", width="content", gap="xsmall"):
-            picture = enlarge_png(question.pixels.transpose(1, 2, 0), 448)
+            picture = data_url(enlarge_png(question.pixels.transpose(1, 2, 0), 448))
             st.image(picture, width="stretch", alt="The picture of the question")
             st.markdown("  \n".join(_describe(question, counts, truth)))
             if question.is_open and not waits:

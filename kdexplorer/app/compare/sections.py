@@ -25,7 +25,7 @@ from kdexplorer.charts.common import CLASS_LIMIT
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture, enlarge_png
+from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs import lineage
 from kdexplorer.runs.run_folder import find_run
 
@@ -300,7 +300,7 @@ def show_disagreements(compared: Comparison) -> None:
 def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
     classes, index = compared.classes, image.index
-    st.image(enlarge_png(image.pixels_last, 160), width=160, alt=f"Test image {index}")
+    st.image(data_url(enlarge_png(image.pixels_last, 160)), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")
     for name in pair:

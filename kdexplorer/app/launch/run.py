@@ -26,7 +26,7 @@ from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import enlarge_png
+from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
 from kdexplorer.runs.records import LIVE, RESUMABLE, EpochMetrics, RunStatus, State, TeacherFigures
@@ -332,8 +332,9 @@ def _show_soft_labels(
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
-        pixels, caption = enlarge_png(pictures[index].transpose(1, 2, 0), 224), describe(index)
-        picture.image(pixels, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
+        pixels, caption = pictures[index].transpose(1, 2, 0), describe(index)
+        url = data_url(enlarge_png(pixels, 224))
+        picture.image(url, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
     spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
         {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},

@@ -18,7 +18,7 @@ import streamlit as st
 
 from kdexplorer.figures import all_figures
 from kdexplorer.files import bundled
-from kdexplorer.images.picture import qr_png
+from kdexplorer.images.picture import data_url, qr_png
 from kdexplorer.runs import lineage
 from kdexplorer.web import assemble
 
@@ -193,7 +193,7 @@ def show_page_link(page: str) -> None:
 def _show_code(link: str, of: str) -> None:
     """The QR code of a link to this page or figure."""
     if len(link) <= LONGEST:
-        st.image(qr_png(link, 4), width=260, alt=f"QR code of this {of}'s link", output_format="PNG")
+        st.image(data_url(qr_png(link, 4)), width=260, alt=f"QR code of this {of}'s link")
     else:
         st.caption("The link is too long for a QR code.")
 

@@ -294,12 +294,12 @@ def show(picture: Picture, teacher: Network, enlarged: Any, below: Any, photo: P
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
     dataset = get_dataset(picture.dataset).label
     layout.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
-    sharp = enlarge_png(picture.pixels_last, 448)
+    sharp = data_url(enlarge_png(picture.pixels_last, 448))
     if photo is None:
         enlarged.image(sharp, width="stretch", alt=alt)
     else:
         with enlarged.container(horizontal=True, wrap=False, gap="xsmall", key="photo_pair"):
-            st.image(photo.large, width="stretch", alt="Your photo before it was reduced")
+            st.image(data_url(photo.large, "jpeg"), width="stretch", alt="Your photo before it was reduced")
             st.image(sharp, width="stretch", alt=alt)
     below.caption(caption)
 
