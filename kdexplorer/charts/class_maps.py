@@ -177,7 +177,7 @@ def _draw_confusion(
     rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
     titles = ("True class", "Predicted class", "Value")
     layers = _draw_cells(alt.Chart(data(rows)), names, titles, form, color, number, dark)
-    return spec(layers, heading, described, max(380, CELL * len(shown)))
+    return spec(layers, heading, described, max(300, CELL * len(shown)))
 
 
 def _draw_cells(
