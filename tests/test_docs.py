@@ -188,9 +188,12 @@ def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
     assert shown == run(capsys, "human-labels")
 
 
-def test_the_leagues_table_is_complete_and_printed_in_the_text(capsys):
-    printed = run(capsys, "league", "--show").split("\n\n- scratch:")[0]
-    assert after_marker("results.md", "league").startswith(printed + "\n")
+@pytest.mark.parametrize("which", ["", "-controls"])
+def test_the_leagues_tables_are_complete_and_printed_in_the_text(which, capsys):
+    path = ROOT / f"studies/league-resnet8{which}.toml"
+    printed = run(capsys, "study", str(path), "--show").split("\n\n- scratch:")[0]
+    assert "seeds 0, 1, 2, 3, 4 of 5 declared" in printed
+    assert after_marker("results.md", f"league{which}").startswith(printed + "\n")
 
 
 def test_the_bundled_sweep_is_readable_and_its_figures_are_in_the_text():

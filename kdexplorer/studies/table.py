@@ -253,7 +253,7 @@ def write_table(table: Table, path: Path, text: str = "") -> None:
 def bundled_tables(with_grid: bool) -> dict[str, Table]:
     """The bundled tables that can be read and have rows, by name: those of grids, or the others."""
     found = {}
-    for path in sorted(bundled_studies().glob("*.json")):
+    for path in sorted(bundled_studies().glob("*.json"), key=lambda path: path.stem):
         with contextlib.suppress(ConfigError):
             table = read_table(path)
             if table is not None and table.rows and (table.declared.grid is not None) == with_grid:

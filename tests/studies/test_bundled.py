@@ -14,12 +14,12 @@ from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.study import bundled_studies, read_study
 from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
 
-LEAGUE = "league-resnet8"
+LEAGUES = LEAGUE, CONTROLS = "league-resnet8", "league-resnet8-controls"
 STUDIES = {
     table_path(experiment.key, name): study
     for experiment in all_experiments()
     for name, study in experiment.studies(False).items()
-} | {bundled_studies() / "league-resnet8.json": read_study(bundled_studies() / "league-resnet8.toml")}
+} | {bundled_studies() / f"{name}.json": read_study(bundled_studies() / f"{name}.toml") for name in LEAGUES}
 
 
 def by_name(table):
@@ -67,6 +67,17 @@ def test_the_leagues_numbers():
     assert found["sp"].differences["kd"].detectable == pytest.approx(0.0108, abs=1e-4)
 
 
+def test_labels_alone_gain_two_thirds_of_what_kd_gains_with_a_larger_gradient():
+    found = by_name(bundled_tables(with_grid=False)[CONTROLS])
+    assert next(iter(bundled_tables(with_grid=False))) == LEAGUE  # which Compare shows first
+    gains = {name: found[name].differences["scratch"] for name in ("kd", "scratch_5_4", "scratch_2_7")}
+    assert [100 * one.estimate for one in gains.values()] == pytest.approx([4.944, 3.368, 2.678], abs=5e-4)
+    left = found["scratch_5_4"].differences["kd"]
+    assert (100 * left.estimate, left.p, left.paired.p) == pytest.approx((-1.576, 0.0025, 0.2198), abs=5e-4)
+    assert 100 * left.interval[1] < -0.48
+    assert not any(found[name].differences["kd"].sign for name in ("kd_paper", "dist_paper"))
+
+
 def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundled):
     weights = {name: checkpoint.sha256 for name, checkpoint in bundled.entries.items()}
     measured = {table_path(one.key) for one in all_experiments() if one.measure is not None}
@@ -81,7 +92,9 @@ def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundle
 
 
 @pytest.mark.parametrize(
-    "path", [one for one in STUDIES if one.stem != "controls"], ids=lambda path: f"{path.parent.name}-{path.stem}"
+    "path",
+    [one for one in STUDIES if not one.stem.endswith("controls")],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_the_declaration_is_the_one_whose_hash_was_made_before_the_training(path):
     """What is declared says the same in the format before; only the name of a trained teacher contained a hash."""
