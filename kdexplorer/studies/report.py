@@ -187,6 +187,19 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
     return " ".join(sentences)
 
 
+def count_differences(summaries: list[Summary], reference: str) -> str:
+    """In a sentence how many entries differ clearly from a reference; empty where too few seeds decide nothing."""
+    found = [one.differences[reference].sign for one in summaries if reference in one.differences]
+    if not found or min(len(one.rows) for one in summaries) < ENOUGH_SEEDS:
+        return ""
+    label = next((one.label for one in summaries if one.name == reference), reference)
+    above, below = found.count(1), found.count(-1)
+    return (
+        f"Above {label} by more than chance: {above} of {len(found)} entries; below it: {below}; undecided: "
+        f"{len(found) - above - below}."
+    )
+
+
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
     compared = [(one.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,8 +77,11 @@ class Entry(StrictModel):
 
     @property
     def label(self) -> str:
-        """Its name as a reader knows it: the label of its methods where it is called by their keys."""
-        return objective_label(self.key) if self.name == self.key else self.name
+        """Its name as a reader knows it, with its methods' label in place of their keys: `KD`, `KD paper`."""
+        known = re.fullmatch(rf"{re.escape(self.key)}(_.+)?", self.name)
+        if known is None:
+            return self.name
+        return " ".join(filter(None, [objective_label(self.key), (known[1] or "")[1:].replace("_", ".")]))
 
     @property
     def memory(self) -> int | None:

@@ -214,6 +214,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     write_json(folder / "league-sample.json", table.model_dump(mode="json"))
     at = open_page("compare", show="League")
     assert as_text(describe_study(table, summarize(table))) in text(at)
+    assert as_text("Above scratch by more than chance: 1 of 2 entries; below it: 0; undecided: 1.") in text(at)
     (spec,) = specs(at)
     assert "KD, response +2.00; AT, feature +0.12" in spec["description"]
     assert next(one.value for one in at.dataframe if "Entry" in one.value)["Entry"].tolist() == ["KD", "AT", "scratch"]

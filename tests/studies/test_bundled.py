@@ -70,6 +70,8 @@ def test_the_leagues_numbers():
 def test_labels_alone_gain_two_thirds_of_what_kd_gains_with_a_larger_gradient():
     found = by_name(bundled_tables(with_grid=False)[CONTROLS])
     assert next(iter(bundled_tables(with_grid=False))) == LEAGUE  # which Compare shows first
+    labels = ["DIST paper", "KD paper", "KD", "scratch 5.4", "AT paper", "scratch 2.7", "scratch"]
+    assert [one.label for one in sorted(found.values(), key=lambda one: -one.accuracy)] == labels
     gains = {name: found[name].differences["scratch"] for name in ("kd", "scratch_5_4", "scratch_2_7")}
     assert [100 * one.estimate for one in gains.values()] == pytest.approx([4.944, 3.368, 2.678], abs=5e-4)
     left = found["scratch_5_4"].differences["kd"]

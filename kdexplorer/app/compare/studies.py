@@ -17,7 +17,15 @@ from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.folder import list_sweeps
-from kdexplorer.studies.report import NOTES, describe_protocol, describe_study, format_study, to_csv, to_markdown
+from kdexplorer.studies.report import (
+    NOTES,
+    count_differences,
+    describe_protocol,
+    describe_study,
+    format_study,
+    to_csv,
+    to_markdown,
+)
 from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
 
 VERDICTS: dict[Verdict, tuple[str, Literal["green", "orange", "gray"]]] = {
@@ -52,6 +60,14 @@ def show_grids() -> None:
     _pick_study(found | bundled_tables(with_grid=True), "sweep", empty)
 
 
+BUNDLED = {
+    "league-resnet8": "All methods: ResNet-56 teaches ResNet-8",
+    "league-resnet8-controls": "Larger gradients, and the papers' settings",
+    "league-resnet8-equal-time": "KD for as long as ReviewKD takes",
+}
+"""What the bundled comparisons are called on the page."""
+
+
 def show_comparisons() -> None:
     """The choice of another bundled study, where there are several, and its results."""
     empty = "There is no comparison of all methods yet. Train one with `python -m kdexplorer league`."
@@ -65,7 +81,10 @@ def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
         return
     name = next(iter(found))
     if len(found) > 1 or kind == "sweep":
-        name = choices.pick_one(kind, {"league": "Comparison"}.get(kind, "Sweep"), list(found), name, kind=kind)
+        label = {"league": "Comparison"}.get(kind, "Sweep")
+        name = choices.pick_one(
+            kind, label, list(found), name, kind=kind, format_func=lambda name: BUNDLED.get(name, name)
+        )
     show_study(found[name], name)
 
 
@@ -104,15 +123,16 @@ def _show_entries(table: Table, name: str) -> None:
     for problem in find_conflicts(table, table.declared):
         st.warning(as_text(problem))
     summaries = summarize(table)
-    st.markdown(as_text(describe_study(table, summaries)))
     labels = {one.name: one.label for one in summaries}
     reference = choices.pick_option(
         "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
     )
+    st.markdown(as_text(count_differences(summaries, reference) or describe_study(table, summaries)))
     spec = charts.differences(table, reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")
-    with st.expander("Every entry"):
+    with st.expander("Every entry, and what the tests say"):
+        st.markdown(as_text(describe_study(table, summaries)))
         lines = [line | {"Entry": labels.get(line["Entry"], line["Entry"])} for line in format_study(table, summaries)]
         st.dataframe(lines, hide_index=True, key="league_table")
         st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
