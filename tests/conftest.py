@@ -246,7 +246,9 @@ def app(app_folder):
         store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
     with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
-    assert "Traceback" not in (app_folder / "log.txt").read_text(errors="replace")
+    log = (app_folder / "log.txt").read_text(errors="replace")
+    assert "Traceback" not in log
+    assert "ScriptRunContext" not in log
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import importlib
+import logging
 from collections.abc import Callable
 
 from kdexplorer.app.server import turns
@@ -32,6 +33,8 @@ def load_ahead(read_images: Callable[[], object]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    unasked = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
+    unasked.setLevel(logging.ERROR)  # it warns of a spinner that no page shows
     with contextlib.suppress(KDError):  # pages say what is wrong
         read_images()
 
