@@ -157,6 +157,9 @@ def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], 
     def choice(label: str) -> Callable[[], Any]:
         return page.get_by_text(label, exact=True).click
 
+    def tick(name: str) -> Callable[[], Any]:
+        return page.get_by_role("button", name=name, exact=True).first.click
+
     box = {label: page.get_by_role("combobox", name=label) for label in ("Students", "Networks", "Baseline")}
     epochs = page.get_by_role("spinbutton", name="Epochs")
     change = page.get_by_role("button", name="Change networks")
@@ -176,7 +179,7 @@ def actions_on(name: str, page: Any, times: int) -> dict[str, list[Callable[[], 
         "soft_labels": {
             "next image": turns(next_image),
             "a network more or less": turns(*either),
-            "pinned T": turns(*(choice(f"T = {T}") for T in (1, 2, 8, 20, 4))),
+            "a tick of T, which rests 0.5 s": turns(*(tick(f"T = {T}") for T in (1, 2, 8, 20, 4))),
         },
         "attention": {
             "next image": turns(next_image),
