@@ -23,8 +23,9 @@ from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.store import Store
 
-POLL, IDLE_POLL = 1.0, 5.0
-"""Seconds between two looks while a question is open, and before the next one."""
+POLL, IDLE_POLL = 1.5, 5.0
+"""Seconds between two looks while a question is open (a page that asks each second would count as one that asks without
+pause, see `turns`), and before the next one."""
 ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
 """What the presenter can show of an open question, by the name in the link: at first the votes."""
 CHART = "chart_room"
