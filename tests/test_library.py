@@ -125,4 +125,4 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     words = ["handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o"]
     assert main([*words, str(runs_root / "x.html")]) == 0
     assert main([*words, str(runs_root / "missing" / "x.html")]) == 1
-    assert capsys.readouterr().err == f"error: [Errno 2] there is no such folder: '{runs_root / 'missing'}'\n"
+    assert capsys.readouterr().err == f"error: {runs_root / 'missing'}: there is no such folder\n"

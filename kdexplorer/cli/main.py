@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KDError, OSError) as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        of_file = isinstance(error, OSError) and error.filename and f"{error.filename}: {error.strerror}"
+        print(f"error: {of_file or error}", file=sys.stderr)
         return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     except KeyboardInterrupt:
         return STOPPED
