@@ -134,15 +134,15 @@ function createPlayer(slider) {
   return button;
 }
 
-let report = null; // of the script's last run
-const resting = {}; // timers by the name of what was moved
-
 /** Charts of one replay show the same epoch: the others follow the slider that moves. */
 function followEpoch(moved) {
   for (const other of document.querySelectorAll(EPOCHS)) {
     if (other !== moved && other.value !== moved.value) moveSlider(other, moved.value);
   }
 }
+
+let report = null; // of the script's last run
+const resting = {}; // timers by the name of what was moved
 
 /** Reports the temperature or α that a chart's slider was moved to, once it rests: a drag asks the server nothing. */
 function reportMove(slider) {

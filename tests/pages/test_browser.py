@@ -274,9 +274,6 @@ SIZES = """() => [...document.querySelectorAll(".st-key-projector p, h1, .st-key
     one.getBoundingClientRect().bottom])"""
 
 
-PLACES = "(all) => [innerWidth, innerHeight, ...all.map((one) => one.outerHTML.slice(0, 300))]"
-
-
 @pytest.mark.usefixtures("app_runs")
 @pytest.mark.parametrize("restarted", [False, pytest.param(True, marks=pytest.mark.reliability)])
 def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromium, app, tmp_path, restarted):
@@ -305,8 +302,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         room.get_by_role("button", name="Next question").click()
         assert room.get_by_alt_text("The picture of the question").bounding_box()["width"] >= 350
         code = room.get_by_alt_text("QR code of")
-        settle(room)
-        assert code.bounding_box()["width"] >= 300, room.locator("[class*=st-key-code_]").evaluate_all(PLACES)
+        assert code.bounding_box()["width"] >= 300
         phone.goto(f"{url}/vote")
         phone.get_by_role("button", name="ship").click()
         phone.get_by_text("Counted: ship.").wait_for()

@@ -63,7 +63,6 @@ def show_grids() -> None:
 BUNDLED = {
     "league-resnet8": "All methods: ResNet-56 teaches ResNet-8",
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
-    "league-resnet8-equal-time": "KD for as long as ReviewKD takes",
 }
 """What the bundled comparisons are called on the page."""
 
@@ -127,12 +126,14 @@ def _show_entries(table: Table, name: str) -> None:
     reference = choices.pick_option(
         "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
     )
-    st.markdown(as_text(count_differences(summaries, reference) or describe_study(table, summaries)))
+    said, counted = describe_study(table, summaries), count_differences(summaries, reference)
+    st.markdown(as_text(counted or said))
     spec = charts.differences(table, reference)
     if spec is not None:
         chart_view.draw(spec, f"League {name}", (), key="league_chart")
     with st.expander("Every entry, and what the tests say"):
-        st.markdown(as_text(describe_study(table, summaries)))
+        if counted:
+            st.markdown(as_text(said))
         lines = [line | {"Entry": labels.get(line["Entry"], line["Entry"])} for line in format_study(table, summaries)]
         st.dataframe(lines, hide_index=True, key="league_table")
         st.caption(f"{as_text(describe_protocol(table))} {NOTES}")

@@ -332,8 +332,7 @@ def _show_soft_labels(
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
-        pixels, caption = pictures[index].transpose(1, 2, 0), describe(index)
-        url = data_url(enlarge_png(pixels, 224))
+        url, caption = data_url(enlarge_png(pictures[index].transpose(1, 2, 0), 224)), describe(index)
         picture.image(url, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
     spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import ctypes
 import importlib
-import logging
 from collections.abc import Callable
 
 from kdexplorer.app.server import turns
+from kdexplorer.app.server.streamlit_internals import expect_no_page
 from kdexplorer.errors import KDError
 
 PERIOD, ABSENCE = 30.0, 120.0
@@ -33,8 +33,7 @@ def load_ahead(read_images: Callable[[], object]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    unasked = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
-    unasked.setLevel(logging.ERROR)  # it warns of a spinner that no page shows
+    expect_no_page()
     with contextlib.suppress(KDError):  # pages say what is wrong
         read_images()
 

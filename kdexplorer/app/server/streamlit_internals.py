@@ -11,11 +11,13 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
+- `expect_no_page`: otherwise a start prints a warning beside its address.
 - `ignore_other_kinds`: otherwise a value of another kind than its widget's ends its visitor's page with an error.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -41,6 +43,7 @@ __all__ = [
     "WidgetState",
     "add_media",
     "ask_no_host",
+    "expect_no_page",
     "ignore_other_kinds",
     "net_util",
     "remove_upload",
@@ -52,6 +55,11 @@ __all__ = [
 def ask_no_host() -> None:
     """Lets Streamlit not ask another host for this server's address, which it would do for each unknown `Origin`."""
     net_util.get_external_ip = lambda: None
+
+
+def expect_no_page() -> None:
+    """Lets Streamlit not warn of a spinner that no page shows, where something is loaded before anybody comes."""
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
 
 
 def ignore_other_kinds() -> None:
