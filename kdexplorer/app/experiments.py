@@ -34,20 +34,19 @@ def show() -> None:
             left, right = st.columns([2, 3], gap="medium")
         with left:
             experiment = pick_experiment()
+            results = read_largest(experiment)
+            claims = experiment.judge(results) if results and not results.small else []
             st.header(experiment.question)
-            claims_place = st.container()
+            if results and results.small:
+                st.caption(SMALL)
+            for claim in claims:
+                show_claim(claim)
             st.markdown(f"**Literature.** {experiment.literature}")
             st.markdown(f"**Expected.** {experiment.expected}")
             with st.expander("Protocol, declared in advance"):
                 st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
         with right:
-            results = draw_chart(experiment)
-        claims = experiment.judge(results) if results and not results.small else []
-        with claims_place:
-            if results and results.small:
-                st.caption(SMALL)
-            for claim in claims:
-                show_claim(claim)
+            draw_chart(experiment, results)
         if claims:
             with st.expander("The numbers behind the verdict"):
                 for claim in claims:
@@ -71,16 +70,14 @@ def pick_experiment() -> Experiment:
     return get_experiment(key)
 
 
-def draw_chart(experiment: Experiment) -> Results:
-    """Draws the chart; returns what was measured, nothing perhaps."""
-    results = read_largest(experiment)
+def draw_chart(experiment: Experiment, results: Results) -> None:
+    """Draws the chart of what was measured, or says how to measure it."""
     for reason in results.left_out:
         st.warning(as_text(reason))
     if not results or results.small:
         st.info(f"Not measured yet. {experiment.describe_cost()} Start it below, or from the command line.")
     if results:
         chart_view.show_figure("experiment", SimpleNamespace(figure=experiment.figure(results)), experiment.title, ())
-    return results
 
 
 def _show_run(experiment: Experiment) -> None:

@@ -23,7 +23,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
-from kdexplorer.studies.experiments.results import SMALL
+from kdexplorer.studies.experiments.results import SMALL, read_largest
 from kdexplorer.vote.store import open_store
 
 
@@ -137,14 +137,14 @@ def _show_experiment(with_answer: bool) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         chosen = experiments.pick_experiment()
-    words = right.empty()
-    found = experiments.draw_chart(chosen)
+    found = read_largest(chosen)
     said = f"**{chosen.question}** "
     if with_answer and found:
         claims = [] if found.small else chosen.judge(found)
         verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
         said += "  \n".join(verdicts) or SMALL
-    words.markdown(said)
+    right.markdown(said)
+    experiments.draw_chart(chosen, found)
 
 
 def _show_vote(teacher: Network, students: list[Network]) -> None:

@@ -61,7 +61,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
     """
     enlarged, caption = st.empty(), st.empty()
     controls = st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls")
-    small, photo_place = st.container(), st.container(gap="xsmall")
+    small, photo_place = st.container(), st.container(gap="xsmall", key="photo_place")
     steps, sources = controls, None
     if not alone:
         with controls:
