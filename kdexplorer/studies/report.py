@@ -174,9 +174,11 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
             f"With {count} it cannot be decided which method is better: at least {ENOUGH_SEEDS} are needed. The order "
             "may change with further seeds."
         )
-    sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
     best = max(summaries, key=lambda one: one.accuracy)
-    found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
+    if len(summaries) == 1:
+        return f"{best.label} has a mean of {100 * best.accuracy:.2f} % over {count}; there is nothing to compare it with."
+    sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
+    found = max(pair.detectable or 0 for one in summaries for pair in one.differences.values())
     sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")
     sentences.append(
         f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it "

@@ -14,7 +14,7 @@ from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.study import bundled_studies, read_study
 from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
 
-LEAGUES = LEAGUE, CONTROLS = "league-resnet8", "league-resnet8-controls"
+LEAGUES = LEAGUE, CONTROLS, EQUAL_TIME = "league-resnet8", "league-resnet8-controls", "league-resnet8-equal-time"
 STUDIES = {
     table_path(experiment.key, name): study
     for experiment in all_experiments()
@@ -80,6 +80,14 @@ def test_labels_alone_gain_two_thirds_of_what_kd_gains_with_a_larger_gradient():
     assert not any(found[name].differences["kd"].sign for name in ("kd_paper", "dist_paper"))
 
 
+def test_kd_is_ahead_of_the_slowest_method_in_its_time():
+    kd, reviewkd = (by_name(bundled_tables(with_grid=False)[name]) for name in (EQUAL_TIME, LEAGUE))
+    pairs = zip(kd["kd"].values(), reviewkd["reviewkd"].values(), strict=True)
+    gains = [100 * (longer - slower) for longer, slower in pairs]
+    assert sum(gains) / 5 == pytest.approx(3.648)
+    assert t_interval(gains) == pytest.approx((3.013, 4.283), abs=5e-4)
+
+
 def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundled):
     weights = {name: checkpoint.sha256 for name, checkpoint in bundled.entries.items()}
     measured = {table_path(one.key) for one in all_experiments() if one.measure is not None}
@@ -95,7 +103,7 @@ def test_each_table_belongs_to_what_is_declared_and_nothing_else_is_there(bundle
 
 @pytest.mark.parametrize(
     "path",
-    [one for one in STUDIES if not one.stem.endswith("controls")],
+    [one for one in STUDIES if not one.stem.endswith(("controls", "equal-time"))],
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_the_declaration_is_the_one_whose_hash_was_made_before_the_training(path):

@@ -63,6 +63,8 @@ def test_five_seeds_decide_and_fewer_do_not():
     equal = said(make_table(dict.fromkeys(ACCURACIES, ACCURACIES["scratch"])))
     assert "Compared with scratch, no entry differs by more than chance" in equal
     assert equal.count("correction agree") == 2
+    alone = said(make_table({"kd": ACCURACIES["kd"]}))
+    assert alone.endswith("over 5 seeds; there is nothing to compare it with.")
     assert "Within 0.5 points of it, by two one-sided paired tests: KD, AT." in equal
 
 

@@ -63,6 +63,7 @@ def show_grids() -> None:
 BUNDLED = {
     "league-resnet8": "All methods: ResNet-56 teaches ResNet-8",
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
+    "league-resnet8-equal-time": "KD in ReviewKD's time",
 }
 """What the bundled comparisons are called on the page."""
 
