@@ -32,7 +32,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
-    ahead = asyncio.to_thread(memory.load_ahead, partial(cached.gallery, Cifar10.key))
+    ahead = memory.load_ahead(partial(cached.gallery, Cifar10.key))
     tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.forget_networks))]
     yield
     for task in tasks:

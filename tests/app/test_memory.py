@@ -48,7 +48,12 @@ def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one
     def read_images():
         raise DataError("damaged")
 
-    threads = []
+    threads, waited = [], []
+
+    async def sleep(seconds):
+        waited.append((seconds, list(threads)))
+
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    memory.load_ahead(read_images)
-    assert threads == [1]
+    monkeypatch.setattr(memory.asyncio, "sleep", sleep)
+    asyncio.run(memory.load_ahead(read_images))
+    assert (waited, threads) == ([(memory.FIRST, [])], [1])

@@ -14,6 +14,8 @@ from kdexplorer.errors import KDError
 
 PERIOD, ABSENCE = 30.0, 120.0
 """Seconds between two looks, and after which nobody is expected back, as `disconnectedSessionTTL`."""
+FIRST = 4.0
+"""Seconds after the start in which nothing is loaded ahead: beside it the first page's heading takes twice as long."""
 _ARENAS = -8  # M_ARENA_MAX
 
 
@@ -22,12 +24,17 @@ def limit_arenas() -> None:
     _libc("mallopt", _ARENAS, 2)
 
 
-def load_ahead(read_images: Callable[[], object]) -> None:
-    """Loads what the first visitor would wait for: large modules, and the images to choose from.
+async def load_ahead(read_images: Callable[[], object]) -> None:
+    """Loads what a class would wait for: large modules, and the images to choose from.
 
     A page computes with one thread: with two that wait for each other, the next picture on Attention took 350 instead
     of 135 ms of processor time beside other programs, and the other core is for other visitors or a run.
     """
+    await asyncio.sleep(FIRST)
+    await asyncio.to_thread(_load, read_images)
+
+
+def _load(read_images: Callable[[], object]) -> None:
     for module in ("pandas", "pyarrow.dataset"):
         importlib.import_module(module)
     import torch
