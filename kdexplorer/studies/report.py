@@ -176,7 +176,9 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         )
     best = max(summaries, key=lambda one: one.accuracy)
     if len(summaries) == 1:
-        return f"{best.label} has a mean of {100 * best.accuracy:.2f} % over {count}; there is nothing to compare it with."
+        return (
+            f"{best.label} has a mean of {100 * best.accuracy:.2f} % over {count}; there is nothing to compare it with."
+        )
     sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
     found = max(pair.detectable or 0 for one in summaries for pair in one.differences.values())
     sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")

@@ -9,6 +9,7 @@ import torch
 
 from kdexplorer import __version__
 from kdexplorer.analysis import metrics
+from kdexplorer.errors import CheckpointError, TrainingError
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
@@ -20,19 +21,35 @@ from kdexplorer.training.trainer import Student, Trainer
 
 
 def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
-    """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint."""
+    """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint.
+
+    Raises:
+        TrainingError: naming the students that float16 cannot hold, once all others are written.
+    """
     trainer.use_single_precision()
     disable_tf32()
     teacher = trainer.evaluate_teacher()
+    refused = []
     for student in trainer.students:
-        state = to_half_precision(student.result)
-        student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
-        logits, parts = trainer.evaluate(student, teacher)
-        terms = {name: value for name, value in parts.items() if name != "objective"}
-        student.check_finite(parts, "after the last step, as float16")
-        card = _describe(run, trainer, student, seconds, logits)
-        card = card.model_copy(update={"test_objective": parts["objective"], "test_terms": terms})
-        save_checkpoint(run.path / student.config.name, state, card, logits)
+        try:
+            _export(run, trainer, student, teacher, seconds)
+        except TrainingError as error:
+            refused.append(str(error))
+        except CheckpointError as error:
+            refused.append(f"{student.config.name}: {error}")
+    if refused:
+        raise TrainingError(" ".join(refused))
+
+
+def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, seconds: float) -> None:
+    state = to_half_precision(student.result)
+    student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+    logits, parts = trainer.evaluate(student, teacher)
+    terms = {name: value for name, value in parts.items() if name != "objective"}
+    student.check_finite(parts, "after the last step, as float16")
+    card = _describe(run, trainer, student, seconds, logits)
+    card = card.model_copy(update={"test_objective": parts["objective"], "test_terms": terms})
+    save_checkpoint(run.path / student.config.name, state, card, logits)
 
 
 def export_snapshots(
