@@ -48,18 +48,17 @@ def _lab_table(name: str, teacher: str, student: str, **more: Any) -> dict[str, 
     return lab | {"students": [_student(student, preset) for preset in PRESETS]} | more
 
 
+_FAST_KD: dict[str, Any] = {"ce_weight": 0.03, "terms": [{"method": "kd", "weight": 0.3, "temperature": 4.0}]}
+"""For the recipe `fast`, whose rate is larger; chosen on held-out training images, see docs/performance.md."""
+_FAST_AT: dict[str, Any] = {"method": "at", "weight": 100.0, "power": 1}
+
 DEMO = "One-minute demo"
 """The starting point whose length follows the machine's speed, see `training.estimate`."""
 
 STARTING_POINTS: dict[str, dict[str, Any]] = {
     DEMO: {
         "name": "one-minute-demo", "dataset": "cifar10-small", "train_images": None, "teacher": "resnet20-combined",
-        "students": [
-            _student("air_16", "scratch"),
-            _student(
-                "air_16", "response", ce_weight=0.03, terms=[{"method": "kd", "weight": 0.3, "temperature": 4.0}]
-            ),
-        ],
+        "students": [_student("air_16", "scratch"), _student("air_16", "response", **_FAST_KD)],
         "recipe": "fast", "epochs": 14, "batch_size": 250, "learning_rate": 0.3, "start_resolution": 24, "seed": 0,
     },
     "The lab's table": _lab_table("lab-table", "resnet50", "resnet18", epochs=8, start_resolution=24),
@@ -73,6 +72,15 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "name": "fast-teacher", "dataset": "cifar10", "train_images": None, "teacher": None,
         "students": [_student("air_64", "scratch", name="air_64", label_smoothing=0.2)],
         "recipe": "fast", "epochs": 10, "seed": 0,
+    },
+    "Students of a fast teacher": {
+        "name": "fast-students", "dataset": "cifar10", "train_images": None, "teacher": "air_64",
+        "students": [
+            _student("air_16", "scratch"),
+            _student("air_16", "response", **_FAST_KD),
+            _student("air_16", "combined", **(_FAST_KD | {"terms": [*_FAST_KD["terms"], _FAST_AT]})),
+        ],
+        "recipe": "fast", "epochs": 20, "seed": 0,
     },
 }  # fmt: skip
 """What the form can be filled with: fields of `config.RunConfig`. The first without a teacher needs no data either."""

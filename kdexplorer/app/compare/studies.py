@@ -63,15 +63,15 @@ def show_grids() -> None:
 BUNDLED = {
     "league-resnet8": "All methods: ResNet-56 teaches ResNet-8",
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
-    "league-resnet8-equal-time": "KD in ReviewKD's time",
 }
 """What the bundled comparisons are called on the page."""
 
 
 def show_comparisons() -> None:
-    """The choice of another bundled study, where there are several, and its results."""
+    """The choice of another bundled study that compares entries, where there are several, and its results."""
     empty = "There is no comparison of all methods yet. Train one with `python -m kdexplorer league`."
-    _pick_study(bundled_tables(with_grid=False), "league", empty)
+    found = {name: one for name, one in bundled_tables(with_grid=False).items() if len(one.declared.entries) > 1}
+    _pick_study(found, "league", empty)
 
 
 def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
