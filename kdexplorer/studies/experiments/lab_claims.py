@@ -59,6 +59,9 @@ LAB_EXAMPLE, LAB_SOFTENED = (0.93, 0.05, 0.02), (0.51, 0.28, 0.21)
 TEACHER, BASELINE = "teacher ", "scratch baseline "
 """How the parts begin of rows that relate a student to another network, whose name follows."""
 
+BETA = 1000.0
+"""The lab's weight of the attention term."""
+
 BySetting = Mapping[float, Sequence[float]]
 """Accuracies by seed, 0 to 1, for each value of a setting; the same seeds for all."""
 
@@ -83,7 +86,10 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
 def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
     """A network's row, and those that relate it to its teacher and its scratch baseline."""
     figures = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
-    own = {"objective": one.objective, "attention_term": one.terms.get("at")}
+    terms = one.objective_terms.terms if one.objective_terms else ()
+    own = {"objective": one.objective}
+    if any((term.method, term.weight) == ("at", BETA) for term in terms):
+        own["attention_term"] = one.terms.get("at")
     known = {name: value for name, value in own.items() if value is not None}
     yield Row(entry=one.name, measures=figures | known, right=right)
     if one.to_teacher is not None:
@@ -174,7 +180,8 @@ def judge_beta(table: Table) -> Claim:
     verdict: Verdict = "supported" if all(within) else "cannot be decided" if any(within) else "not supported"
     size = f"{min(terms):.2g} to {max(terms):.2g}" if len(terms) > 1 else f"{terms[0]:.2g}"
     evidence = (
-        f"After training it is {size} in {len(terms)} network{'s' if len(terms) > 1 else ''}. No other β was tried"
+        f"After training it is {size} in {len(terms)} network{'s' if len(terms) > 1 else ''} with this β. No other was tried"
+        " for them"
     )
     return Claim(claim, f"{evidence}, so the best β is unknown.", verdict)
 
