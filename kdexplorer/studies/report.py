@@ -180,7 +180,7 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
             f"{best.label} has a mean of {100 * best.accuracy:.2f} % over {count}; there is nothing to compare it with."
         )
     sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
-    found = max(pair.detectable or 0 for one in summaries for pair in one.differences.values())
+    found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
     sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")
     sentences.append(
         f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it "
