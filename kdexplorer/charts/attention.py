@@ -179,7 +179,7 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -
     maps = f"names + {stages} * (cell + {line} * em)"
     params += [
         alt.param(name="scale", expr=f"{maps} + {0.5 if strip else 1.6 - _LARGE} * em"),
-        alt.param(name="long", expr="column - em / 2" if strip else "cell - em / 2"),
+        alt.param(name="long", expr=f"max(0, {'column' if strip else 'cell'} - em / 2)"),
     ]
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
     layers = [*_pictures(line), *(_correlations() if is_large else []), *_scale_bar(), *name_networks(heads)]
