@@ -32,6 +32,9 @@ SEEDS = [0, 1, 2, 3, 4]
 IMAGES = 20_480
 """The declared part of the training images, in batches of 128: a size for two slow processor cores."""
 
+AGAIN = "-full"
+"""The ending of a study that is declared a second time, at full size."""
+
 NETWORKS = "networks"
 """The name of the table of an experiment that measures networks that exist."""
 
@@ -111,6 +114,12 @@ class Results:
     def compare(self, own: str, other: str) -> BySeed:
         """One student's accuracy minus another's, over the seeds that both have."""
         return differences(self.values(own), self.values(other))
+
+    def latest(self, *studies: str) -> Results:
+        """The second versions of studies, under the names of the first, where all of them are trained; else these."""
+        found = {name: self.tables[name + AGAIN] for name in studies if name + AGAIN in self.tables}
+        complete = len(found) == len(studies) and not any(table.missing() for table in found.values())
+        return replace(self, tables=found) if complete else self
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""
@@ -198,6 +207,13 @@ def declare(name: str, entries: dict[str, str], references: list[str], small: bo
     return Study(name=name, seeds=seeds, references=references, entries=students, recipe=values)
 
 
+def declare_again(name: str, entries: dict[str, str], references: list[str], **settings: Any) -> Study:
+    """A study's second declaration, with the recipe `fast` and its networks: `air_16` students, and more images."""
+    recipe: dict[str, Any] = {"dataset": "cifar10", "recipe": "fast", "evaluate_every": settings["epochs"]} | settings
+    students = {entry: f"air_16:{objective}" for entry, objective in entries.items()}
+    return Study(name=name + AGAIN, seeds=SEEDS, references=references, entries=students, recipe=recipe)
+
+
 SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20-combined+resnet20-feature"}
 """Cheaper teachers of the small variants."""
 
@@ -241,6 +257,21 @@ def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Callab
         return [add_beside(judged, {name: results.compare(*pair) for name, pair in (beside or {}).items()})]
 
     return judge
+
+
+Judge = Callable[[Results], list[Claim]]
+
+
+def judge_latest(judge: Judge, first: str, *studies: str) -> Judge:
+    """The verdict on the second versions of studies, with that on the first; `first` says what these were."""
+
+    def judge_both(results: Results) -> list[Claim]:
+        latest = results.latest(*studies)
+        [now], [before] = judge(latest), judge(results)
+        said = f"The first version, with {first}: {before.verdict}. {before.evidence}"
+        return [now if latest is results else replace(now, evidence=f"{now.evidence} {said}")]
+
+    return judge_both
 
 
 def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
