@@ -8,8 +8,8 @@ import pytest
 from kdexplorer.analysis.metrics import fresh_push
 from kdexplorer.charts.studies import figure_chart
 from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments.base import AGAIN, Results, judge_differences
 from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
-from kdexplorer.studies.experiments.base import Results, judge_differences
 from kdexplorer.studies.experiments.better_teacher import ALONG
 from kdexplorer.studies.experiments.gradient_size import MATCHED
 from kdexplorer.studies.experiments.results import read
@@ -28,13 +28,17 @@ def few(gain_few, gain_many, alone):
     gains = {"few": gain_few, "more": 0.02, "many": gain_many, "lab-pair": 0.04}
 
     def accuracy(part, entry):
-        return alone if entry == "kd-alone" else 0.6 + (gains[part] if entry == "kd" else 0)
+        return alone if entry == "kd-alone" else 0.6 + (gains[part.removesuffix(AGAIN)] if entry == "kd" else 0)
 
     return accuracy
 
 
 def views(same, others, short):
-    return lambda part, entry: same if part == "same-long" else short if part.endswith("short") else others
+    def accuracy(part, entry):
+        view, _, length = part.removesuffix(AGAIN).partition("-")
+        return short if length == "short" else same if view == "same" else others
+
+    return accuracy
 
 
 def along(slope):
@@ -94,10 +98,30 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
     single = verdict_of(experiment, make_results(experiment, accuracy, seeds=1, more=more)).evidence
     assert "With one seed it is not decided" in single
     assert ("points (one seed)" in single) == (key != "consistency")  # what stands beside
-    parts = list(experiment.studies(False))
-    missing = verdict_of(experiment, make_results(experiment, accuracy, more=more, skip=parts[:2]))
+    parts = [part for part in experiment.studies(False) if not part.endswith(AGAIN)]
+    skip = [*parts[:2], *(part + AGAIN for part in parts[:2])]
+    missing = verdict_of(experiment, make_results(experiment, accuracy, more=more, skip=skip))
     assert missing.verdict == OPEN
     assert "not all parts" in missing.evidence.lower() or len(parts) == 1
+
+
+def test_the_second_version_decides_once_it_is_complete_and_the_first_stays_visible():
+    experiment = get_experiment("dark-knowledge")
+    yes, undecided = by_entry(kd=0.75), by_entry(kd=0.75, permuted=0.75)
+
+    def accuracy(part, entry):
+        return (yes if part.endswith(AGAIN) else undecided)(part, entry)
+
+    results = make_results(experiment, accuracy)
+    claim = verdict_of(experiment, results)
+    assert claim.verdict == YES
+    assert f"The first version, with ResNet-56, ResNet-8, 20,480 images and 4 epochs: {OPEN}. KD to" in claim.evidence
+    table = results.tables["students" + AGAIN]
+    rows = [row for row in table.rows if row.seed < 4]
+    partial = Results(results.tables | {"students" + AGAIN: table.model_copy(update={"rows": rows})})
+    assert verdict_of(experiment, partial).verdict == OPEN
+    assert experiment.figure(partial) != experiment.figure(results)
+    assert "first version" not in verdict_of(experiment, partial).evidence
 
 
 def test_teachers_that_are_worse_than_none_are_named():

@@ -116,9 +116,9 @@ class Results:
         return differences(self.values(own), self.values(other))
 
     def latest(self, *studies: str) -> Results:
-        """The second versions of studies, under the names of the first, where all of them are trained; else these."""
-        found = {name: self.tables[name + AGAIN] for name in studies if name + AGAIN in self.tables}
-        complete = len(found) == len(studies) and not any(table.missing() for table in found.values())
+        """The second versions, under the names of the first, where all of these studies are trained; else these."""
+        found = {name.removesuffix(AGAIN): table for name, table in self.tables.items() if name.endswith(AGAIN)}
+        complete = all(name in found and not found[name].missing() for name in studies)
         return replace(self, tables=found) if complete else self
 
     def setting(self, study: str, name: str) -> float:
