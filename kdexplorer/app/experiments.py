@@ -17,7 +17,7 @@ from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.experiments.results import SMALL, command, count_left, read, read_largest, to_csv
+from kdexplorer.studies.experiments.results import SMALL, command, count_left, find_claims, read, read_largest, to_csv
 from kdexplorer.studies.folder import experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
 
@@ -35,7 +35,7 @@ def show() -> None:
         with left:
             experiment = pick_experiment()
             results = read_largest(experiment)
-            claims = experiment.judge(results) if results and not results.small else []
+            claims = find_claims(experiment, results)
             st.header(experiment.question)
             if results and results.small:
                 st.caption(SMALL)

@@ -23,7 +23,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
-from kdexplorer.studies.experiments.results import SMALL, read_largest
+from kdexplorer.studies.experiments.results import SMALL, find_claims, read_largest
 from kdexplorer.vote.store import open_store
 
 
@@ -140,7 +140,7 @@ def _show_experiment(with_answer: bool) -> None:
     found = read_largest(chosen)
     said = f"**{chosen.question}** "
     if with_answer and found:
-        claims = [] if found.small else chosen.judge(found)
+        claims = find_claims(chosen, found)
         verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
         said += "  \n".join(verdicts) or SMALL
     right.markdown(said)

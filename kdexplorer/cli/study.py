@@ -223,9 +223,7 @@ def experiment(options: argparse.Namespace) -> int:
     code = shared.DONE if options.show else _start(chosen, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
         found = results.read(chosen, options.small)
-        print(
-            results.to_csv(chosen, found).strip() if options.csv else results.to_markdown(chosen, found, options.small)
-        )
+        print(results.to_csv(chosen, found).strip() if options.csv else results.to_markdown(chosen, found))
     return code
 
 

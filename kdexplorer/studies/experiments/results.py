@@ -103,9 +103,14 @@ def count_left(experiment: Experiment, results: Results) -> int:
     )
 
 
+def find_claims(experiment: Experiment, results: Results) -> list[Claim]:
+    """The claims with their verdicts; none before anything is known, or of a small variant."""
+    return experiment.judge(results) if results and not results.small else []
+
+
 def list_verdicts() -> list[tuple[Experiment, Claim]]:
     """Every experiment that is measured and has one verdict, with it."""
-    known = [(one, one.judge(results)) for one in all_experiments() if (results := read(one))]
+    known = [(one, find_claims(one, read(one))) for one in all_experiments()]
     return [(experiment, claims[0]) for experiment, claims in known if len(claims) == 1]
 
 
@@ -114,12 +119,12 @@ def to_csv(experiment: Experiment, results: Results) -> str:
     return rows_to_csv(results.tables, [*experiment.shares, *experiment.counts])
 
 
-def to_markdown(experiment: Experiment, results: Results, small: bool = False) -> str:
+def to_markdown(experiment: Experiment, results: Results) -> str:
     """The question, the protocol, the verdict and the means of all students."""
-    head = [f"**{experiment.question}** {SMALL if small else experiment.protocol}", *results.left_out]
+    head = [f"**{experiment.question}** {SMALL if results.small else experiment.protocol}", *results.left_out]
     if not results:
-        return "\n\n".join([*head, f"Not measured yet. {experiment.describe_cost(small)}"])
-    claims = () if small else experiment.judge(results)
+        return "\n\n".join([*head, f"Not measured yet. {experiment.describe_cost(results.small)}"])
+    claims = find_claims(experiment, results)
     said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}" for claim in claims]
     accuracies: dict[tuple[str, str], list[float]] = {}
     for name, table in results.tables.items():
