@@ -25,6 +25,7 @@ from kdexplorer.analysis.difference import (
     over_seeds,
     t_interval,
 )
+from kdexplorer.networks import get_architecture
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, Table, differences
 
@@ -120,6 +121,14 @@ class Results:
         found = {name.removesuffix(AGAIN): table for name, table in self.tables.items() if name.endswith(AGAIN)}
         complete = all(name in found and not found[name].missing() for name in studies)
         return replace(self, tables=found) if complete else self
+
+    def describe(self, study: str) -> str:
+        """The network, images and epochs of a study's students, before what a figure shows of them."""
+        if study not in self.tables:
+            return ""
+        declared = self.tables[study].declared
+        (network,) = {get_architecture(one.architecture).label for one in declared.students.values()}
+        return f"{network}, {declared.shared.train_images:,} images, {declared.shared.epochs} epochs: "
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""

@@ -53,16 +53,16 @@ def studies(small: bool) -> dict[str, Study]:
 
 def figure(results: Results) -> Plot:
     """Accuracy over the length, a line for each view."""
-    points, results = [], results.latest(*JUDGED)
+    points, latest = [], results.latest(*JUDGED)
+    said = f"{latest.describe('same-long')}mean and 95 % interval over seeds"
     for view, (label, _) in VIEWS.items():
         for length in LENGTHS:
             study = f"{view}-{length}"
-            points += point_at(results.setting(study, "epochs"), label, results.values(f"{study}/kd").values())
+            points += point_at(latest.setting(study, "epochs"), label, latest.values(f"{study}/kd").values())
     colors = dict(zip(VIEWS, ("kd", "scratch", "teacher", "kd+at"), strict=True))
     roles = {label: colors[view] for view, (label, _) in VIEWS.items()}
     return Plot(
-        "lines", "What the teacher sees", "mean and 95 % interval over seeds", "epochs", tuple(points), roles,
-        "test accuracy (%)",
+        "lines", "What the teacher sees", said, "epochs", tuple(points), roles, "test accuracy (%)",
     )  # fmt: skip
 
 

@@ -44,12 +44,13 @@ def studies(small: bool) -> dict[str, Study]:
 
 def figure(results: Results) -> Plot:
     """Gains over scratch."""
-    results = results.latest("students")
-    points = row_of("KD", "KD", results.compare("students/kd", "students/scratch").values())
+    latest = results.latest("students")
+    said = f"{latest.describe('students')}mean, 95 % interval, and seeds"
+    points = row_of("KD", "KD", latest.compare("students/kd", "students/scratch").values())
     for entry, text in KEPT.items():
-        points += row_of(text, "altered", results.compare(f"students/{entry}", "students/scratch").values())
+        points += row_of(text, "altered", latest.compare(f"students/{entry}", "students/scratch").values())
     return Plot(
-        "dots", "What is left of the gain when soft labels lose a part", "mean, 95 % interval, and seeds",
+        "dots", "What is left of the gain when soft labels lose a part", said,
         "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,
     )  # fmt: skip
 
