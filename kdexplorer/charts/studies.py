@@ -80,7 +80,8 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
         y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
     color = style.color(looks)
     base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
-    x = alt.X("x:Q", title=figure.x_title, scale=alt.Scale(zero=figure.rule == 0, padding=12))
+    scale = alt.Scale(zero=figure.rule == 0, padding=12)
+    x = alt.X("x:Q", title=figure.x_title, scale=scale, axis=alt.Axis(tickCount=6))
     seeds = [
         {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
     ]
