@@ -86,6 +86,16 @@ def test_who_has_been_here_goes_before_who_has_just_come(arrive):
     assert order(waiting) == ["known", "new"]
 
 
+def test_who_has_just_come_does_not_wait_for_ever_where_there_is_no_time_for_all(clock, arrive):
+    known, held = arrive(), turns.ask(Visitor(), computes=True)
+    known.add(5)
+    waiting = {"new": turns.ask(arrive(), computes=True)}
+    clock[0] += turns.NEWCOMERS_WAIT
+    waiting |= {name: turns.ask(one, computes=True) for name, one in (("known", known), ("newer", arrive()))}
+    turns.end(held)
+    assert order(waiting) == ["new", "known", "newer"]
+
+
 def test_coming_and_going_gains_nothing(arrive):
     arrive().add(1)
     with turns.visit("room", "") as greedy:

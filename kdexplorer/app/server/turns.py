@@ -28,6 +28,8 @@ SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
 """Seconds: who thinks less asks without pause; a new browser begins so; a longer thought counts as so long."""
 REST, LONGEST_REST = 5.0, 30.0
 """The pause after a heavy turn while a run trains: in lengths of the turn, and seconds at most."""
+NEWCOMERS_WAIT = 5.0
+"""Seconds: so long those of an address who have just come let the others go first."""
 BROWSERS = 1000
 """Of an address that are remembered longer than a minute."""
 COMPUTATIONS, OF_A_VISITOR = 240, 2
@@ -109,7 +111,7 @@ class Turn:
     """A run of a page, or one step of a computation."""
 
     def __init__(self, visitor: Visitor, computes: bool = False) -> None:
-        self.visitor, self.began, self._computes = visitor, math.nan, computes
+        self.visitor, self.asked, self.began, self._computes = visitor, time.monotonic(), math.nan, computes
         self.granted, self.ended = Future[None](), Future[None]()
         for future in (self.granted, self.ended):
             future.set_running_or_notify_cancel()  # nobody who waits can cancel it
@@ -120,9 +122,13 @@ class Turn:
         return self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT
 
     def rank(self, now: float) -> tuple[bool, float, bool, float]:
-        """Whoever has the least goes first; within an address, those who have been here before who has just come."""
+        """Whoever has the least goes first; within an address, those who have been here before who has just come.
+
+        That for some seconds only: where the machine is too slow for all, who has just come would never have a turn.
+        """
         one = self.visitor
-        return not one.is_presenter, one.address.used(now), math.isnan(one.browser.left), one.used(now)
+        has_just_come = math.isnan(one.browser.left) and now < self.asked + NEWCOMERS_WAIT
+        return not one.is_presenter, one.address.used(now), has_just_come, one.used(now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
