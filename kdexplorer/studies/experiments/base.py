@@ -122,13 +122,14 @@ class Results:
         complete = all(name in found and not found[name].missing() for name in studies)
         return replace(self, tables=found) if complete else self
 
-    def describe(self, study: str) -> str:
-        """The network, images and epochs of a study's students, before what a figure shows of them."""
-        if study not in self.tables:
+    def describe(self, *studies: str) -> str:
+        """The network, images and epochs of studies' students, before what a figure shows of them."""
+        known = [self.tables[study].declared for study in studies if study in self.tables]
+        if not known:
             return ""
-        declared = self.tables[study].declared
-        (network,) = {get_architecture(one.architecture).label for one in declared.students.values()}
-        return f"{network}, {declared.shared.train_images:,} images, {declared.shared.epochs} epochs: "
+        (network,) = {get_architecture(one.architecture).label for one in known[0].students.values()}
+        epochs = " and ".join(str(one.shared.epochs) for one in known)
+        return f"{network}, {known[0].shared.train_images:,} images, {epochs} epochs: "
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""

@@ -54,7 +54,7 @@ def studies(small: bool) -> dict[str, Study]:
 def figure(results: Results) -> Plot:
     """Accuracy over the length, a line for each view."""
     points, latest = [], results.latest(*JUDGED)
-    said = f"{latest.describe('same-long')}mean and 95 % interval over seeds"
+    said = f"{latest.describe('same-short', 'same-long')}mean and 95 % interval over seeds"
     for view, (label, _) in VIEWS.items():
         for length in LENGTHS:
             study = f"{view}-{length}"
