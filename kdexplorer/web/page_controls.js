@@ -151,7 +151,16 @@ function reportMove(slider) {
   const chart = slider.closest("[class*=st-key-chart_]")?.className.match(/st-key-(chart_\w+)/)[1] ?? "";
   const moved = { name, value: read(Number(slider.value)), chart };
   clearTimeout(resting[name]);
-  resting[name] = setTimeout(() => report(moved), REST);
+  const tell = () => {
+    if (turns.length || isRunning()) resting[name] = setTimeout(tell, 50);
+    else report(moved);
+  };
+  resting[name] = setTimeout(tell, REST);
+}
+
+/** Whether the page is run, or a run was asked for: a message before its end would take back its change of the link. */
+function isRunning() {
+  return !document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
 }
 
 function createHelp() {
@@ -237,7 +246,6 @@ function turnPicture(which) {
 /** Presses the button of the first that waits, and goes on once the page has been run for it, or has not within 2 s. */
 function turnNext() {
   const begin = performance.now();
-  const isRunning = () => !document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
   let pressed = false, ran = false;
   const look = () => {
     const late = performance.now() - begin > 2000;
