@@ -137,6 +137,9 @@ class Results:
         return float(value) if isinstance(value, int | float) else float("nan")
 
 
+Judge = Callable[[Results], list[Claim]]
+"""The verdict with its evidence, one for each claim; complete sentences for every outcome."""
+
 More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
 """What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
 
@@ -165,8 +168,7 @@ class Experiment:
     expected: str
     change: str
     """What to try next, and how."""
-    judge: Callable[[Results], list[Claim]]
-    """The verdict with its evidence, one for each claim; complete sentences for every outcome."""
+    judge: Judge
     figure: Callable[[Results], Plot]
     studies: Callable[[bool], dict[str, Study]] = lambda small: {}
     """What is trained, by name and in order; `small` is a variant of about a minute, without a verdict."""
@@ -250,7 +252,7 @@ Pairs = Mapping[str, tuple[str, str]]
 """Students that are compared, `STUDY/ENTRY`, by what their comparison says."""
 
 
-def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Callable[[Results], list[Claim]]:
+def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Judge:
     """The verdict of `judge_differences` on pairs' accuracies, with those that no verdict depends on.
 
     Where all are compared with one student, p of `compare_pooled` stands beside it.
@@ -269,17 +271,16 @@ def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Callab
     return judge
 
 
-Judge = Callable[[Results], list[Claim]]
-
-
 def judge_latest(judge: Judge, first: str, *studies: str) -> Judge:
     """The verdict on the second versions of studies, with that on the first; `first` says what these were."""
 
     def judge_both(results: Results) -> list[Claim]:
-        latest = results.latest(*studies)
-        [now], [before] = judge(latest), judge(results)
-        said = f"The first version, with {first}: {before.verdict}. {before.evidence}"
-        return [now if latest is results else replace(now, evidence=f"{now.evidence} {said}")]
+        before, latest = judge(results), results.latest(*studies)
+        if latest is results:
+            return before
+        [now], [was] = judge(latest), before
+        said = f"The first version, with {first}: {was.verdict}. {was.evidence}"
+        return [replace(now, evidence=f"{now.evidence} {said}")]
 
     return judge_both
 

@@ -54,7 +54,10 @@ def studies(small: bool) -> dict[str, Study]:
 
 def judge(results: Results) -> list[Claim]:
     """The gains with few and with many images, and unlabeled images against few labeled ones."""
-    few, many = (f"{results.setting(study, 'train_images'):,.0f}" for study in ("few", "many"))
+    known = {study: results.setting(study, "train_images") for study in ("few", "many") if study in results.tables}
+    few, many = (
+        f"{known[one]:,.0f}" if one in known else words for one, words in (("few", "the fewest"), ("many", "the most"))
+    )
     compared = {
         f"gain with {few} images minus gain with {many}": differences(_gain(results, "few"), _gain(results, "many")),
         f"KD alone on {many} images, of which only the teacher saw labels, minus KD on {few} labeled ones":
