@@ -22,7 +22,7 @@ const STEP = 0.25; // of log2 T: four presses double the temperature
 const PRESETS = [0.5, 1, 2, 4, 8, 20]; // of T: ticks at its slider, which catch it within SNAP pixels
 const SNAP = 6;
 const SHARED = { logT: ["T", (value) => 2 ** value], alpha: ["alpha", (value) => value] };
-const REST = 500; // milliseconds
+const REST = 500, ASKED = 100; // milliseconds: until a slider rests, and until the page shows that a run was asked for
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
@@ -142,7 +142,8 @@ function followEpoch(moved) {
 }
 
 let report = null; // of the script's last run
-const resting = {}; // timers by the name of what was moved
+const resting = {}; // what was moved, and its timer, by name
+let told = -Infinity;
 
 /** Reports the temperature or α that a chart's slider was moved to, once it rests: a drag asks the server nothing. */
 function reportMove(slider) {
@@ -150,17 +151,23 @@ function reportMove(slider) {
   const [name, read] = SHARED[slider.name];
   const chart = slider.closest("[class*=st-key-chart_]")?.className.match(/st-key-(chart_\w+)/)[1] ?? "";
   const moved = { name, value: read(Number(slider.value)), chart };
-  clearTimeout(resting[name]);
-  const tell = () => {
-    if (turns.length || isRunning()) resting[name] = setTimeout(tell, 50);
-    else report(moved);
-  };
-  resting[name] = setTimeout(tell, REST);
+  clearTimeout(resting[name]?.timer);
+  resting[name] = { moved, timer: setTimeout(tell, REST, name) };
+}
+
+/** Reports what rests, once no run goes on. */
+function tell(name) {
+  clearTimeout(resting[name].timer);
+  if (isRunning()) return (resting[name].timer = setTimeout(tell, 50, name));
+  report(resting[name].moved);
+  delete resting[name];
+  told = performance.now();
 }
 
 /** Whether the page is run, or a run was asked for: a message before its end would take back its change of the link. */
 function isRunning() {
-  return !document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
+  const app = document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
+  return !app || performance.now() < told + ASKED;
 }
 
 function createHelp() {
@@ -251,8 +258,10 @@ function turnNext() {
     const late = performance.now() - begin > 2000;
     ran ||= pressed && isRunning();
     if (!pressed && (!isRunning() || late)) {
-      document.querySelector(`.st-key-pick_${turns[0]} button`)?.click();
-      pressed = true;
+      const [moved] = late ? [] : Object.keys(resting); // the next picture begins with it
+      if (moved) tell(moved);
+      else document.querySelector(`.st-key-pick_${turns[0]} button`)?.click();
+      pressed = !moved;
     } else if ((ran && !isRunning()) || late) {
       turns.shift();
       if (turns.length) turnNext();
