@@ -103,6 +103,8 @@ def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(ta
     tab.page.keyboard.press("Escape")
     tab.page.get_by_text("Test image 4:").wait_for()
     assert "image=4" in tab.page.url
+    assert "T=4.72" in tab.page.url
+    assert slider.get_attribute("aria-valuetext") == "T = 4.72"  # what was moved holds for the next picture
 
 
 def test_every_quick_press_counts_and_back_leaves_a_page_with_one(tab):
