@@ -26,9 +26,11 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
     sentences = []
     for row in sorted((by_name[name] for name in pairs), key=lambda row: -row.accuracy):
         pair, verdict = pairs[row.name], ""
-        points = round(100 * pair.estimate, 1)
-        gain = f"+{points:.1f} points over" if points >= 0 else f"{-points:.1f} points below"
-        figures = f"{100 * row.accuracy:.1f} against {100 * by_name[pair.other].accuracy:.1f} %"
+        digits = _digits(row)
+        points = round(100 * pair.estimate, digits)
+        gain = f"{'+' if points >= 0 else ''}{abs(points):.{digits}f} points {'over' if points >= 0 else 'below'}"
+        own, other = (f"{100 * one.accuracy:.{digits}f}" for one in (row, by_name[pair.other]))
+        figures = f"{own} against {other} %"
         if pair.p is not None:
             correction = f", corrected for {pair.family} comparisons" if pair.family > 1 else ""
             significant = "significant" if pair.sign else "not significant"
@@ -36,7 +38,12 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
         sentences.append(f"{row.name}: {gain} its scratch baseline ({figures}), {row.evaluated_on}{verdict}.")
     paired = {name for pair in pairs.items() for name in (pair[0], pair[1].other)}
     alone = [row for row in rows if row.name not in paired]
-    return sentences + [f"{row.name}: {100 * row.accuracy:.1f} %, {row.evaluated_on}." for row in alone]
+    return sentences + [f"{row.name}: {100 * row.accuracy:.{_digits(row)}f} %, {row.evaluated_on}." for row in alone]
+
+
+def _digits(row: ResultRow) -> int:
+    """After the point of a percentage: of 1,000 images and more one changes the second."""
+    return 2 if row.images >= 1000 else 1
 
 
 def describe_changes(rows: Sequence[ResultRow]) -> list[str]:

@@ -63,9 +63,9 @@ def show_page() -> None:
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
         "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "
-        "is the same pattern, 0 none. Hover over a map for cosine and MSE, which the loss uses: MSE = 2 (1 − cosine) / "
-        "(H·W), so a small stage has more weight. β is the weight that the student was trained with, or 1000 if it was "
-        "trained without attention transfer; the percentage is the stage's share of the loss."
+        "is the same pattern, 0 none. Hover over a map for what the loss uses: the cosine, and the stage's share of "
+        "the loss, β · MSE, where MSE = 2 (1 − cosine) / (H·W), so a small stage has more weight; β is the student's "
+        "own weight, or 1000 if it was trained without attention transfer."
     )
 
     st.header("Over many images", divider="grey")

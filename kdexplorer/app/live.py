@@ -73,7 +73,7 @@ _view = st.components.v2.component(
 def show_view(teacher: Network, students: Sequence[Network], temperature: float) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
-    It starts with the first of the chosen examples, else with the most instructive test image.
+    It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
 
     Raises:
         CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
@@ -85,13 +85,19 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
         path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
         url = path and layout.with_base(path)
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
+    settings = assemble.build_settings(networks, temperature, _find_sample(teacher, students))
+    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
+    return None if result.picture is None else _decode(result.picture)
+
+
+def _find_sample(teacher: Network, students: Sequence[Network]) -> tuple[str, str] | None:
+    """This visit's photo, else a test image: its data URL and what it is."""
+    if (photo := picture.find_photo(teacher.dataset)) is not None:
+        return photo[0].data_url, "This is your photo"
     known = gallery(teacher.dataset)
     examples = picture.list_examples(teacher, known[2])
     first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
-    sample = (first[0].data_url, first[0].caption(teacher.classes)) if first else None
-    settings = assemble.build_settings(networks, temperature, sample)
-    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
-    return None if result.picture is None else _decode(result.picture)
+    return (first[0].data_url, f"This is a sample ({first[0].caption(teacher.classes)})") if first else None
 
 
 def _keep_temperature() -> None:

@@ -112,7 +112,7 @@ def show_gradient(page: SoftLabels) -> None:
     )
     st.latex(_gradient_in_numbers(page, student, alpha))
     st.markdown(
-        f"The numbers are for the pinned T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
+        f"The numbers are for T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
         "starts at the value that the student was trained with. The hard label pushes one class up and every other "
         "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
         "should go: this is called dark knowledge. At the end of training the hard label's push is nearly zero on "

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, data, fill_shape, name_networks, spec, title, tooltips
+from kdexplorer.charts.common import INK, NAMES, Spec, data, fill_shape, name_networks, spec, title, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
@@ -108,7 +108,11 @@ def grid(
         of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
         for cell in cells:
             cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] else None
-    heads = [{"network": row.name, "column": k, "color": style.look_of(row.role).color} for k, row in enumerate(shown)]
+    looks = [style.look_of(row.role) for row in shown]
+    heads = [
+        {"network": row.name, "column": column, "color": look.color, "role": look.label}
+        for column, (row, look) in enumerate(zip(shown, looks, strict=True))
+    ]
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
@@ -119,6 +123,7 @@ def grid(
         {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
         {
             "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
+            "longest": max(len(row.name) for row in rows),
             "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
         },
         f"Attention maps over the image in gray: {', '.join(row.name for row in shown)} in columns, {which}; under "
@@ -172,7 +177,8 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -
         _WIPE if with_teacher and several else alt.param(name="wipe", value=0),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
-        alt.param(name="names", expr="(column < 11 * em ? 2.5 : 1.5) * em"),
+        alt.param(name="longest", value=0),
+        alt.param(name="names", expr=NAMES),
         alt.param(name="room", value=0),
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]

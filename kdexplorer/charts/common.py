@@ -166,27 +166,39 @@ def _broken(name: str, width: float) -> str:
     return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
 
 
-NARROW = 6.5
-"""Width in `em` below which a column has its network's color above the name, not beside it."""
+NAMES = "(longest * em / 2 > column - em / 4 ? 3.5 : 2.4) * em"
+"""The height of what `name_networks` draws, as a Vega expression; `longest` is the length of the longest name."""
 
 
 def name_networks(base: alt.Chart) -> list[alt.Chart]:
-    """Each network's color and name at the top of its column, the name in as many lines as it needs.
+    """At the top of each column the network's color, what it is (teacher, or which student), and its name below.
 
-    Its rows have `network`, `color` and `left`, in pixels; the parameter `column` is a column's width.
+    Its rows have `network`, `role` (a look's label), `color` and `left`, in pixels; the parameter `column` is a
+    column's width. A name has as many lines as it needs.
     """
-    narrow = f"column < {NARROW} * em"
-    count = f"max(6, floor((column - ({narrow} ? 0.2 : 1.4) * em) / (0.6 * em)))"
+    count = "max(6, floor((column - em / 4) / (em / 2)))"
     lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
-    names = base.transform_calculate(begin=f"datum.left + ({narrow} ? 0 : 1.2 * em)", lines=lines).mark_text(
-        color=INK, align="left", baseline="top", fontWeight="bold", lineBreak="\n", lineHeight=style.em(19)
-    )
-    squares = base.transform_calculate(begin="datum.left + em / 2").mark_square(size=style.area(200), opacity=1)
-    x, color = alt.X("begin:Q", scale=None, axis=None), alt.Color("color:N", scale=None, legend=None)
+    what = f"(datum.role === '{style.TEACHER}' || column < 11 * em ? '' : 'student, ') + datum.role"
+    base = base.transform_calculate(lines=lines, what=what, middle="datum.left + em / 2", begin="datum.left + 1.2 * em")
+    text: dict[str, Any] = {"color": INK, "align": "left", "baseline": "top"}
+    names = base.mark_text(**text, lineBreak="\n", lineHeight=style.em(19))
+
+    def at(field: str) -> alt.X:
+        return alt.X(field, scale=None, axis=None)
+
+    color = alt.Color("color:N", scale=None, legend=None)
     return [
-        squares.encode(x=x, y=alt.YValue(style.em(9)), color=color),
-        names.encode(x=x, y=alt.YValue(alt.expr(f"{narrow} ? 1.15 * em : 0")), text="lines:N"),
+        base.mark_square(size=style.area(200), opacity=1).encode(
+            x=at("middle:Q"), y=alt.YValue(style.em(9)), color=color
+        ),
+        base.mark_text(**text, fontWeight="bold").encode(x=at("begin:Q"), y=alt.YValue(0), text="what:N"),
+        names.encode(x=at("left:Q"), y=alt.YValue(style.em(20)), text="lines:N"),
     ]
+
+
+def format_share(share: float) -> str:
+    """A share in percent; what is less than all is never said to be."""
+    return "> 99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def join_parts(*parts: str) -> str:

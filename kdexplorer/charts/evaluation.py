@@ -110,15 +110,16 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
             ("network:N", "Network"), ("cost:Q", facts.axis_title, ",.4~g"), ("accuracy:Q", "Accuracy", ".2%")
         ),
     )
-    aside, heading = alt.ExprRef(f"datum.aside * em / {DESIGN_EM}"), "Accuracy, with 95 % interval"
-    intervals = base.mark_rule(strokeWidth=em(2), xOffset=aside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
-    markers = base.mark_point(size=area(130), filled=True, strokeWidth=2, xOffset=aside).encode(
+    beside, heading = alt.ExprRef(f"datum.aside * em / {DESIGN_EM}"), "Accuracy, with 95 % interval"
+    intervals = base.mark_rule(strokeWidth=em(2), xOffset=beside).encode(y=alt.Y("low:Q", title=heading), y2="high:Q")
+    markers = base.mark_point(size=area(130), filled=True, strokeWidth=2, xOffset=beside).encode(
         y=alt.Y("accuracy:Q", title=heading, axis=alt.Axis(format=".2~%"), scale=alt.Scale(zero=False)),
         shape=style.shape(looks),
     )
     against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
-    said = title(against, "Upper left is better; equal costs are side by side")
+    aside = "; equal costs are side by side" if any(point["aside"] for point in points) else ""
+    said = title(against, f"Upper left is better{aside}")
     return spec([intervals, markers], said, f"{against}: {listed}", 225)
 
 

@@ -125,7 +125,7 @@ def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
         ),
     )
     total = base.transform_filter(f"datum.source == '{style.TEACHER}'").mark_point(
-        shape="diamond", size=area(110), filled=True, color="#D55E00", opacity=1
+        shape="diamond", size=area(110), filled=True, color=INK, opacity=1
     )
     return [bars, total.encode(x=alt.X("total:Q", title=_PUSH), y=y)]
 
@@ -136,8 +136,8 @@ def _sizes(base: alt.Chart) -> alt.Chart:
     A size is the L1 norm over all classes.
     """
     words = (
-        "'Σ|push|: label ' + format(datum.label, '.2f') + ', teacher ' + format(datum.teacher, '.2f')"
-        " + ', sum ' + format(datum.sum, '.2f') + '\\nopposed on ' + datum.opposed + ' of ' + datum.count + ' classes'"
+        "'Size of the push: label ' + format(datum.label, '.2f') + ', teacher ' + format(datum.teacher, '.2f')"
+        " + ', sum ' + format(datum.sum, '.2f') + '\\nopposite on ' + datum.opposed + ' of ' + datum.count + ' classes'"
     )
     return (
         base.transform_filter(f"datum.source == '{style.TEACHER}'")  # one row for each class
@@ -217,7 +217,7 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
         base.mark_image(**image, smooth=False).encode(x=x, y=alt.value(0), url="photo:N"),
         base.mark_image(**image, smooth=False, opacity=alt.expr("opacity")).encode(x=x, y=alt.value(0), url="url:N"),
         *(
-            base.transform_calculate(note="'brightest quarter: ' + datum.share")
+            base.transform_calculate(note="datum.share + ' in the brightest quarter'")
             .mark_text(align="left", color="currentColor")
             .encode(x=x, y=alt.value(alt.expr(f"cell + {below} * em")), text=field)
             for field, below in lines

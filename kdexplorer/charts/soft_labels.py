@@ -18,12 +18,13 @@ from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,
-    NARROW,
+    NAMES,
     NetworkLogits,
     Spec,
     data,
     describe_selection,
     fill_shape,
+    format_share,
     join_parts,
     name_networks,
     select_classes,
@@ -83,6 +84,7 @@ def columns(
         {
             "logT": slider_value(temperature), "subtitle": join_parts(hard, selection),
             "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
+            "longest": max(len(one.name) for one in [teacher, *students]),
         },
         f"Bars of {len(shown)} classes in a column for each network: {', '.join(n.name for n in [teacher, *students])}."
         " A slider sets the temperature; below the bars stand effective classes, entropy and KL from the teacher.",
@@ -109,12 +111,12 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
     ]
     heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
     params = [
-        alt.param(name="letters", value=0),
+        *(alt.param(name=name, value=0) for name in ("letters", "longest")),
         alt.param(name="narrow", expr="width < 30 * em"),
         alt.param(name="names", expr=f"min(0.31 * width, (0.46 * max(letters, narrow ? 0 : {longest}) + 0.7) * em)"),
         alt.param(name="column", expr=f"max(1, (width - names) / {networks})"),
         alt.param(name="bar", expr="max(1, column - 3.1 * em)"),
-        alt.param(name="names_above", expr=f"(column < {NARROW} * em ? 3.4 : 2.3) * em"),
+        alt.param(name="names_above", expr=NAMES),
         alt.param(name="head", expr=f"names_above * {end} / max(1, height - names_above)"),  # in rows
     ]
     height = f"names_above + {end * ROW / DESIGN_EM:.4g} * em"
@@ -155,7 +157,8 @@ def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
     bars = base.mark_rect().encode(x=_across("left"), x2="end:Q", **y, color=color, tooltip=tips)
     parts = [bars.transform_filter("datum.rest")] if rest else []
     parts.append(bars.transform_filter("!datum.rest").encode(tooltip=[*tips, *tooltips(("logit:Q", "logit", ".3f"))]))
-    legible = base.transform_filter("datum.p >= 0.005").transform_calculate(percent="format(datum.p, '.0%')")
+    percent = "datum.p >= 0.995 ? '> 99%' : format(datum.p, '.0%')"  # as `format_share`
+    legible = base.transform_filter("datum.p >= 0.005").transform_calculate(percent=percent)
     words: dict[str, Any] = {"color": INK, "align": "left", "baseline": "middle", "dx": em(4)}
     percents = [
         legible.transform_filter("datum.logp == datum.best" if bold else "datum.logp != datum.best")
@@ -194,7 +197,7 @@ def _rows(
     order = [*shown, *([_REST] if hidden else []), *hidden]
     of_teacher, rows = networks[0].shifted, []
     for column, network in enumerate(networks):
-        own, color = network.shifted, style.look_of(network.role).color
+        own, look = network.shifted, style.look_of(network.role)
         for place, index in enumerate(order):
             rest = index == _REST
             d, dt = (_NEVER, _NEVER) if rest else (float(own[index]), float(of_teacher[index]))
@@ -203,8 +206,8 @@ def _rows(
                 name = _name_rest(len(hidden)) if rest else classes[index]
                 row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
                 row |= {
-                    "color": color, "column": column, "class": name, "shown": f"★ {name}" if index == label else name,
-                    "first": place == 0, "hard": index == label,
+                    "color": look.color, "role": look.label, "column": column, "class": name,
+                    "shown": f"★ {name}" if index == label else name, "first": place == 0, "hard": index == label,
                     "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip
             rows.append(row)
@@ -234,12 +237,12 @@ def probability_bars(
     shown = select_classes(probabilities, label) if shown is None else shown
     names = {index: f"★ {classes[index]}" if index == label else classes[index] for index in shown}
     rows = [
-        {"class": name, "p": float(probabilities[index]), "percent": f"{probabilities[index]:.0%}"}
+        {"class": name, "p": float(probabilities[index]), "percent": format_share(float(probabilities[index]))}
         for index, name in names.items()
     ]
     if rest := len(classes) - len(shown):
         share = max(0.0, 1 - float(np.sum(probabilities[list(shown)])))
-        rows.append({"class": _name_rest(rest), "p": share, "percent": f"{share:.0%}"})
+        rows.append({"class": _name_rest(rest), "p": share, "percent": format_share(share)})
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
         x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),

@@ -11,7 +11,7 @@ from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import attention, gradients, soft_labels
 from kdexplorer.charts import temperature as curves
 from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import NetworkLogits, Spec, select_classes
+from kdexplorer.charts.common import NetworkLogits, Spec, format_share, select_classes
 from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
 
@@ -82,6 +82,7 @@ def _students(
     student: NetworkLogits | None,
     classes: Sequence[str],
     label: int | None,
+    temperature: float,
 ) -> Iterator[Part]:
     if student is None:
         yield Words("Choose a student to see its prediction.", is_hint=True)
@@ -89,16 +90,17 @@ def _students(
     kinds = {one.role == SCRATCH: one for one in [*reversed(students), student]}
     shown, headings = select_classes(teacher.logits, label), {True: "Without a teacher", False: "Distilled"}
     found = [(kinds[kind], heading) for kind, heading in headings.items() if kind in kinds]
-    yield tuple(soft_labels.prediction(one, classes, label, 1.0, heading, shown) for one, heading in found)
-    soft = softmax(teacher.logits)
-    top = int(soft.argmax())
-    yield Words(f"The teacher, {teacher.name}: {soft[top]:.0%} {classes[top]}.")
+    yield tuple(soft_labels.prediction(one, classes, label, temperature, heading, shown) for one, heading in found)
+    soft = softmax(teacher.logits, temperature)
+    first, second = np.argsort(-soft)[:2]
+    listed = f"{format_share(soft[first])} {classes[first]}, {format_share(soft[second])} {classes[second]}"
+    yield Words(f"The teacher, {teacher.name}, at T = {temperature:g}: {listed}.")
 
 
 def choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
-    """Which stage of the teacher is shown; the last where nothing is chosen."""
+    """Which stage of the teacher is shown; the first, whose maps are the finest, where nothing is chosen."""
     stages = [str(number + 1) for number in range(len(maps[0].maps))]
-    return Choice("stage", "Stage", {**dict(zip(stages, stages, strict=True)), ALL_STAGES: ALL_STAGES}, stages[-1])
+    return Choice("stage", "Stage", {**dict(zip(stages, stages, strict=True)), ALL_STAGES: ALL_STAGES})
 
 
 def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Spec:

@@ -137,7 +137,8 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
         assemble.describe_network(name, roles[name], export_network(checkpoint))
         for name, checkpoint in select_networks(request.networks).items()
     ]
-    sample = (request.pictures[0].data_url, request.pictures[0].caption(request.teacher.classes))
+    first = request.pictures[0]
+    sample = first.data_url, f"This is a sample ({first.caption(request.teacher.classes)})"
     return assemble.build_settings(networks, request.temperature, sample)
 
 

@@ -6,6 +6,7 @@ method's description must not load torch, so a method file imports torch inside 
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -138,8 +139,10 @@ class Method:
 
     @classmethod
     def source(cls) -> str:
-        """The code of the method's file."""
-        return Path(inspect.getfile(cls)).read_text(encoding="utf-8")
+        """The code of the method's file, from what follows its imports on."""
+        text = Path(inspect.getfile(cls)).read_text(encoding="utf-8")
+        imports = [part for part in ast.parse(text).body if isinstance(part, (ast.Import, ast.ImportFrom, ast.If))]
+        return "\n".join(text.splitlines()[imports[-1].end_lineno if imports else 0 :]).strip() + "\n"
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """The unweighted loss.

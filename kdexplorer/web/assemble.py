@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from kdexplorer.charts.style import look_of
+from kdexplorer.charts.style import TEACHER, look_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.images.picture import PALETTES
 from kdexplorer.web.export import ExportedNetwork
@@ -37,7 +37,9 @@ def describe_network(name: str, role: str, exported: ExportedNetwork, url: str |
     """
     look = look_of(role)
     weights = {"url": url} if url else {"weights": base64.b64encode(exported.weights).decode()}
-    return {"name": name, "color": look.color, "mark": look.mark, "description": exported.description} | weights
+    what = look.label if role == TEACHER else f"student, {look.label}"
+    facts = {"name": name, "what": what, "color": look.color, "mark": look.mark}
+    return facts | {"description": exported.description} | weights
 
 
 def build_settings(
@@ -48,7 +50,7 @@ def build_settings(
     Args:
         networks: of `describe_network`, the teacher first.
         temperature: at the start.
-        sample: an image to begin with: its data URL and its caption.
+        sample: an image to begin with: its data URL, and what it is in a sentence without its full stop.
     """
     return {
         "networks": list(networks),

@@ -189,7 +189,7 @@ function mount(host, settings) {
   async function invite() {
     const { sample } = settings;
     const ways = "Drop an image here, paste one, choose a file, or start the camera.";
-    say(sample ? `This is a sample (${sample.caption}). ${ways}` : ways);
+    say(sample ? `${sample.caption}. ${ways}` : ways);
     if (!sample || classifier.isWaiting()) return;
     const image = element("img", { src: sample.url });
     await image.decode();

@@ -9,7 +9,7 @@ const HELP = [
 const STORY_HELP = [
   ["→ Page Down Space", "next step"],
   ["← Page Up", "previous step"],
-  ["Enter", "reveal the answer, or close the vote"],
+  ["Enter", "reveal the answer; begin or close the vote"],
   ["m", "more: an optional step"],
   ["↑ ↓", "move the figure's control"],
   [", .", "previous or next picture"],
@@ -292,7 +292,7 @@ function pressStoryKey(event, target) {
   const action = STORY[event.key], picture = { ",": "Previous", ".": "Next" }[event.key];
   if (event.key.startsWith("Arrow") && target.matches?.(ARROW_KEYS)) return;
   if ([" ", "Enter"].includes(event.key) && target.matches?.("button, a, input:not([type=range])")) return;
-  const vote = action === "reveal" ? ", .st-key-vote_close button:not(:disabled)" : "";
+  const vote = action === "reveal" ? ", .st-key-vote_close button:not(:disabled), .st-key-vote_ask button" : "";
   if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)${vote}`)?.click();
   else if (picture) turnPicture(picture);
   else if (UP[event.key]) moveFigure(UP[event.key]);

@@ -46,6 +46,12 @@ function sumOthers(logP, shown) {
   return Math.max(0, 1 - shown.reduce((sum, k) => sum + Math.exp(logP[k]), 0));
 }
 
+/** A map less its mean: the cosine of two such maps is their correlation. */
+function centerMap(map) {
+  const mean = map.reduce((sum, value) => sum + value, 0) / map.length;
+  return map.map((value) => value - mean);
+}
+
 /** A map scaled to unit L2 norm, as attention transfer compares maps. */
 function normalizeMap(map) {
   const norm = Math.sqrt(map.reduce((sum, value) => sum + value * value, 0)) || 1;
@@ -81,7 +87,7 @@ function drawOverlay(canvas, pixels, map, opacity, palette) {
 function createTable(networks, palette, onSelect) {
   const classes = networks[0].description.classes;
   const stages = Math.max(...networks.map(({ description }) => description.graph.stages.length));
-  const cells = networks.map(() => ({ bars: [], percents: [], overlays: [], cosines: [] }));
+  const cells = networks.map(() => ({ bars: [], percents: [], overlays: [], correlations: [] }));
   const active = networks.map(() => true);
 
   const row = (name, fill, kind = "td") =>
@@ -90,7 +96,7 @@ function createTable(networks, palette, onSelect) {
   const head = row("", (n) => {
     const box = element("input", { type: "checkbox", checked: true, onchange: () => select(n, box.checked) });
     const mark = element("span", { className: "kd-mark", textContent: networks[n].mark, style: { color: networks[n].color } });
-    return [element("label", {}, box, mark, ` ${networks[n].name}`)];
+    return [element("label", {}, box, mark, ` ${networks[n].name}`), element("small", { textContent: networks[n].what })];
   }, "th");
   head.firstChild.replaceWith(element("td"));
   head.querySelectorAll("th").forEach((cell) => (cell.scope = "col"));
@@ -105,12 +111,12 @@ function createTable(networks, palette, onSelect) {
     const canvas = (cells[n].overlays[s] = element("canvas", { width: 32, height: 32, className: "kd-pixels" }));
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Attention of ${networks[n].name} at stage ${s + 1}`);
-    return [canvas, (cells[n].cosines[s] = element("small"))];
+    return [canvas, (cells[n].correlations[s] = element("small"))];
   }));
   const table = element("table", { className: "kd-predictions" },
     element("thead", {}, head),
     element("tbody", {}, number("prediction", "prediction"), ...bars),
-    element("tbody", {}, number("entropy (nats)", "entropy"), number("KL from teacher", "kl"), number("T² · KL", "t2kl")),
+    element("tbody", {}, number("effective classes", "effective"), number("entropy (nats)", "entropy"), number("KL from teacher", "kl"), number("T² · KL", "t2kl")),
     element("tbody", { className: "kd-maps" }, ...overlays));
 
   function select(n, wanted) {
@@ -130,26 +136,28 @@ function createTable(networks, palette, onSelect) {
       bars.forEach((_, k) => {
         const p = !logP ? 0 : k < classes.length ? Math.exp(logP[k]) : sumOthers(logP, shown);
         cell.bars[k].parentNode.style.setProperty("--p", p); // the bar's length, and where its percentage begins
-        cell.percents[k].textContent = p >= 0.005 ? `${Math.round(100 * p)}%` : "";
+        cell.percents[k].textContent = p >= 0.995 ? "> 99%" : p >= 0.005 ? `${Math.round(100 * p)}%` : "";
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
       });
       cell.prediction.textContent = best < 0 ? "–" : classes[best];
+      cell.effective.textContent = logP ? Math.exp(entropy(logP)).toFixed(2) : "–";
       cell.entropy.textContent = logP ? entropy(logP).toFixed(2) : "–";
       cell.kl.textContent = kl === null ? "–" : kl.toFixed(3);
       cell.t2kl.textContent = kl === null ? "–" : (temperature * temperature * kl).toFixed(3);
     });
   }
 
-  /** Draws every map over the image, and its cosine to the teacher's map below. */
+  /** Draws every map over the image, and its correlation with the teacher's map below. */
   function drawMaps(predictions, pixels, opacity) {
-    const teacher = predictions[0]?.maps.map(normalizeMap);
+    const compared = (map) => normalizeMap(centerMap(map));
+    const teacher = predictions[0]?.maps.map(compared);
     predictions.forEach((one, n) => cells[n].overlays.forEach((canvas, s) => {
       const map = one?.maps[s];
       if (map) drawOverlay(canvas, pixels, map, opacity, palette);
       else canvas.getContext("2d").clearRect(0, 0, 32, 32);
       const comparable = map && n && teacher?.[s]?.length === map.length;
-      const cosine = () => normalizeMap(map).reduce((sum, value, i) => sum + value * teacher[s][i], 0);
-      cells[n].cosines[s].textContent = comparable ? `cos ${cosine().toFixed(3)}` : "";
+      const correlation = () => compared(map).reduce((sum, value, i) => sum + value * teacher[s][i], 0);
+      cells[n].correlations[s].textContent = comparable ? `correlation ${correlation().toFixed(2)}` : "";
     }));
   }
 

@@ -75,7 +75,7 @@ def test_pushes_are_the_gradient_over_all_classes(count, with_label):
     words = " ".join(texts(svg))
     sizes = {key: f"{np.abs(parts[key]).sum():.2f}" for key in parts}
     assert f"label {sizes['label']}, teacher {sizes['teacher']}, sum {sizes['total']}" in words
-    assert f"opposed on {int((parts['teacher'] * parts['label'] < 0).sum())} of {count} classes" in words
+    assert f"opposite on {int((parts['teacher'] * parts['label'] < 0).sum())} of {count} classes" in words
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from benchmarks.app import running, settle
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
+from kdexplorer.app.audience import results
 from kdexplorer.app.compare.page import SECTIONS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint
@@ -284,6 +285,11 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
     context.set_default_timeout(SLOW)
     room, phone = context.new_page(), context.new_page()
     phone.set_viewport_size(dict(zip(("width", "height"), PHONE, strict=True)))
+    others = [chromium.new_context() for _ in range(results.FEW - 1)]
+
+    def choose(page, name):
+        page.get_by_role("button", name=name).click()
+        page.get_by_text(f"Counted: {name}.").wait_for()
 
     def show(votes, *words):
         room.goto(f"{url}/audience?ask=3,5&view=projector")
@@ -306,17 +312,22 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
         code = room.get_by_alt_text("QR code of")
         assert code.bounding_box()["width"] >= 300
         phone.goto(f"{url}/vote")
-        phone.get_by_role("button", name="ship").click()
-        phone.get_by_text("Counted: ship.").wait_for()
-        show("1 vote · open", "ship", "100%", f"{url}/vote")
+        choose(phone, "ship")
+        room.get_by_text("shown from 3 votes on").wait_for()
+        assert code.bounding_box()["width"] >= 300
+        for other in others:
+            page = other.new_page()
+            page.goto(f"{url}/vote")
+            choose(page, "ship")
+            other.close()
+        show("3 votes · open", "ship", "100%", f"{url}/vote")
         assert 80 <= code.bounding_box()["width"] <= 120
     with running(tmp_path, int(url.rpartition(":")[2])) if restarted else nullcontext(app) as again:
         assert again == url
-        phone.get_by_role("button", name="bird").click()
-        phone.get_by_text("Counted: bird.").wait_for()
-        show("1 vote · open", "bird", "100%")
+        choose(phone, "bird")
+        show("3 votes · open", "bird", "33%", "67%")
         phone.goto(f"{url}/audience")
         phone.get_by_role("button", name="Close and reveal").click()
-        room.get_by_text("1 vote · closed").wait_for()  # by itself
-        show("1 vote · closed", "teacher")
+        room.get_by_text("3 votes · closed").wait_for()  # by itself
+        show("3 votes · closed", "teacher")
     context.close()

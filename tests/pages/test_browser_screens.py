@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.app import settle
+from kdexplorer.app.audience import results
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
@@ -222,7 +223,8 @@ def question(app_runs):
     images, labels, _ = get_dataset("cifar10").samples()
     asked = make_question(images[3], get_dataset("cifar10").classes, "cifar10", 3, int(labels[3]))
     open_store().start(asked)
-    open_store().vote(asked.key, 0, "somebody")
+    for voter in range(results.FEW):
+        open_store().vote(asked.key, 0, f"somebody {voter}")
 
 
 @pytest.mark.usefixtures("question")

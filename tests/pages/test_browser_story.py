@@ -52,7 +52,7 @@ def test_the_whole_lecture_by_keyboard_fits_the_projector(tab):
         check_fit(tab, *[(1920, 1080)] * (number % 4 == 0))
         assert not page.locator("[data-testid=stHeader]").is_visible()
         if STEPS[number - 1].figure == "soft_labels":
-            page.get_by_text("Temperature T = 2.00").wait_for()
+            page.get_by_text("Temperature T = 1.00").wait_for()
         if STEPS[number - 1].figure:
             assert page.evaluate(SMALLEST) >= 23.9
         page.keyboard.press(["PageDown", "ArrowRight", "Space"][number % 3])

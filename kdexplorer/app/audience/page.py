@@ -56,7 +56,7 @@ def show_page() -> None:
                 on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
             )  # fmt: skip
         if question is None:
-            show_first(store, teacher, students, seen)
+            show_first(store, teacher, students, seen, alone=False)
         else:
             results.show_question(store, teacher, show_code)
     results.show_history(store.closed(), [teacher, *students])
@@ -66,12 +66,12 @@ def show_page() -> None:
     show_preparation(store, teacher, students, seen, with_picture=question is not None)
 
 
-def show_first(store: Store, teacher: Network, students: list[Network], seen: str, label: bool = True) -> None:
-    """Before the first question: the presenter's picture, which may become one, and the QR code."""
+def show_first(store: Store, teacher: Network, students: list[Network], seen: str, alone: bool = True) -> None:
+    """Before the first question: the presenter's picture, which may become one, without its label, and the QR code."""
     with st.container(key="question_row", horizontal=True, wrap=False, gap="medium", height=chart_view.chart_height()):
         if access.is_presenter():
             with st.container(key="picture", width="content", gap="small"):
-                image = picture.pick(teacher, students, alone=not label, label=label)
+                image = picture.pick(teacher, students, alone=alone, label=False)
         with st.container(key="question_result", height=chart_view.chart_height()):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(
@@ -118,8 +118,8 @@ def show_code(small: bool) -> None:
     st.markdown(f"**{as_text(link)}**")
     if not small and urlsplit(link).hostname in LOCAL:
         st.caption(
-            "Phones cannot open this address, because 'localhost' means the phone itself. Open this page under the "
-            "server's name, or change the link."
+            "Phones cannot open 'localhost', which means the phone itself: open this page under the server's name, or "
+            "change the link on Audience."
         )
 
 
@@ -261,7 +261,7 @@ def show_projector(store: Store, teacher: Network, students: list[Network], seen
             st.title("What is it?", anchor=False)
     with st.container(key="projector", height=chart_view.chart_height()):
         if store.current() is None:
-            show_first(store, teacher, students, seen, label=False)
+            show_first(store, teacher, students, seen)
         else:
             results.show_question(store, teacher, show_code, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):

@@ -28,6 +28,8 @@ POLL, IDLE_POLL = 1.5, 5.0
 pause, see `turns`), and before the next one."""
 ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
 """What the presenter can show of an open question, by the name in the link: at first the votes."""
+FEW = 3
+"""Votes from which on the QR code makes room for them."""
 CHART = "chart_room"
 """The key of the question's chart, see `chart_view.start_sliders`."""
 
@@ -51,7 +53,7 @@ def chosen_answer() -> str:
 
 
 def show_question(store: Store, teacher: Network, show_code: Callable[[bool], object], projector: bool = False) -> None:
-    """The last question, live while it is open: its picture, and the QR code, large until there is a vote.
+    """The last question, live while it is open: its picture, and the QR code, large until there are votes.
 
     Beside it the result: while it is open `chosen_answer`, afterwards everything. The slider starts at the pinned
     temperature.
@@ -112,12 +114,13 @@ def _draw(
     projector: bool,
 ) -> None:  # fmt: skip
     height, votes = chart_view.chart_height(), sum(counts)
-    waits = question.is_open and not votes and truth.teacher is None
+    waits = question.is_open and votes < FEW and truth.teacher is None
     with st.container(key="question_row", horizontal=True, wrap=False, height=height, gap="medium"):
         with st.container(key="question", width="content", gap="xsmall"):
             picture = data_url(enlarge_png(question.pixels.transpose(1, 2, 0), 448))
             st.image(picture, width="stretch", alt="The picture of the question")
-            st.markdown("  \n".join(_describe(question, counts, truth)))
+            lines = _describe(question, counts, truth)
+            st.markdown("  \n".join([*lines, f"shown from {FEW} votes on"] if waits and votes else lines))
             if question.is_open and not waits:
                 show_code(True)
         with st.container(key="question_result", height=height):
@@ -176,8 +179,9 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
         "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
     }
     if truth.teacher is not None:
-        closest = None if room is None else fit_temperature(room, truth.teacher.logits)
-        row[teacher] = classes[int(truth.teacher.logits.argmax())]
-        row["KL at T = 1 (nats)"] = None if room is None else round(distance(room, truth.teacher.logits), 3)
+        logits = truth.teacher.logits
+        closest = None if room is None else fit_temperature(room, logits)
+        row[teacher] = classes[int(logits.argmax())]
+        row["KL to the teacher at T = 1 (nats)"] = None if room is None else round(distance(room, logits), 3)
         row["closest T"] = None if closest is None else round(closest, 2)
     return row

@@ -166,7 +166,8 @@ def show_demo() -> bool:
         return False
     alive = count_live()
     with st.container(border=True, key="demo"):
-        st.header("Train a student in a minute")
+        seconds = 60.0 if found is None else estimate.demo_seconds(found, config.epochs)
+        st.header("Train a student in a minute" if seconds < 90 else "Train a student")
         left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
         student, data = config.students[0].architecture, get_dataset(config.dataset)
@@ -181,13 +182,12 @@ def show_demo() -> bool:
         if found is None and not alive:
             st.fragment(_measure_demo, run_every=POLL)()
         else:
-            _show_demo_time(found, config.epochs, alive)
+            _show_demo_time(found, seconds, alive)
     return True
 
 
-def _show_demo_time(found: Estimate | None, epochs: int, alive: int) -> None:
+def _show_demo_time(found: Estimate | None, seconds: float, alive: int) -> None:
     """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
-    seconds = 60.0 if found is None else estimate.demo_seconds(found, epochs)
     st.metric("On this machine", f"≈ {format_duration(seconds)}")
     if alive:
         st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")

@@ -76,9 +76,9 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
                 _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
         with photo_place:
             _pick_photo_file()
-    photo = _kept_photo(teacher.dataset)
-    if photo is not None:
-        chosen = Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
+    photo = None
+    if (kept := find_photo(teacher.dataset)) is not None:
+        chosen, photo = kept
         with photo_place:
             _pick_fit(teacher)
     else:
@@ -189,9 +189,10 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     known = cached.gallery(teacher.dataset)[2].tolist()
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
-    if (photo := _kept_photo(teacher.dataset)) is not None:
+    index = photo = None
+    if (kept := find_photo(teacher.dataset)) is not None:
+        chosen, photo = kept
         _pick_fit(teacher)
-        index, chosen = None, Picture(photo.pixels.transpose(2, 0, 1), dataset=teacher.dataset)
     elif not known:
         _end_without_images(teacher.dataset)
     else:
@@ -206,17 +207,17 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     return chosen
 
 
-def _kept_photo(dataset: str) -> Photo | None:
+def find_photo(dataset: str) -> tuple[Picture, Photo] | None:
     """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color."""
     kept = st.session_state.get("photo")
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
     fit = st.session_state.get("fit", next(iter(kept)))
     fitted: Photo = kept[fit]
-    if FITS[fit] == "crop":
-        return fitted
-    color = np.multiply(get_dataset(dataset).normalization.mean, 255).round()
-    return replace(fitted, pixels=decode.fill_margins(fitted.pixels, color))
+    if FITS[fit] != "crop":
+        color = np.multiply(get_dataset(dataset).normalization.mean, 255).round()
+        fitted = replace(fitted, pixels=decode.fill_margins(fitted.pixels, color))
+    return Picture(fitted.pixels.transpose(2, 0, 1), dataset=dataset), fitted
 
 
 def _show_thumbnail(image: Picture, chosen: bool) -> None:

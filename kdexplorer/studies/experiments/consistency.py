@@ -87,7 +87,7 @@ EXPERIMENT = Experiment(
         "after the long minus after the short training, a third of it. Paired by seed; the unit is the seed. Supported "
         "where all three are above zero. The second version decides."
     ),
-    expected="The same crop is ahead, more so after 18 epochs; mixtures are behind at first.",
+    expected="The same crop is ahead, more so after the long training; mixtures are behind at first.",
     change="More patience: more epochs in `LENGTHS`. The teacher's predictions are stored for all lengths of a seed.",
     judge=judge_latest(
         judge_pairs(

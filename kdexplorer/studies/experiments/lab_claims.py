@@ -236,7 +236,8 @@ def _judge_beating(claim: str, lab: str, paired: Mapping[str, Difference]) -> Cl
 
 def judge_larger_loss(table: Table) -> Claim:
     """Whether distilled students have the larger loss, where it can be compared: cross-entropy, scaled."""
-    claim, pairs = "The distilled students' loss is larger", list(_related(table, BASELINE))
+    claim = "The distilled students' cross-entropy is larger after temperature scaling"
+    pairs = list(_related(table, BASELINE))
     if not pairs:
         return Claim(
             claim,

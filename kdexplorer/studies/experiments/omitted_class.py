@@ -37,7 +37,7 @@ def more(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | No
 
 def judge(results: Results) -> list[Claim]:
     """Whether the intervals of all seeds are apart."""
-    claim = f"A student recognizes a {CLASS} that it never saw"
+    claim = f"A student recognizes a {CLASS} that it never saw, without a bias on that class's logit"
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other:
         return [Claim(claim, "It is not trained yet.", "cannot be decided", "a training of both students")]
@@ -52,9 +52,9 @@ def judge(results: Results) -> list[Claim]:
     return [
         Claim(
             claim,
-            f"Recognized by the distilled student: {listed} (by seed); without a teacher: {without}. With a bias on "
-            f"the logit of {CLASS} that turns an equal share of the test images, all right before, into a {CLASS}, the "
-            f"distilled student and the one without a teacher recognize (by seed) at {rates}.",
+            f"Recognized without a bias by the distilled student: {listed} (by seed); without a teacher: {without}. "
+            f"With a bias on the logit of {CLASS} that turns an equal share of the test images, all right before, into "
+            f"a {CLASS}, the distilled student and the one without a teacher recognize (by seed) at {rates}.",
             verdict,
         )
     ]
