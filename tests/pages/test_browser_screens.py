@@ -297,6 +297,16 @@ def test_a_page_on_a_phone(phone, name):
 
 
 @pytest.mark.usefixtures("question")
+def test_the_tabs_and_the_menu_of_a_phone(phone):
+    page = phone.open("soft_labels").page
+    page.get_by_role("tab").first.wait_for()
+    wide = "all => all.map((one) => one.scrollWidth - one.clientWidth)"
+    assert max(page.get_by_role("tab").evaluate_all(wide)) <= 1  # no name in the next tab
+    page.get_by_role("button", name="Expand sidebar").click()
+    page.get_by_role("button", name="Collapse sidebar").click()  # nothing lies over it
+    page.get_by_role("button", name="Present").wait_for()
+
+
 def test_the_page_of_the_vote(phone):
     page = phone.go("vote").page
     assert page.evaluate(LOW) == []
