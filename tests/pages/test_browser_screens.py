@@ -296,7 +296,6 @@ def test_a_page_on_a_phone(phone, name):
     assert page.evaluate(RIGHT) <= PHONE[0]
 
 
-@pytest.mark.usefixtures("question")
 def test_the_tabs_and_the_menu_of_a_phone(phone):
     page = phone.open("soft_labels").page
     page.get_by_role("tab").first.wait_for()
@@ -307,6 +306,7 @@ def test_the_tabs_and_the_menu_of_a_phone(phone):
     page.get_by_role("button", name="Present").wait_for()
 
 
+@pytest.mark.usefixtures("question")
 def test_the_page_of_the_vote(phone):
     page = phone.go("vote").page
     assert page.evaluate(LOW) == []
