@@ -161,8 +161,8 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
     if type(method).adapter is not Method.adapter:
         trained = " Its adapter, which is trained with the student, has random weights here."
     st.caption(
-        f"Loss over {PROBED} images, unweighted: {found.loss:.4g}. The gradient is that of the chosen image, by "
-        f"automatic differentiation of the code below.{trained}"
+        f"Loss over this picture and {PROBED - 1} test images, unweighted: {found.loss:.4g}. The gradient is that of "
+        f"this picture, by automatic differentiation of the code below.{trained}"
     )
 
 

@@ -139,10 +139,14 @@ class Method:
 
     @classmethod
     def source(cls) -> str:
-        """The code of the method's file, from what follows its imports on."""
+        """The code of the method's file after its first lines: the docstring and imports."""
         text = Path(inspect.getfile(cls)).read_text(encoding="utf-8")
-        imports = [part for part in ast.parse(text).body if isinstance(part, (ast.Import, ast.ImportFrom, ast.If))]
-        return "\n".join(text.splitlines()[imports[-1].end_lineno if imports else 0 :]).strip() + "\n"
+        begin = 0
+        for part in ast.parse(text).body:
+            if not isinstance(part, (ast.Expr, ast.Import, ast.ImportFrom, ast.If)):
+                break
+            begin = part.end_lineno or begin
+        return "\n".join(text.splitlines()[begin:]).strip() + "\n"
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """The unweighted loss.
