@@ -59,8 +59,9 @@ def draw(key: str, with_answer: bool = True) -> None:
 def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer: bool) -> None:
     if figure.needs == "picture":
         with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
-            left = "figure_left_small" if figure.page == "attention" else "figure_left"  # maps show the picture, too
-            with st.container(key=left, width="content", gap="small"):
+            left: dict[str, Any] = {"width": "content", "gap": "small"}
+            maps = figure.page == "attention"  # which show the picture, too
+            with st.container(key="figure_left_small", **left) if maps else st.container(key="figure_left", **left):
                 with st.container(key="picture", gap="small"):
                     image = picture.pick(teacher, students, alone=True)
                 controls = st.container()
