@@ -91,43 +91,37 @@ def grid(
     limits = color_limits(values, mode)
     stages = max(len(row.maps) for row in rows)
     listed = [number for number in range(stages) if stage in (None, number + 1)]
-    shown = [row for row in rows if mode != "difference" or row is not rows[0]]  # the teacher's is zero everywhere
-    cells = []
+    heads, cells = list[dict[str, Any]](), list[dict[str, Any]]()
     for row, maps in zip(rows, values, strict=True):
-        numbers = describe_stages(row, rows[0])
-        for number in listed:
-            map_ = maps[number] if number < len(maps) else None
-            if row in shown and map_ is not None:
+        if mode == "difference" and row is rows[0]:  # zero everywhere
+            continue
+        look, numbers = style.look_of(row.role), describe_stages(row, rows[0])
+        heads.append({"network": row.name, "column": len(heads), "color": look.color, "what": look.what})
+        for place, number in enumerate(listed):
+            if number < len(maps) and (map_ := maps[number]) is not None:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
-                cell: dict[str, Any] = {"network": row.name, "stage": f"stage {number + 1}"}
-                cell |= {"color": style.look_of(row.role).color, "column": shown.index(row)}
-                cells.append(cell | {"row": listed.index(number), "url": url} | numbers[number])
+                cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place, "url": url} | numbers[number])
     if mode == "map":
         of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
         for cell in cells:
             cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] else None
-    looks = [style.look_of(row.role) for row in shown]
-    heads = [
-        {"network": row.name, "column": column, "color": look.color, "role": look.label}
-        for column, (row, look) in enumerate(zip(shown, looks, strict=True))
-    ]
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
     gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
     which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
     return fill_shape(
-        _grid_shape(max(1, len(shown)), len(listed), mode == "map", len(shown) > 1),
+        _grid_shape(max(1, len(heads)), len(listed), mode == "map", len(heads) > 1),
         {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
         {
             "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
             "longest": max(len(row.name) for row in rows),
             "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
         },
-        f"Attention maps over the image in gray: {', '.join(row.name for row in shown)} in columns, {which}; under "
-        "each student's map its similarity to the teacher's.",
+        f"Attention maps over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
+        "under each student's map its similarity to the teacher's.",
     )  # fmt: skip
 
 

@@ -173,13 +173,15 @@ NAMES = "(longest * em / 2 > column - em / 4 ? 3.5 : 2.4) * em"
 def name_networks(base: alt.Chart) -> list[alt.Chart]:
     """At the top of each column the network's color, what it is (teacher, or which student), and its name below.
 
-    Its rows have `network`, `role` (a look's label), `color` and `left`, in pixels; the parameter `column` is a
+    Its rows have `network`, `what` and `color` (of its look), and `left`, in pixels; the parameter `column` is a
     column's width. A name has as many lines as it needs.
     """
     count = "max(6, floor((column - em / 4) / (em / 2)))"
     lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
-    what = f"(datum.role === '{style.TEACHER}' || column < 11 * em ? '' : 'student, ') + datum.role"
-    base = base.transform_calculate(lines=lines, what=what, middle="datum.left + em / 2", begin="datum.left + 1.2 * em")
+    short = f"column < 11 * em ? replace(datum.what, '{style.STUDENT}', '') : datum.what"
+    base = base.transform_calculate(
+        lines=lines, short=short, middle="datum.left + em / 2", begin="datum.left + 1.2 * em"
+    )
     text: dict[str, Any] = {"color": INK, "align": "left", "baseline": "top"}
     names = base.mark_text(**text, lineBreak="\n", lineHeight=style.em(19))
 
@@ -191,7 +193,7 @@ def name_networks(base: alt.Chart) -> list[alt.Chart]:
         base.mark_square(size=style.area(200), opacity=1).encode(
             x=at("middle:Q"), y=alt.YValue(style.em(9)), color=color
         ),
-        base.mark_text(**text, fontWeight="bold").encode(x=at("begin:Q"), y=alt.YValue(0), text="what:N"),
+        base.mark_text(**text, fontWeight="bold").encode(x=at("begin:Q"), y=alt.YValue(0), text="short:N"),
         names.encode(x=at("left:Q"), y=alt.YValue(style.em(20)), text="lines:N"),
     ]
 

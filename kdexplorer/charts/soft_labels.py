@@ -206,7 +206,7 @@ def _rows(
                 name = _name_rest(len(hidden)) if rest else classes[index]
                 row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
                 row |= {
-                    "color": look.color, "role": look.label, "column": column, "class": name,
+                    "color": look.color, "what": look.what, "column": column, "class": name,
                     "shown": f"★ {name}" if index == label else name, "first": place == 0, "hard": index == label,
                     "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip

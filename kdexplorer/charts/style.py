@@ -105,6 +105,9 @@ SLIDER_HEIGHT = {"logT": 3.1, "wipe": 1.5}
 TEACHER = "teacher"
 """The role of a network that others are distilled from; every other network's role is its objective's key."""
 
+STUDENT = "student, "
+"""Before an objective's label."""
+
 HUMAN = "human"
 """The role of human labels, beside the networks' roles."""
 
@@ -196,6 +199,11 @@ class Look:
     dash: tuple[int, ...]
     """Pixels on, off, …"""
     label: str
+
+    @property
+    def what(self) -> str:
+        """What a network of this look is: teacher, or student and its objective."""
+        return self.label if self.label == TEACHER else f"{STUDENT}{self.label}"
 
     @property
     def mark(self) -> str:

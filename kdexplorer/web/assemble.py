@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from kdexplorer.charts.style import TEACHER, look_of
+from kdexplorer.charts.style import look_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.images.picture import PALETTES
 from kdexplorer.web.export import ExportedNetwork
@@ -37,8 +37,7 @@ def describe_network(name: str, role: str, exported: ExportedNetwork, url: str |
     """
     look = look_of(role)
     weights = {"url": url} if url else {"weights": base64.b64encode(exported.weights).decode()}
-    what = look.label if role == TEACHER else f"student, {look.label}"
-    facts = {"name": name, "what": what, "color": look.color, "mark": look.mark}
+    facts = {"name": name, "what": look.what, "color": look.color, "mark": look.mark}
     return facts | {"description": exported.description} | weights
 
 

@@ -133,6 +133,7 @@ function createTable(networks, palette, onSelect) {
       const cell = cells[n];
       const kl = logP && logs[0] && n ? klDivergence(logs[0], logP) : null;
       const best = logP ? logP.indexOf(Math.max(...logP)) : -1;
+      const nats = logP && entropy(logP);
       bars.forEach((_, k) => {
         const p = !logP ? 0 : k < classes.length ? Math.exp(logP[k]) : sumOthers(logP, shown);
         cell.bars[k].parentNode.style.setProperty("--p", p); // the bar's length, and where its percentage begins
@@ -140,8 +141,8 @@ function createTable(networks, palette, onSelect) {
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
       });
       cell.prediction.textContent = best < 0 ? "–" : classes[best];
-      cell.effective.textContent = logP ? Math.exp(entropy(logP)).toFixed(2) : "–";
-      cell.entropy.textContent = logP ? entropy(logP).toFixed(2) : "–";
+      cell.effective.textContent = logP ? Math.exp(nats).toFixed(2) : "–";
+      cell.entropy.textContent = logP ? nats.toFixed(2) : "–";
       cell.kl.textContent = kl === null ? "–" : kl.toFixed(3);
       cell.t2kl.textContent = kl === null ? "–" : (temperature * temperature * kl).toFixed(3);
     });
