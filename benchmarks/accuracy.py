@@ -1,12 +1,13 @@
 """Minutes until a network has an accuracy, by recipe: means and spreads over seeds.
 
     python -m benchmarks.accuracy [--networks air_64 resnet20] [--recipes fast standard] [--epochs 8] [--seeds 3]
-                                  [--smoothing 0.2] [--instead first_layer=trained filter_rate=0.12]
+                                  [--smoothing 0.2] [--set start_resolution=16]
+                                  [--instead first_layer=trained filter_rate=0.12]
 
 Accuracy is measured on training images that are held out, never on the test split, after every epoch. A run's rate
 falls over its whole length, so a shorter run reaches an accuracy earlier than a longer one: compare runs by their last
-epoch, and give `--epochs` several lengths. `--instead` trains once more for each word, with other values in place of
-the recipe's: what each part of a recipe gives.
+epoch, and give `--epochs` several lengths. `--set` changes the recipe of every run. `--instead` trains once more for
+each word, with other values in place of the recipe's: what each part of a recipe gives.
 
 Minutes are those of the training steps, without evaluation: by the clock, and in brackets of one processor (all threads
 together), which other programs on the machine hardly change. PFLOP count two operations for a multiply-add, forward and
@@ -123,6 +124,7 @@ def main() -> None:
     add("--holdout", type=int, default=5000)
     add("--train-images", type=int)
     add("--threads", type=int)
+    add("--set", nargs="*", default=[], metavar="SETTING=VALUE")
     add("--instead", nargs="*", default=[], metavar="SETTING=VALUE[,SETTING=VALUE…]")
     options = parser.parse_args()
     configure_process(options.threads)
@@ -133,10 +135,9 @@ def main() -> None:
             values: dict[str, Any] = {"recipe": recipe, "epochs": epochs, "holdout": options.holdout}
             values |= {"train_images": options.train_images, "threads": options.threads, "dataset": "cifar10"}
             values["students"] = [parse_student(f"{network}:scratch:smoothing={options.smoothing}")]
-            if other:
-                values |= [pair.split("=") for pair in other.split(",")]
+            values |= [pair.split("=") for pair in (*options.set, *filter(None, other.split(",")))]
             curves = [train(RunConfig(**values, seed=seed)) for seed in range(options.seeds)]
-            name = f"{network}, {recipe}, {epochs} epochs" + (f", {other}" if other else "")
+            name = ", ".join([network, recipe, f"{epochs} epochs", *options.set, *filter(None, [other])])
             lines.append(describe(name, curves))
             print(lines[-1], flush=True)
     print("\n" + "\n".join(lines))
