@@ -1,15 +1,4 @@
-"""What can go wrong in a way that a user can fix. Every message says what to do.
-
-KDError
-├── ConfigError       a run that cannot be trained as written
-├── DataError         data that is missing, truncated or of another kind
-├── ImageError        an upload that is not an image that can be shown to a network
-│   └── ImageMemoryError    one that there was no memory for, which says nothing about the file
-├── CheckpointError   weights or a card that cannot be trusted
-├── RunError          a run whose state does not allow the command
-│   └── MissingRunError     there is no run of that name; a ConfigError, too
-└── TrainingError     training that failed (a loss that is not finite)
-"""
+"""What can go wrong in a way that a user can fix. Every message says what to do."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,25 +31,22 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_UMASK)
+        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
 def remove_leftovers(path: Path) -> None:
     """Removes what a killed writer of `path` left beside it. Only for the one process that writes there."""
-    import shutil
-
     for temporary in path.parent.glob(f".{path.name}.*"):
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
@@ -58,22 +56,16 @@ def remove_leftovers(path: Path) -> None:
 
 def keep_old(path: Path, old: Path) -> None:
     """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
-    if old.exists() and old.samefile(path):  # so a kill left it; a rename between two names of one file does nothing
-        return
     temporary = old.with_name(f".{old.name}.new")
     temporary.unlink(missing_ok=True)
     try:
         try:
             os.link(path, temporary)
         except OSError:
-            import shutil
-
             shutil.copyfile(path, temporary)
         os.replace(temporary, old)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)  # after a kill both may be names of one file already: replacing does nothing
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -120,10 +112,10 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(inner, levels - 1)
 
 
-def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None when the file is missing, truncated, a link, too large, or holds something else."""
     try:
-        value = parse_json(read_bytes(path, limit))
+        value = parse_json(read_bytes(path, MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -139,18 +131,18 @@ def read_once(read: Callable[[Path], T], path: Path) -> T:
         version = (found.st_mtime_ns, found.st_size, found.st_ino)
     except OSError:
         version = None
-    value, error = _read_version(read, path, version)
-    if error is not None:
-        raise type(error)(str(error))
-    return value
+    found = _read_version(read, path, version)
+    if isinstance(found, KDError):
+        raise type(found)(str(found))
+    return found
 
 
 @functools.lru_cache(maxsize=2048)
-def _read_version(read: Callable[[Path], Any], path: Path, version: Any) -> tuple[Any, KDError | None]:
+def _read_version(read: Callable[[Path], Any], path: Path, version: Any) -> Any:
     try:
-        return read(path), None
+        return read(path)
     except KDError as error:
-        return None, error
+        return error
 
 
 def sync_folder(folder: Path) -> None:
@@ -166,8 +158,6 @@ def sync_folder(folder: Path) -> None:
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which takes its place at the end and replaces what was there."""
-    import shutil
-
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     old = temporary.with_name(f"{temporary.name}.old")

@@ -34,9 +34,7 @@ def store_root() -> Path:
 def load_array(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
     """An array, float32 of that shape, or None where there is none or the file is damaged.
 
-    Args:
-        facts: what decides them; JSON.
-        shape: such as `[steps, B, K]` for an epoch, `[N, K]` for an evaluation split.
+    `facts` are what decides its values, in JSON; a shape is such as `[steps, B, K]` for an epoch.
     """
     path = _path(facts)
     with contextlib.suppress(OSError):
@@ -77,9 +75,9 @@ def measure_store() -> Stored:
     return Stored(len(sizes), sum(sizes))
 
 
-def describe_store(found: Stored | None = None) -> str:
-    """How much is kept, in one line; `found` is what `measure_store` says, measured if not given."""
-    files, size = found or measure_store()
+def describe_store() -> str:
+    """How much is kept, in one line."""
+    files, size = measure_store()
     count = "1 file" if files == 1 else f"{files} files"
     kept = f"{size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB"
     return f"Stored teacher predictions and attention similarities: {count}, {kept}."

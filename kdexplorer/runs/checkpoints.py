@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 WEIGHTS, CARD, LOGITS = "weights.safetensors", "card.json", "test_logits.npz"
 MAX_LOGITS_BYTES = 1 << 26
 """Unpacked: 10,000 images of 1000 classes in float32 are 40 MB."""
-
-
 LARGE = "The large bundled networks are in the repository only: set KDEXPLORER_CHECKPOINTS to its folder checkpoints."
 
 
@@ -167,16 +165,12 @@ def run_checkpoints(run: Run) -> list[Checkpoint]:
 def find_checkpoint(name: str) -> Checkpoint:
     """A bundled checkpoint by name, a run's student as RUN/STUDENT, or a checkpoint folder by path.
 
-    Raises:
-        ConfigError: when there is none.
-        CheckpointError: when its card is not valid.
+    Raises ConfigError when there is none, CheckpointError when its card is not valid.
     """
-    places = [Path(name)]
     run_id, _, student = name.partition("/")
-    if is_name(run_id) and is_name(student):
-        places.insert(0, runs_root() / run_id / student)
-    if is_name(name):
-        places.insert(0, bundled_root() / name)
+    places = [bundled_root() / name] if is_name(name) else []
+    places += [runs_root() / run_id / student] if is_name(run_id) and is_name(student) else []
+    places += [Path(name)]
     for place in places:
         with contextlib.suppress(OSError):  # too long for a path
             if (place / CARD).is_file():
@@ -192,11 +186,7 @@ def find_checkpoint(name: str) -> Checkpoint:
 def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logits: np.ndarray | None) -> Checkpoint:
     """Writes a checkpoint folder completely or not at all; `sha256` is put into the card.
 
-    Args:
-        path: the folder.
-        state: the weights, as `weights.to_half_precision` gives them.
-        card: the description.
-        logits: `[N, K]` of the evaluation split; stored as float16.
+    `state` is what `weights.to_half_precision` gives, `logits` `[N, K]` of the evaluation split; stored as float16.
     """
     import safetensors.torch
 
@@ -227,15 +217,13 @@ MAX_TEACHERS = 8
 def find_teachers(names: str) -> tuple[Checkpoint, ...]:
     """The checkpoints of `resnet56`, or of `resnet50+resnet56`; a name that contains a `+` itself is found whole.
 
-    Raises:
-        ConfigError: when there is none of that name, one is named twice, or there are more than `MAX_TEACHERS`.
-        CheckpointError: when a card is not valid.
+    Raises ConfigError when there is none of that name, one is named twice, or there are more than `MAX_TEACHERS`;
+    CheckpointError when a card is not valid.
     """
     words, found = names.split("+"), list[Checkpoint]()
     while words:
-        checkpoint, used = _find_longest(words)
+        checkpoint, words = _find_longest(words)
         found.append(checkpoint)
-        words = words[used:]
     if len({checkpoint.sha256 for checkpoint in found}) < len(found):
         raise ConfigError(f"teacher: {names[:200]} names a network twice: each counts once in the average.")
     if len(found) > MAX_TEACHERS:
@@ -243,20 +231,19 @@ def find_teachers(names: str) -> tuple[Checkpoint, ...]:
     return tuple(found)
 
 
-def _find_longest(words: list[str]) -> tuple[Checkpoint, int]:
-    """The checkpoint whose name is as many of the first words as possible, and their number. Raises ConfigError."""
+def _find_longest(words: list[str]) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint whose name is as many of the first words as possible, and the other words. Raises ConfigError."""
     for count in range(len(words), 1, -1):
         with contextlib.suppress(ConfigError):
-            return find_checkpoint("+".join(words[:count])), count
-    return find_checkpoint(words[0]), 1
+            return find_checkpoint("+".join(words[:count])), words[count:]
+    return find_checkpoint(words[0]), words[1:]
 
 
 def why_not_averaged(teachers: Sequence[Checkpoint], method: Method) -> str | None:
     """Why a method cannot learn from several teachers and what to do, or None where it can or there is only one."""
-    others = method.needs - {"logits"}
-    if len(teachers) < 2 or not others:
+    used = " and ".join(sorted(method.needs - {"logits"}))
+    if len(teachers) < 2 or not used:
         return None
-    used = " and ".join(sorted(others))
     return (
         f"several teachers are averaged in their probabilities, but {method.label} uses {used}: name one teacher, or "
         "remove this term"

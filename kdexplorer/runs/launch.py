@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,10 @@ from kdexplorer.schema import is_name
 def create_run(
     config: BaseModel, name: str, root: Path | None = None, run_id: str | None = None, kind: type[Run] = Run
 ) -> Run:
-    """Writes a new run folder in state queued. Its id is the date, the time, the name and four random digits.
+    """Writes a new run folder in state queued. Raises RunError when it cannot be written.
 
-    Args:
-        config: what the kind's folders contain, a `RunConfig` of runs.
-        name: the label in the id.
-        root: the folder of runs.
-        run_id: for callers that must find the same run again (a sweep, a process that torchrun restarts).
-        kind: of the folder; stands in its `config.json`.
-
-    Raises:
-        RunError: when the folder cannot be written.
+    Its id is the date, the time, the name and four random digits; `run_id` is for callers that must find the same run
+    again (a sweep, a process that torchrun restarts).
     """
     root = root or kind.parent_folder()
     run = kind(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))
@@ -82,12 +76,22 @@ def launch_run(config: RunConfig, root: Path | None = None) -> Run:
 def start_run(run: Run) -> None:
     """Starts (or continues) a run as a process in a session of its own, output to the log. One start at a time.
 
-    Raises:
-        RunError: when the run may not start, see `require_resumable`, or its folder cannot be written.
+    Raises RunError when the run may not start, see `require_resumable`, or its folder cannot be written.
     """
     try:
         with FileLock(run.path.parent / ".start.lock", timeout=30):
-            _start(run)
+            require_resumable(run)
+            with open(run.path / "log.txt", "ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+            processes.adopt(process)
+            processes.lower_priority(process.pid)
+            status = run.status()
+            if status.pid != process.pid:  # which has not written one yet
+                places = {name: getattr(status, name) for name in PLACES}
+                run.write_status("queued", "starting", process.pid, **places)
     except OSError as error:  # filelock's Timeout is one
         raise RunError(
             f"{run.run_id} cannot be started ({error.strerror or 'another start is taking long'}): check its folder "
@@ -107,25 +111,6 @@ def require_resumable(run: Run) -> None:
         return
     reason = status.message if status.state == "damaged" else "there is nothing to start."
     raise RunError(f"{run.run_id} is {status.state}: {reason}")
-
-
-def _start(run: Run) -> None:
-    require_resumable(run)
-    with open(run.path / "log.txt", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd=Path.cwd(),
-        )
-    processes.adopt(process)
-    processes.lower_priority(process.pid)
-    status = run.status()
-    if status.pid != process.pid:  # which has not written one yet
-        places = {name: getattr(status, name) for name in PLACES}
-        run.write_status("queued", "starting", process.pid, **places)
 
 
 def stop_run(run: Run) -> None:
@@ -173,15 +158,16 @@ class Stopped(Exception):
     """A signal or another process asked the work to stop; what it needs to continue is saved."""
 
 
+@dataclass
 class Work:
     """What the process that works in a folder has: its log, the request to stop, and the facts of its status."""
 
-    def __init__(self, run: Run, logger: logging.Logger, stopping: threading.Event) -> None:
-        self.run, self.logger = run, logger
-        self.stopping = stopping
-        """Is set by SIGTERM and SIGINT: the work saves what it needs to continue, and raises Stopped."""
-        self.facts: dict[str, Any] = {}
-        """Fields of `RunStatus` besides state and message."""
+    run: Run
+    logger: logging.Logger
+    stopping: threading.Event
+    """Is set by SIGTERM and SIGINT: the work saves what it needs to continue, and raises Stopped."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Fields of `RunStatus` besides state and message."""
 
     def write(self, state: State, message: str = "") -> None:
         """Replaces the status. Raises OSError."""
@@ -191,19 +177,16 @@ class Work:
 def work_in(
     run: Run, do: Callable[[Work], object], lead: Callable[[Callable[[], object]], object] = lambda compute: compute()
 ) -> State:
-    """Does the work of a folder, from where it was left.
+    """Does the work of a folder, from where it was left, and returns its final state, which is also in `status.json`.
 
     Args:
         run: a folder that `create_run` wrote.
-        do: the work. It returns when all is done, and raises Stopped when it has stopped before.
+        do: returns when all is done, which is `finished`, and raises Stopped when it has `stopped` before. Anything
+            else that it raises is raised here, too, and the work is then `failed`.
         lead: runs a function in the first of several processes that work in the folder together, see `ddp.Team.lead`.
-
-    Returns:
-        The final state, `finished` or `stopped`. Every outcome is also in `status.json`.
 
     Raises:
         RunError: when another process works in this folder; it is left alone.
-        KDError, or anything else: what ended the work, which is then `failed`.
     """
     lock = FileLock(run.path / ".lock")
 

@@ -12,13 +12,7 @@ from typing import Any
 
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import KDError
-from kdexplorer.runs.checkpoints import (
-    Checkpoint,
-    bundled_checkpoints,
-    find_teachers,
-    list_checkpoints,
-    objective_rank,
-)
+from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_teachers, list_checkpoints, objective_rank
 from kdexplorer.runs.run_folder import find_run, imported_root
 
 
@@ -60,9 +54,7 @@ def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
 
 def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
     """The one of these that was trained without a teacher in the same run, and otherwise like this one, or None."""
-    if not is_distilled(checkpoint):
-        return None
-    for other in chosen:
+    for other in chosen if is_distilled(checkpoint) else ():
         if not is_distilled(other) and _shared_settings(other) == _shared_settings(checkpoint):
             return other
     return None
@@ -114,14 +106,13 @@ def students_of(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[st
 
 def first_family(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[str]:
     """The teacher's first students of one architecture and run, one for each objective: the scratch baseline first."""
-    students = [(name, c) for name, c in found.items() if is_student_of(c, teacher)]
+    students = {name: c for name, c in found.items() if is_student_of(c, teacher)}
     if not students:
         return []
-    first_name, first = students[0]
-    same: dict[str, tuple[str, Checkpoint]] = {}
-    for name, c in students:
+    first_name, first = next(iter(students.items()))
+    same: dict[str, str] = {}
+    for name, c in students.items():
         if (c.architecture, c.card.run) == (first.architecture, first.card.run):
-            same.setdefault(c.card.objective_key, (name, c))
+            same.setdefault(c.card.objective_key, name)
     baseline = scratch_baselines(found).get(first_name)
-    ordered = sorted(same.values(), key=lambda named: objective_rank(named[1]))
-    return [*([baseline] if baseline else []), *(name for name, _ in ordered)]
+    return [*([baseline] if baseline else []), *sorted(same.values(), key=lambda name: objective_rank(found[name]))]

@@ -23,7 +23,6 @@ PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "runs", "finished")
 
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
-_Share = Annotated[float, Field(ge=0, le=1)]
 Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
 """Loss terms and accuracy by name."""
 
@@ -101,7 +100,7 @@ class TeacherFigures(Record):
 
     name: str = ""
     evaluation_split: str = "test"
-    accuracy: _Share | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     cross_entropy: _Number | None = None
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
@@ -117,11 +116,7 @@ class TeacherFigures(Record):
 
 
 def read_record(model: type[Kind], values: dict[str, Any]) -> Kind:
-    """The record with every field that is valid; the others have their defaults.
-
-    Raises:
-        ValidationError: when a field without a default is not valid.
-    """
+    """The record with every field that is valid; the others have their defaults, as all fields have one."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -37,8 +37,6 @@ from kdexplorer.runs.records import (
 )
 from kdexplorer.schema import is_name
 
-MAX_STATUS_BYTES = 1 << 20
-
 
 def runs_root() -> Path:
     """Where runs are stored: `KDEXPLORER_RUNS`, else `./runs`."""
@@ -60,7 +58,6 @@ class Run:
     path: Path
     writes: bool = True
     """Whether this process writes to the folder: of several that train a run together only the first one does."""
-
     kind: ClassVar[str] = "run"
     """Stands in `config.json`; a folder without it is that of a run."""
 
@@ -95,7 +92,7 @@ class Run:
 
         Damaged fields are left out.
         """
-        values = read_json(self.path / "status.json", MAX_STATUS_BYTES)
+        values = read_json(self.path / "status.json")
         status = read_record(RunStatus, {"message": "its status cannot be read"} if values is None else values)
         if status.state in LIVE:
             if processes.live(values or {}) is not None:
@@ -122,10 +119,6 @@ class Run:
         """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
         return self.metrics_reader().read()
 
-    def batch_metrics(self) -> list[BatchMetrics]:
-        """The readable lines of `batches.jsonl`, in order."""
-        return self.batches_reader().read()
-
     def metrics_reader(self) -> LineReader[EpochMetrics]:
         """For those who look again and again: reads the new lines only."""
         return LineReader(self.path / "metrics.jsonl", EpochMetrics)
@@ -137,8 +130,7 @@ class Run:
     def teacher(self, classes: int) -> TeacherFigures | None:
         """The teacher's figures from `teacher.json`, damaged fields left out; None where there are none.
 
-        Args:
-            classes: the number of classes, which labels must be below.
+        Labels must be below `classes`, their number.
         """
         values = read_json(self.path / "teacher.json")
         if values is None:
@@ -175,42 +167,35 @@ class Run:
             handler.close()
 
     def write_status(self, state: State, message: str = "", pid: int | None = None, **facts: Any) -> None:
-        """Replaces the status. Raises OSError.
+        """Replaces the status; the process that works in the folder is the calling one if no other is given.
 
-        Args:
-            state, message: what it says.
-            pid: of the process that works in the folder; the calling one if not given.
-            facts: other fields of `RunStatus`.
+        `facts` are other fields of `RunStatus`. Raises OSError.
         """
-        if not self.writes:
-            return
-        status = RunStatus(state=state, message=message, **facts, **processes.identity(pid), heartbeat=time.time())
-        write_json(self.path / "status.json", status.model_dump(mode="json", exclude_defaults=True))
+        if self.writes:
+            status = RunStatus(state=state, message=message, **facts, **processes.identity(pid), heartbeat=time.time())
+            write_json(self.path / "status.json", status.model_dump(mode="json", exclude_defaults=True))
 
     def append_metrics(self, rows: list[EpochMetrics]) -> None:
         """Appends lines and syncs them."""
-        if not self.writes:
-            return
-        with open(self.path / "metrics.jsonl", "ab") as file:
-            file.write(_lines(rows))
-            file.flush()
-            os.fsync(file.fileno())
+        if self.writes:
+            with open(self.path / "metrics.jsonl", "ab") as file:
+                file.write(_lines(rows))
+                file.flush()
+                os.fsync(file.fileno())
 
     def append_batch_metrics(self, rows: list[BatchMetrics]) -> None:
         """Appends lines. They may be lost: nothing is computed from them."""
-        if not self.writes:
-            return
-        with open(self.path / "batches.jsonl", "ab") as file:
-            file.write(_lines(rows))
+        if self.writes:
+            with open(self.path / "batches.jsonl", "ab") as file:
+                file.write(_lines(rows))
 
     def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
         """Removes lines of what a resumed run will do again, from that step on, and half-written last lines."""
-        if not self.writes:
-            return
-        write_bytes(self.path / "metrics.jsonl", _lines([row for row in self.metrics() if row.epoch < epoch]))
-        done = epoch + step / steps_per_epoch
-        kept = [row for row in self.batch_metrics() if row.epoch <= done]
-        write_bytes(self.path / "batches.jsonl", _lines(kept))
+        if self.writes:
+            whole = [row for row in self.metrics() if row.epoch < epoch]
+            parts = [row for row in self.batches_reader().read() if row.epoch <= epoch + step / steps_per_epoch]
+            write_bytes(self.path / "metrics.jsonl", _lines(whole))
+            write_bytes(self.path / "batches.jsonl", _lines(parts))
 
 
 def _lines(rows: list[EpochMetrics] | list[BatchMetrics]) -> bytes:
@@ -223,25 +208,20 @@ def is_run_folder(path: Path) -> bool:
 
 
 def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
-    """The run of that id, or of that folder. Raises MissingRunError when there is none.
-
-    Args:
-        run_id: the id, or a path.
-        kinds: what is looked for. Of a folder its `config.json` says which of them it is.
-    """
+    """The run of that id or folder; a folder's `config.json` says which kind it is. Raises MissingRunError."""
     places = [(kind, kind.parent_folder() / run_id) for kind in kinds] if is_name(run_id) else []
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
         if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
             own = (read_json(path / "config.json") or {}).get("kind", Run.kind)
             places += [(kind, path) for kind in kinds if kind.kind == own]
-    found = next((kind(path) for kind, path in places if is_run_folder(path)), None)
-    if found is None:
-        raise MissingRunError(
-            f"there is no run '{run_id[:100]}' in {kinds[0].parent_folder()}. List the runs with "
-            "'python -m kdexplorer runs list'."
-        )
-    return found
+    for kind, path in places:
+        if is_run_folder(path):
+            return kind(path)
+    raise MissingRunError(
+        f"there is no run '{run_id[:100]}' in {kinds[0].parent_folder()}. List the runs with "
+        "'python -m kdexplorer runs list'."
+    )
 
 
 def count_live() -> int:

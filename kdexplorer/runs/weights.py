@@ -25,12 +25,9 @@ MAX_TENSORS = 10_000
 
 
 def network_from_state(architecture: str, state: dict[str, torch.Tensor], classes: int, where: str) -> StagedNetwork:
-    """Builds a network from a state dict after checking keys, shapes, dtype and values.
+    """Builds a network from a state dict; `num_batches_tracked` counters are ignored: no network here uses them.
 
-    `num_batches_tracked` counters are ignored: no network here uses them.
-
-    Raises:
-        CheckpointError: naming the first key that is missing, unknown, misshapen, of a wrong dtype, or not finite.
+    Raises CheckpointError naming the first key that is missing, unknown, misshapen, of a wrong dtype, or not finite.
     """
     import torch
 
@@ -41,7 +38,7 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unknown:
-        facts = [f"{what} {names[0]!r}" for what, names in (("lacks", missing), ("has an unknown", unknown)) if names]
+        facts = [f"lacks {name!r}" for name in missing[:1]] + [f"has an unknown {name!r}" for name in unknown[:1]]
         raise CheckpointError(f"{where} is not a {architecture}: it {' and '.join(facts)}.")
     for key, tensor in state.items():
         if not isinstance(tensor, torch.Tensor) or tensor.shape != expected[key].shape:
@@ -67,8 +64,7 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
 def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
     """The weights as they are stored: float16, contiguous, without `num_batches_tracked`.
 
-    Raises:
-        CheckpointError: naming the first key with values beyond float16's range, which nothing could read back.
+    Raises CheckpointError naming the first key with values beyond float16's range, which nothing could read back.
     """
     import torch
 
@@ -133,8 +129,7 @@ def _require(few: bool) -> None:
 def read_weights(source: Path) -> dict[str, torch.Tensor]:
     """Reads a state dict from a PyTorch file (`weights_only=True`) or safetensors.
 
-    Raises:
-        CheckpointError: when it is missing, neither of both, or contains anything but tensors by name.
+    Raises CheckpointError when it is missing, neither of both, or contains anything but tensors by name.
     """
     import torch
 
@@ -156,8 +151,8 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-    if not named or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+    pairs = state.items() if isinstance(state, dict) else [(None, state)]
+    if not all(isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in pairs):
         raise CheckpointError(f"{source} does not contain a state dict (names to tensors).")
     bare = {_PREFIXES.sub("", key): tensor for key, tensor in state.items()}
     if len(bare) < len(state):
@@ -193,7 +188,6 @@ def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: 
     from kdexplorer.networks import build_empty
 
     expected = {key: tuple(tensor.shape) for key, tensor in build_empty(architecture, classes).state_dict().items()}
-
     given = {key: tuple(tensor.shape) for key, tensor in state.items()}
     groups: dict[tuple[str, tuple[int, ...]], tuple[list[str], list[str]]] = {}  # unknown and missing names
     for side, (own, other) in enumerate(((given, expected), (expected, given))):

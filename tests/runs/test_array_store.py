@@ -51,9 +51,6 @@ def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
     assert (found[4] == 4).all()
 
 
-# --- Kills and several writers ----------------------------------------------------------------------------
-
-
 def during_the_write(monkeypatch, do):
     """From now on `do()` is called once, when a file's content is on the disk and before the file has its name."""
     todo, sync = [do], os.fsync
@@ -82,10 +79,12 @@ def leave_half():
     return left
 
 
-def test_what_a_kill_left_is_counted_and_removed_after_an_hour():
-    left = leave_half()
+def test_what_a_kill_left_is_counted_deleted_with_everything_else_and_removed_after_an_hour():
+    leave_half()
     assert load() is None
     assert array_store.measure_store() == (1, SIZE)
+    array_store.delete_store()
+    left = leave_half()
     save()
     assert left.exists()  # another process might be writing it
     old = time.time() - 3700
@@ -95,12 +94,6 @@ def test_what_a_kill_left_is_counted_and_removed_after_an_hour():
     assert not left.exists()
     assert (load() == VALUES).all()
     assert len(stored()) == 2
-
-
-def test_what_a_kill_left_is_deleted_with_everything_else():
-    leave_half()
-    array_store.delete_store()
-    assert list(array_store.store_root().iterdir()) == []
 
 
 @pytest.mark.parametrize("meanwhile", [save, array_store.delete_store])

@@ -17,9 +17,6 @@ def figures(epoch, accuracy=0.5):
     return {"epoch": epoch, "train": {"objective": 1.0}, "test": {"accuracy": accuracy}}
 
 
-# --- Version 2 --------------------------------------------------------------------------------------------
-
-
 def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
     facts = {
         "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
@@ -86,8 +83,6 @@ def test_a_network_of_unknown_origin_counts_as_trained_on_labels_alone(saved):
     assert card.objective_key == "scratch"
     assert (card.run, card.epochs, card.seed, card.history) == (None, None, None, [])
 
-
-# --- Cards that are refused -------------------------------------------------------------------------------
 
 REQUIRED = (
     "name", "architecture", "parameters", "classes", "normalization", "test_accuracy", "test_cross_entropy", "sha256",

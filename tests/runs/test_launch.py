@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -42,9 +42,6 @@ def refuse(number):
         raise OSError(number, os.strerror(number))
 
     return call
-
-
-# --- Starting and stopping --------------------------------------------------------------------------------
 
 
 def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
@@ -113,25 +110,12 @@ def test_another_process_with_the_same_pid_is_not_signalled(run, sleeper, monkey
 
 def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
     write_status(run, "stopped")
-    refusals = []
-
-    def press():
-        try:
-            start_run(run)
-        except RunError as error:
-            refusals.append(str(error))
-
-    tabs = [threading.Thread(target=press) for _ in range(6)]
-    for tab in tabs:
-        tab.start()
-    for tab in tabs:
-        tab.join()
+    with ThreadPoolExecutor(6) as tabs:
+        errors = [tab.exception() for tab in [tabs.submit(start_run, run) for _ in range(6)]]
     assert len(popen) == 1
+    refusals = [error for error in errors if error is not None]
     assert len(refusals) == 5
-    assert all("queued" in sentence for sentence in refusals)
-
-
-# --- Deleting ---------------------------------------------------------------------------------------------
+    assert all(isinstance(error, RunError) and "queued" in str(error) for error in refusals)
 
 
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed", "lost"])
@@ -150,16 +134,8 @@ def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
     (outside / "config.json").write_text("{}")
     (runs_root / "link").symlink_to(outside)
     (runs_root / "inside").symlink_to(run.path)
-    tricks = [
-        outside,
-        runs_root,
-        runs_root / "..",
-        runs_root / "link",
-        runs_root / "inside",
-        run.path / "..",
-        run.path / "a",
-    ]
-    for path in tricks:
+    tricks = [runs_root / name for name in ("", "..", "link", "inside")]
+    for path in (outside, run.path / "..", run.path / "a", *tricks):
         with pytest.raises(RunError, match="nothing was deleted"):
             delete_run(Run(path))
     assert (outside / "config.json").exists()
@@ -175,9 +151,6 @@ def test_a_run_that_a_trainer_has_locked_is_not_deleted(run):
             delete_run(run)
     delete_run(run)
     assert not run.path.exists()
-
-
-# --- What the disk refuses --------------------------------------------------------------------------------
 
 
 def test_a_run_that_the_disk_refuses_leaves_nothing_behind(runs_root, monkeypatch):

@@ -32,10 +32,7 @@ def families(tmp_path, make_checkpoint):
 def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
     assert lineage.list_teachers(families) == ["large", "small"]
     assert lineage.teachers_of(families) == {"large-response": "large", "small-response": "small"}
-    assert lineage.scratch_baselines(families) == {
-        "large-response": "large-scratch",
-        "small-response": "small-scratch",
-    }
+    assert lineage.scratch_baselines(families) == {"large-response": "large-scratch", "small-response": "small-scratch"}
     assert [name for name, one in families.items() if lineage.is_distilled(one)] == ["large-response", "small-response"]
     student, teacher = families["small-response"], families["small"]
     assert lineage.is_student_of(student, teacher)

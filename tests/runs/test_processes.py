@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
 from kdexplorer import processes
+from tests.training.configs import wait_for
 
 
 def test_a_process_is_recognized_by_itself_and_by_others(sleeper):
@@ -46,9 +46,7 @@ def test_after_another_boot_nothing_lives(sleeper, monkeypatch):
 def test_what_has_ended_is_not_alive(sleeper):
     facts = processes.identity(sleeper.pid)
     sleeper.kill()
-    deadline = time.monotonic() + 300
-    while psutil.Process(sleeper.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE)
     assert processes.live(facts) is None  # a zombie
     sleeper.wait()
     assert processes.live(facts) is None

@@ -140,13 +140,11 @@ def _show_row(one: Run, kind: str, status: RunStatus) -> None:
 
 def _show_store() -> None:
     """What runs keep on the disk for later ones, with a button that deletes it; nothing where that is empty."""
-    found = array_store.measure_store()
-    if not found.files:
+    if not array_store.measure_store().files:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{array_store.describe_store(found)} Runs with the same images, seed and teacher read them and are "
-            "faster.",
+            f"{array_store.describe_store()} Runs with the same images, seed and teacher read them and are faster.",
             width="stretch",
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
