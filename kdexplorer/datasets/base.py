@@ -83,16 +83,10 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
-        """Loads a split.
+        """Loads a split; `progress` is called while images are decoded or drawn.
 
-        Args:
-            split: which one.
-            progress: called while images are decoded or drawn.
-            order: of the training images: decided by their content, the same for every source; or as the source has
-                them, for runs of earlier versions.
-
-        Raises:
-            DataError: when the data are missing, truncated or of another kind; it names the path and what to do.
+        The order of the training images is decided by their content, the same for every source; or it is the source's,
+        for runs of earlier versions. Raises DataError, which names the path and what to do.
         """
 
     def fingerprint(self) -> str:
@@ -122,10 +116,6 @@ class Dataset(ABC):
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
         return self.load("test").labels if self.is_available() else None
 
-    def label_in(self, classes: tuple[str, ...], label: int) -> int | None:
-        """The label of one of its images where these classes, a network's, are the data set's; else None."""
-        return int(label) if classes == self.classes else None
-
     def superclasses(self, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray] | None:
         """The names of the groups and the group of each class `[K]`, where these classes are the data set's."""
         if not self.groups or classes != self.classes:
@@ -143,7 +133,7 @@ class Dataset(ABC):
     def pictures(
         self, indices: Sequence[int], classes: tuple[str, ...], gallery: Gallery | None = None
     ) -> list[Picture]:
-        """Test images by their positions in the split, each with its label where these classes are the data set's.
+        """Test images by their positions in the split, with labels where these classes, a network's, are its own.
 
         `gallery` is what `gallery()` returns, where it is known. Raises DataError for an image that is missing.
         """
@@ -153,8 +143,8 @@ class Dataset(ABC):
                 f"test image {missing[0]} is missing: choose from {', '.join(map(str, known[:20]))}"
                 f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
             )
-        ranks = [int(np.flatnonzero(known == index)[0]) for index in indices]
-        found = ((np.array(pixels[k]), int(known[k]), self.label_in(classes, labels[k])) for k in ranks)
+        has_labels, ranks = classes == self.classes, [np.flatnonzero(known == index)[0] for index in indices]
+        found = ((np.array(pixels[k]), int(known[k]), int(labels[k]) if has_labels else None) for k in ranks)
         return [Picture(*one, dataset=self.key) for one in found]
 
 
@@ -214,17 +204,15 @@ PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
-def load_probes(dataset: Dataset, holdout: int = 0, count: int = PROBES) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of a run's evaluation split, and their labels.
+def load_probes(dataset: Dataset, holdout: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a run's evaluation split, uint8 `[N, 3, 32, 32]`, and their labels `[N]`.
 
-    Returns:
-        Images uint8 `[N, 3, 32, 32]` and labels `[N]`. Where the data are missing, samples stand in for the test
-        split's first images if they are those; otherwise N is 0.
+    Where the data are missing, samples stand in for the test split's first images if they are those; else N is 0.
     """
     if not dataset.is_available():
-        images, labels, indices = dataset.samples()
-        first = not holdout and np.array_equal(indices[:count], np.arange(min(count, len(indices))))
-        return (images[:count], labels[:count]) if first else (images[:0], labels[:0])
+        images, labels, indices = (part[:PROBES] for part in dataset.samples())
+        first = not holdout and np.array_equal(indices, np.arange(len(indices)))
+        return (images, labels) if first else (images[:0], labels[:0])
     split = dataset.load("train" if holdout else "test")
-    chosen = hold_out(split.labels, holdout)[:count] if holdout else np.arange(min(count, len(split)))
+    chosen = hold_out(split.labels, holdout)[:PROBES] if holdout else slice(PROBES)
     return np.array(split.images[chosen]), split.labels[chosen]

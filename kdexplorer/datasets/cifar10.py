@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from kdexplorer.datasets.base import (
     Dataset,
+    Gallery,
     Normalization,
     Order,
     Progress,
@@ -112,10 +112,8 @@ class Cifar(Dataset):
     def download(self) -> Path:
         """Fetches the official archive with a progress bar and puts the verified folder under root.
 
-        Everything happens in a temporary folder: after an interruption nothing remains that looks complete.
-
-        Raises:
-            DataError: when the network or the disk does not allow it, or the checksum is wrong.
+        Everything happens in a temporary folder: after an interruption nothing remains that looks complete. Raises
+        DataError when the network or the disk does not allow it, or the checksum is wrong.
         """
         import http.client
 
@@ -130,8 +128,10 @@ class Cifar(Dataset):
             with (
                 FileLock(root / _LOCK, timeout=0),
                 tempfile.TemporaryDirectory(dir=root, prefix=download_prefix(os.getpid())) as temporary,
-                _time_limit(),
+                contextlib.ExitStack() as afterwards,
             ):
+                afterwards.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
+                socket.setdefaulttimeout(60)  # a connection on which nothing arrives for a minute is an OSError
                 getattr(torchvision.datasets, self.torchvision)(temporary, download=True)
                 os.replace(Path(temporary) / self.folder, root / self.folder)
         except Timeout as error:
@@ -210,7 +210,7 @@ class Cifar10(Cifar):
     substitute = Cifar10Small.key
     examples = Cifar10Small.examples
 
-    def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def samples(self) -> Gallery:
         """The bundled test images, which are the first of the test split."""
         images = read_images("test")
         return images, read_labels("test")[: len(images)], np.arange(len(images))
@@ -269,17 +269,6 @@ def remove_scraps(root: Path) -> None:
             with FileLock(root / _LOCK, timeout=0):
                 for folder in scraps:
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _time_limit() -> Iterator[None]:
-    """A connection on which nothing arrives for a minute is an OSError."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(60)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _cache_folder(files: list[Path]) -> Path:

@@ -23,25 +23,6 @@ from kdexplorer.errors import DataError
 
 FILE = Path(__file__).parent / "bundled" / "cifar10-small.parquet"
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-EXAMPLES = {
-    1066: "a truck that resembles an automobile",
-    361: "a dog that resembles a cat",
-    1374: "a bird against the sky, as airplanes are",
-    802: "a deer with antlers, seen against blue",
-    696: "a ship on bright water, as airplanes are in the sky",
-    540: "an automobile with the front of a truck",
-    316: "a horse that stands like a deer",
-    806: "a ship that a student without a teacher takes for an airplane",
-    946: "an airplane with the outline of a bird",
-    553: "a dog with a cat's ears",
-    1861: "a cat that resembles a dog",
-    1975: "a frog that resembles a cat",
-}
-"""Chosen by eye among the bundled test images that ResNet-56 gets right, and where at T = 4 the soft label of its
-student resnet20-response is nearer than that of resnet20-scratch, as are those of the ResNet-50 and ResNet-8 pairs:
-`tests/datasets/test_examples.py`."""
 SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"
 """Of the file."""
 
@@ -50,10 +31,27 @@ class Cifar10Small(Dataset):
     """The bundled subset as a data set: 5,000 training and 2,000 test images."""
 
     key, label = "cifar10-small", "5,000 CIFAR-10 images (included)"
-    classes, normalization = CLASSES, NORMALIZATION
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    normalization = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
     sizes = {"train": TRAIN_IMAGES, "test": TEST_IMAGES}
     first_test_images_of = "cifar10"
-    examples = EXAMPLES
+    examples = {
+        1066: "a truck that resembles an automobile",
+        361: "a dog that resembles a cat",
+        1374: "a bird against the sky, as airplanes are",
+        802: "a deer with antlers, seen against blue",
+        696: "a ship on bright water, as airplanes are in the sky",
+        540: "an automobile with the front of a truck",
+        316: "a horse that stands like a deer",
+        806: "a ship that a student without a teacher takes for an airplane",
+        946: "an airplane with the outline of a bird",
+        553: "a dog with a cat's ears",
+        1861: "a cat that resembles a dog",
+        1975: "a frog that resembles a cat",
+    }
+    """Chosen by eye among the bundled test images that ResNet-56 gets right, and where at T = 4 the soft label of its
+    student resnet20-response is nearer than that of resnet20-scratch, as are those of the ResNet-50 and ResNet-8 pairs:
+    `tests/datasets/test_examples.py`."""
 
     def find(self) -> Path | None:
         """The bundled file."""

@@ -117,22 +117,22 @@ class ImageFolder(Dataset):
     def _read(self, files: Files, listing: str, progress: Progress | None) -> Facts:
         """Decodes all files and keeps arrays and facts."""
         rows = [(split, name, path) for split, classes in files.items() for name in classes for path in classes[name]]
-        read: list[_Image | str] = []
+        images: list[_Image] = []
+        unread: list[str] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for found in pool.map(lambda row: _read_image(row[2]), rows):
-                read.append(found)
+            for done, found in enumerate(pool.map(lambda row: _read_image(*row), rows), start=1):
+                if isinstance(found, _Image):
+                    images.append(found)
+                else:
+                    unread.append(f"{rows[done - 1][2].relative_to(self.path)} ({found})")
                 if progress:
-                    progress(len(read), len(rows))
-        given = [(split, name, path, one) for (split, name, path), one in zip(rows, read, strict=True)]
-        images = [row for row in given if isinstance(row[3], _Image)]
-        unread = [f"{path.relative_to(self.path)} ({one})" for _, _, path, one in given if isinstance(one, str)]
+                    progress(done, len(rows))
         remarks = [_name_some(f"{len(unread):,} of {len(rows):,} files cannot be read and are left out: ", unread)]
         classes = tuple(sorted({name for names in files.values() for name in names}))
         splits = {}
         for split in ("train", "test"):
-            chosen = [row for row in images if row[0] == split] if "test" in files else _divide(images, split)
-            missing = sorted(set(classes) - {name for _, name, _, _ in chosen})
-            if missing:
+            chosen = [one for one in images if one.split == split] if "test" in files else _divide(images, split)
+            if missing := sorted(set(classes) - {one.name for one in chosen}):
                 few = "" if "test" in files else " (a class needs two at least)"
                 text = _name_some("", missing)
                 raise DataError(f"{self.path}: no image to {split} on of {text}{few}: add some, or remove that folder.")
@@ -178,8 +178,11 @@ def label_folder(key: str, sha256: str) -> str:
 
 
 class _Image(NamedTuple):
-    """A decoded file: its hash, and uint8 `[3, 32, 32]`."""
+    """A decoded file: where it was found, its hash, and uint8 `[3, 32, 32]`; `name` is that of its class."""
 
+    split: SplitName
+    name: str
+    path: Path
     digest: bytes
     pixels: np.ndarray
 
@@ -190,9 +193,6 @@ class _Stack(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     paths: list[Path]
-
-
-_Row = tuple[SplitName, str, Path, _Image | str]
 
 
 def _facts_folder() -> Path:
@@ -226,8 +226,7 @@ def _find_files(path: Path) -> Files:
 
 def _list(folder: Path, folders: bool = False) -> list[Path]:
     """The files, or the folders, in a folder, sorted, without hidden ones."""
-    found = [Path(one) for one in os.scandir(folder) if one.is_dir() == folders and not one.name.startswith(".")]
-    return sorted(found)
+    return sorted(one for one in folder.iterdir() if one.is_dir() == folders and not one.name.startswith("."))
 
 
 def _hash_listing(files: Files) -> str:
@@ -238,34 +237,34 @@ def _hash_listing(files: Files) -> str:
     return digest.hexdigest()
 
 
-def _read_image(path: Path) -> _Image | str:
+def _read_image(split: SplitName, name: str, path: Path) -> _Image | str:
     """The file, or why it cannot be used."""
     try:
         data = read_bytes(path, MAX_FILE_BYTES, follow_links=True)
         pixels = decode_image(data, limit=MAX_FILE_BYTES).transpose(2, 0, 1)
-        return _Image(hashlib.sha256(data).digest(), pixels)
+        return _Image(split, name, path, hashlib.sha256(data).digest(), pixels)
     except OSError as error:
         return error.strerror or str(error)
     except ImageError as error:
         return str(error).split(". ")[0].removesuffix(".")
 
 
-def _divide(rows: Sequence[_Row], split: str) -> list[_Row]:
+def _divide(images: Sequence[_Image], split: str) -> list[_Image]:
     """The part of the images that belongs to a split: by the hash of each file, and of every class at least one."""
     chosen = []
-    for name in {row[1] for row in rows}:
-        own = sorted((row for row in rows if row[1] == name), key=lambda row: row[3][0])
-        shares = [int.from_bytes(row[3][0][:4], "big") / 2**32 for row in own]  # type: ignore[arg-type]
+    for name in {one.name for one in images}:
+        own = sorted((one for one in images if one.name == name), key=lambda one: one.digest)
+        shares = [int.from_bytes(one.digest[:4], "big") / 2**32 for one in own]
         count = min(max(1, sum(share < TEST_SHARE for share in shares)), len(own) - 1)
         chosen += own[:count] if split == "test" else own[count:]
     return chosen
 
 
-def _stack(rows: Sequence[_Row], classes: tuple[str, ...]) -> _Stack:
-    images = np.stack([row[3].pixels for row in rows if isinstance(row[3], _Image)])
-    labels = np.array([classes.index(row[1]) for row in rows], np.int64)
+def _stack(chosen: Sequence[_Image], classes: tuple[str, ...]) -> _Stack:
+    images = np.stack([one.pixels for one in chosen])
+    labels = np.array([classes.index(one.name) for one in chosen], np.int64)
     order = content_order(images, labels)
-    return _Stack(images[order], labels[order], [rows[position][2] for position in order])
+    return _Stack(images[order], labels[order], [chosen[position].path for position in order])
 
 
 def _find_near_copies(train: _Stack, test: _Stack, root: Path) -> str:
