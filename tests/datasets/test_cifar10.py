@@ -1,11 +1,11 @@
-"""CIFAR-10 from whatever is under the root, in small: the same layouts, fewer images."""
+"""CIFAR-10 and CIFAR-100 from whatever is under the root, in small: the same layouts, fewer images."""
 
-import contextlib
 import hashlib
 import http.client
 import io
 import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from torchvision import datasets
 
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import augment
@@ -22,16 +23,17 @@ from kdexplorer.datasets.cifar10 import content_order
 from kdexplorer.errors import DataError
 from tests.runs.forgery import Marker
 
-CIFAR10 = get_dataset("cifar10")
+CIFAR10, CIFAR100 = get_dataset("cifar10"), get_dataset("cifar100")
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
-SMALL = {"train": 50, "test": 20}
+SMALL = {CIFAR10: {"train": 50, "test": 20}, CIFAR100: {"train": 200, "test": 100}}
+each_dataset = pytest.mark.parametrize("dataset", SMALL, ids=lambda dataset: dataset.key)
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """CIFAR-10's sizes scaled down, and a cache folder of the test's own."""
-    for split, size in SMALL.items():
-        monkeypatch.setitem(CIFAR10.sizes, split, size)
+    """The sizes scaled down, and a cache folder of the test's own."""
+    for dataset, sizes in SMALL.items():
+        monkeypatch.setattr(dataset, "sizes", sizes)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
     root = tmp_path / "data"
     root.mkdir()
@@ -39,20 +41,17 @@ def small(monkeypatch, tmp_path):
     return root
 
 
-def draw_images(count, classes):
+def source_images(split, dataset=CIFAR10):
     """Images and labels as a source has them."""
+    count = SMALL[dataset][split]
     generator = np.random.default_rng(count)
     images = generator.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-    return images, generator.permutation(np.arange(count) % classes)
+    return images, generator.permutation(np.arange(count) % len(dataset.classes))
 
 
-def source_images(split):
-    return draw_images(SMALL[split], 10)
-
-
-def small_images(split):
+def small_images(split, dataset=CIFAR10):
     """Images and labels as they are loaded: training images in the order of their content."""
-    images, labels = source_images(split)
+    images, labels = source_images(split, dataset)
     order = content_order(images, labels) if split == "train" else slice(None)
     return images[order], labels[order]
 
@@ -63,35 +62,38 @@ def png(image):
     return buffer.getvalue()
 
 
-def write_parquet(root, split, images, labels, files=1):
-    folder = root / "plain_text"
+def write_parquet(root, split, images, labels, dataset=CIFAR10):
+    folder = root / dataset.parquet
     folder.mkdir(exist_ok=True)
-    rows = [{"bytes": png(image), "path": None} for image in images]
-    for part, indices in enumerate(np.array_split(np.arange(len(rows)), files)):
-        table = pyarrow.table({"img": [rows[i] for i in indices], "label": [labels[i] for i in indices]})
-        pyarrow.parquet.write_table(table, folder / f"{split}-{part:05d}-of-{files:05d}.parquet")
+    for part, indices in enumerate(np.array_split(np.arange(len(images)), 2)):
+        rows = [{"bytes": png(image), "path": None} for image in images[indices]]
+        columns = {"img": rows, dataset.label_column: labels[indices], "coarse_label": labels[indices] // 5}
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{split}-{part:05d}-of-00002.parquet")
 
 
 @pytest.fixture
 def parquet(small):
-    for split in SMALL:
-        write_parquet(small, split, *source_images(split), files=2)
+    for split in ("train", "test"):
+        write_parquet(small, split, *source_images(split))
     return small
 
 
+@each_dataset
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_parquet_is_decoded_once_into_a_memory_mapped_cache(parquet, split):
+def test_parquet_is_decoded_once_into_a_memory_mapped_cache(small, split, dataset):
+    for part in ("train", "test"):
+        write_parquet(small, part, *source_images(part, dataset), dataset)
     calls = []
-    loaded = CIFAR10.load(split, lambda *call: calls.append(call))
-    images, labels = small_images(split)
+    loaded = dataset.load(split, lambda *call: calls.append(call))
+    images, labels = small_images(split, dataset)
     assert np.array_equal(loaded.images, images)
     assert np.array_equal(loaded.labels, labels)
-    assert loaded.classes == CIFAR10.classes
-    assert calls[-1] == (SMALL[split], SMALL[split])
-    assert (parquet / ".kdexplorer-cache").is_dir()
+    assert loaded.classes == dataset.classes
+    assert calls[-1] == (len(images), len(images))
+    assert (small / ".kdexplorer-cache").is_dir()
 
     calls.clear()
-    again = CIFAR10.load(split, lambda *call: calls.append(call))
+    again = dataset.load(split, lambda *call: calls.append(call))
     assert calls == []
     assert isinstance(again.images, np.memmap)
     assert np.array_equal(again.images, images)
@@ -100,7 +102,7 @@ def test_parquet_is_decoded_once_into_a_memory_mapped_cache(parquet, split):
 def test_other_data_never_use_an_old_cache(parquet):
     CIFAR10.load("test")
     images, labels = small_images("test")
-    write_parquet(parquet, "test", 255 - images, labels, files=2)
+    write_parquet(parquet, "test", 255 - images, labels)
     assert np.array_equal(CIFAR10.load("test").images, 255 - images)
     calls = []
     os.utime(parquet / "plain_text" / "test-00000-of-00002.parquet", (1, 1))  # same size, another time
@@ -154,17 +156,14 @@ OTHER = {
     "one pixel": {"img": [{"bytes": png(IMAGE[:, :1, :1]), "path": ""}], "label": [1]},
     "too many": {"img": [ROW] * 21, "label": [1] * 21},
     "an eleventh class": {"img": [ROW] * 10, "label": [10] * 10},
-    "nine classes": {"img": [ROW] * 10, "label": [0] * 10},
+    "nine classes": {"img": [ROW] * 10, "label": [8, *range(9)]},
 }
 
 
 @pytest.mark.parametrize("columns", OTHER.values(), ids=OTHER)
 def test_other_parquet_is_refused_and_its_path_named(parquet, columns):
-    if len(columns.get("label", [])) == 10:  # the right count; only the classes are wrong
-        labels = np.arange(10) if columns["label"][0] == 10 else np.arange(10) % 9
-        images = np.repeat(IMAGE[None], 10, axis=0)
-        write_parquet(parquet, "test", np.concatenate([images, images]), np.concatenate([labels, labels]), files=2)
-    pyarrow.parquet.write_table(pyarrow.table(columns), parquet / "plain_text" / "test-00000-of-00002.parquet")
+    for part in (0, 1):
+        pyarrow.parquet.write_table(pyarrow.table(columns), parquet / f"plain_text/test-0000{part}-of-00002.parquet")
     with pytest.raises(DataError, match=rf"{parquet}/plain_text"):
         CIFAR10.load("test")
     assert list(parquet.rglob("*.npy")) == []
@@ -181,31 +180,32 @@ def test_truncated_parquet_names_the_file(parquet, share):
 # --- The official archive ---------------------------------------------------------------------------------
 
 
-def write_batches(root, marker=None):
-    """The official folder in small; returns the MD5 of each of its files."""
-    folder = root / "cifar-10-batches-py"
+def write_batches(root, dataset=CIFAR10, marker=None):
+    """The official folder in small."""
+    folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
     folder.mkdir()
-    train, test = source_images("train"), source_images("test")
-    train = tuple(part[::-1] for part in train)  # another order than the Parquet files'
-    parts = {f"data_batch_{k + 1}": (train[0][k * 10 : k * 10 + 10], train[1][k * 10 : k * 10 + 10]) for k in range(5)}
-    sums = {}
-    for name, (images, labels) in {**parts, "test_batch": test}.items():
-        batch = {"data": images.reshape(len(images), -1), "labels": labels.tolist()}
-        (folder / name).write_bytes(pickle.dumps(Marker(marker) if marker else batch))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR10.classes)}))
-    for file in folder.iterdir():
-        sums[file.name] = hashlib.md5(file.read_bytes()).hexdigest()
-    return sums
+    for split in ("train", "test"):
+        images, labels = source_images(split, dataset)
+        order = np.arange(len(images))[:: -1 if split == "train" else 1]  # another one than the Parquet files'
+        names = [name for name, _ in getattr(official, f"{split}_list")]
+        for name, part in zip(names, np.array_split(order, len(names)), strict=True):
+            own, groups = labels[part].tolist(), (labels[part] // 5).tolist()
+            batch = {"labels": own} if dataset is CIFAR10 else {"fine_labels": own, "coarse_labels": groups}
+            batch["data"] = images[part].reshape(len(part), -1)
+            (folder / name).write_bytes(pickle.dumps(Marker(marker) if marker else batch))
+    (folder / official.meta["filename"]).write_bytes(pickle.dumps({official.meta["key"]: list(dataset.classes)}))
 
 
-def pack(root):
-    archive = root / "cifar-10-python.tar.gz"
+def pack(root, dataset=CIFAR10):
+    archive = root / dataset.archive
     with tarfile.open(archive, "w:gz") as tar:
-        tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
-    for file in (root / "cifar-10-batches-py").iterdir():
-        file.unlink()
-    (root / "cifar-10-batches-py").rmdir()
+        tar.add(root / dataset.folder, dataset.folder)
+    shutil.rmtree(root / dataset.folder)
     return archive
+
+
+def md5(file):
+    return hashlib.md5(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture
@@ -217,29 +217,27 @@ def no_network(monkeypatch):
     monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", refuse)
 
 
-def trust(monkeypatch, sums):
-    """Makes torchvision expect the small archive's checksums."""
-    from torchvision import datasets
-
-    monkeypatch.setattr(
-        datasets.CIFAR10, "train_list", [[f"data_batch_{k}", sums[f"data_batch_{k}"]] for k in range(1, 6)]
-    )
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", datasets.CIFAR10.meta | {"md5": sums["batches.meta"]})
+def trust(monkeypatch, root, dataset=CIFAR10):
+    """Makes torchvision expect the small files' checksums."""
+    folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
+    for files in ("train_list", "test_list"):
+        sums = [[name, md5(folder / name)] for name, _ in getattr(official, files)]
+        monkeypatch.setattr(official, files, sums)
+    monkeypatch.setattr(official, "meta", official.meta | {"md5": md5(folder / official.meta["filename"])})
 
 
+@each_dataset
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed):
-    from torchvision import datasets
-
-    trust(monkeypatch, write_batches(small))
+def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed, dataset):
+    write_batches(small, dataset)
+    trust(monkeypatch, small, dataset)
     if packed:
-        monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(pack(small).read_bytes()).hexdigest())
-    for split in SMALL:
-        loaded = CIFAR10.load(split)
-        assert np.array_equal(loaded.images, small_images(split)[0])
-        assert np.array_equal(loaded.labels, small_images(split)[1])
-    assert not (packed and (small / "cifar-10-batches-py").exists())
+        monkeypatch.setattr(getattr(datasets, dataset.torchvision), "tgz_md5", md5(pack(small, dataset)))
+    for split in ("train", "test"):
+        loaded = dataset.load(split)
+        assert np.array_equal(loaded.images, small_images(split, dataset)[0])
+        assert np.array_equal(loaded.labels, small_images(split, dataset)[1])
+    assert not (packed and (small / dataset.folder).exists())
 
 
 def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypatch, tmp_path, no_network):
@@ -248,7 +246,8 @@ def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypat
 
     archive = tmp_path / "archive"
     archive.mkdir()
-    trust(monkeypatch, write_batches(archive))
+    write_batches(archive)
+    trust(monkeypatch, archive)
     loaded = [CIFAR10.load("train")]
     monkeypatch.setenv("KDEXPLORER_DATA", str(archive))
     loaded.append(CIFAR10.load("train"))
@@ -262,7 +261,7 @@ def test_every_source_gives_the_same_pixels_for_the_same_step(parquet, monkeypat
     assert torch.equal(*batches)
 
 
-def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet, monkeypatch, tmp_path, no_network):
+def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet):
     images, labels = source_images("train")
     kept = CIFAR10.load("train", order="source")
     assert np.array_equal(kept.images, images)
@@ -271,7 +270,7 @@ def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet, monkey
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_wrong_checksum_is_refused_before_anything_is_unpickled(small, no_network, tmp_path, packed):
-    write_batches(small, tmp_path / "fired")
+    write_batches(small, marker=tmp_path / "fired")
     archive = pack(small) if packed else small / "cifar-10-batches-py"
     before = archive.read_bytes() if packed else None
     with pytest.raises(DataError, match=rf"{archive} is damaged or not the official CIFAR-10.*data download"):
@@ -294,9 +293,8 @@ class FakeDownload:
 
     def __init__(self, root, download):
         assert download
-        with contextlib.suppress(FileExistsError):
-            folder = Path(root) / "cifar-10-batches-py"
-            folder.mkdir()
+        folder = Path(root) / "cifar-10-batches-py"
+        folder.mkdir()
         (Path(root) / "cifar-10-python.tar.gz").write_bytes(b"half")
         (folder / "data_batch_1").write_bytes(b"half")
         if self.error:
@@ -305,11 +303,7 @@ class FakeDownload:
 
 @pytest.mark.parametrize(
     "error",
-    [
-        RuntimeError("File not found or corrupted."),
-        http.client.IncompleteRead(b""),
-        KeyboardInterrupt(),
-    ],
+    [RuntimeError("File not found or corrupted."), http.client.IncompleteRead(b""), KeyboardInterrupt()],
     ids=lambda error: type(error).__name__,
 )
 def test_an_interrupted_download_leaves_nothing_that_looks_complete(small, monkeypatch, error):
@@ -327,6 +321,14 @@ def test_a_complete_download_is_moved_in_whole(small, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_DATA", str(root))
     assert CIFAR10.download() == root / "cifar-10-batches-py"
     assert {path.name for path in root.iterdir()} == {"cifar-10-batches-py", ".download.lock"}
+
+
+def test_a_hundred_classes_are_in_twenty_groups_of_five():
+    groups = np.unique(CIFAR100.groups, return_counts=True)
+    assert set(groups[1]) == {5}
+    assert len(groups[0]) == 20
+    assert dict(zip(CIFAR100.classes, CIFAR100.groups, strict=True))["pickup truck"] == "vehicles 1"
+    assert len(set(CIFAR100.classes)) == 100
 
 
 # --- The real one -----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 
 import pytest
 from filelock import FileLock
@@ -13,6 +12,7 @@ from kdexplorer import processes
 from kdexplorer.datasets import cifar10, download
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json
+from tests.training.configs import wait_for
 
 
 @pytest.fixture
@@ -28,26 +28,17 @@ def program(monkeypatch, tmp_path):
     return replace
 
 
-def wait_for_the_end():
-    for _ in range(6000):
-        now = download.download_status()
-        if now.state != "running":
-            return now
-        time.sleep(0.05)
-    raise AssertionError("the download did not end")
+DOWNLOADED = (
+    "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
+    "f.truncate(%d); f.close(); time.sleep(60)"
+)
+"""A download that has come so far, in bytes."""
 
 
 def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
-    size = cifar10.Cifar10.archive_bytes // 4
-    root = program(
-        "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
-        f"f.truncate({size}); f.close(); time.sleep(60)"
-    )
+    root = program(DOWNLOADED % (cifar10.Cifar10.archive_bytes // 4))
     download.start_download()
-    for _ in range(6000):
-        if download.download_status().share:
-            break
-        time.sleep(0.05)
+    wait_for(lambda: download.download_status().share)
     assert download.download_status().share == pytest.approx(download.DOWNLOADED / 4, abs=0.01)
     download.cancel_download()
     assert download.download_status().state == "absent"
@@ -55,15 +46,9 @@ def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
 
 
 def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(program):
-    root = program(
-        "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
-        f"f.truncate({cifar10.Cifar10.archive_bytes}); f.close(); time.sleep(60)"
-    )
+    root = program(DOWNLOADED % cifar10.Cifar10.archive_bytes)
     download.start_download()
-    for _ in range(6000):
-        if download.download_status().message.startswith("unpacking"):
-            break
-        time.sleep(0.05)
+    wait_for(lambda: download.download_status().message.startswith("unpacking"))
     assert download.download_status() == download.DownloadStatus("running", 0.9, "unpacking and checking")
     process = processes.live(read_json(root / download.STATUS))
     process.kill()
@@ -79,7 +64,7 @@ def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(p
 def test_a_download_that_was_killed_is_cleaned_up_by_the_next_look(program):
     root = program("(root / '.download-1-x').mkdir(); (root / '.download-1-x' / 'half').touch(); sys.exit(1)")
     download.start_download()
-    assert wait_for_the_end().state == "failed"
+    wait_for(lambda: download.download_status().state == "failed")
     assert not list(root.glob(".download-*/"))
 
 

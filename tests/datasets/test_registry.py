@@ -17,20 +17,6 @@ def test_keys_and_labels_are_unique_and_an_unknown_key_lists_the_choices():
         get_dataset("mnist")
 
 
-@pytest.mark.parametrize(
-    ("key", "train", "test", "mean", "std"),
-    [
-        ("cifar10", 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        ("synthetic", 10_000, 2_000, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    ],
-)
-def test_sizes_classes_and_normalization(key, train, test, mean, std):
-    dataset = get_dataset(key)
-    assert dataset.sizes == {"train": train, "test": test}
-    assert len(set(dataset.classes)) == 10
-    assert dataset.normalization.model_dump() == {"mean": mean, "std": std}
-
-
 def check_gallery(dataset, images, labels, positions):
     count = len(labels)
     assert (images.shape, images.dtype) == ((count, 3, 32, 32), np.uint8)
