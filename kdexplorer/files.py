@@ -95,8 +95,7 @@ def read_bytes(path: Path, limit: int, follow_links: bool = False) -> bytes:
 def parse_json(text: bytes) -> Any:
     """JSON as it may be found on a disk: a whole number of more than 15 digits becomes a float, so that none overflows.
 
-    Raises:
-        ValueError, RecursionError: it is not JSON, or nested more than `MAX_DEPTH` deep.
+    Raises ValueError or RecursionError: it is not JSON, or nested more than `MAX_DEPTH` deep.
     """
     value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 16 else float(digits))
     _check_depth(value, MAX_DEPTH)

@@ -34,7 +34,6 @@ def _stays_in_folder(name: str) -> str:
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_stays_in_folder)]
 
-
 RECORDED = {"recorded": True}
 """The context in which what a program wrote is read: it may name methods and networks that are not installed now."""
 
@@ -42,11 +41,7 @@ RECORDED = {"recorded": True}
 def validate(model: type[Model], values: Any, where: str = "", context: dict[str, Any] | None = None) -> Model:
     """Builds a model; pydantic's report becomes one sentence per field in a ConfigError.
 
-    Args:
-        model: the class.
-        values: what it is made from.
-        where: begins the message: a file or the text that was parsed.
-        context: `RECORDED` for what a program wrote.
+    `where` begins the message, a file or the text that was parsed; `context` is `RECORDED` for what a program wrote.
     """
     try:
         return model.model_validate(values, context=context)

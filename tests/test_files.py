@@ -90,26 +90,21 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     assert names(tmp_path) == {"folder"}
 
 
-def test_the_old_file_stays_under_its_second_name(tmp_path):
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
+def test_the_old_file_stays_under_its_second_name(tmp_path, monkeypatch, links):
     path, old = tmp_path / "state", tmp_path / "state.old"
+    if not links:
+        monkeypatch.setattr(files.os, "link", _full_disk)
     for content in (b"first", b"second", b"third"):
         if path.exists():
             files.keep_old(path, old)
         files.write_bytes(path, content)
     assert (path.read_bytes(), old.read_bytes()) == (b"third", b"second")
-    files.keep_old(path, old)
-    files.keep_old(path, old)  # a kill after the first: both are names of one file
+    for _ in range(2):  # a kill after the first: both are names of one file
+        files.keep_old(path, old)
+    assert old.samefile(path) == links
     assert (path.read_bytes(), old.read_bytes()) == (b"third", b"third")
     assert names(tmp_path) == {"state", "state.old"}
-
-
-def test_where_the_disk_has_no_links_the_old_file_is_copied(tmp_path, monkeypatch):
-    path, old = tmp_path / "state", tmp_path / "state.old"
-    files.write_bytes(path, b"good")
-    monkeypatch.setattr(files.os, "link", _full_disk)
-    files.keep_old(path, old)
-    assert old.read_bytes() == b"good"
-    assert not old.samefile(path)
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):

@@ -49,9 +49,8 @@ def start_download(dataset: Cifar = _FIRST) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with open(root / LOG, "wb") as log:
             process = subprocess.Popen(
-                (*COMMAND, dataset.key),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=Path.cwd(),
-            )  # fmt: skip
+                (*COMMAND, dataset.key), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         processes.adopt(process)
         write_json(root / STATUS, {"dataset": dataset.key} | processes.identity(process.pid))
     except OSError as error:
@@ -71,10 +70,11 @@ def download_status(dataset: Cifar = _FIRST) -> DownloadStatus:
     process = processes.live(status)
     if process is None:
         remove_scraps(root)  # of one that was killed
-        lines = [line.strip() for line in _log(root).splitlines() if line.strip()] or [
-            "the download ended without a message"
-        ]
-        return DownloadStatus("failed", 0.0, lines[-1].removeprefix("error: ")[:500])
+        lines = ["the download ended without a message"]
+        with contextlib.suppress(OSError):
+            lines += (root / LOG).read_text(errors="replace").splitlines()
+        last = next(line.strip() for line in reversed(lines) if line.strip())
+        return DownloadStatus("failed", 0.0, last.removeprefix("error: ")[:500])
     size, complete = _archive_size(root, process.pid), dataset.archive_bytes
     if size >= complete:
         return DownloadStatus("running", DOWNLOADED, "unpacking and checking")
@@ -93,12 +93,6 @@ def cancel_download() -> None:
             process.wait(5)
     remove_scraps(root)
     (root / STATUS).unlink(missing_ok=True)
-
-
-def _log(root: Path) -> str:
-    with contextlib.suppress(OSError):
-        return (root / LOG).read_text(errors="replace").replace("\r", "\n")
-    return ""
 
 
 def _archive_size(root: Path, pid: int) -> int:

@@ -35,8 +35,7 @@ def find_human_labels() -> Path | None:
 def load_human_labels(path: Path) -> np.ndarray:
     """The shares of annotators who chose each class, float64 `[10000, 10]`, in the order of the test split.
 
-    Raises:
-        DataError: when the file is not CIFAR-10H, or its rows are not in the test split's order.
+    Raises DataError when the file is not CIFAR-10H, or its rows are not in that order.
     """
     try:
         counts = np.load(path, allow_pickle=False)

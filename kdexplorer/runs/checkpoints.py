@@ -155,11 +155,7 @@ def objective_rank(checkpoint: Checkpoint) -> tuple[int, ...]:
 
 def run_checkpoints(run: Run) -> list[Checkpoint]:
     """The finished students of a run whose checkpoints can be read."""
-    found = []
-    for path in finished_students(run):
-        with contextlib.suppress(CheckpointError):
-            found.append(open_checkpoint(path))
-    return found
+    return [one for one in map(try_checkpoint, finished_students(run)) if isinstance(one, Checkpoint)]
 
 
 def find_checkpoint(name: str) -> Checkpoint:

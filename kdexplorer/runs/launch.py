@@ -81,11 +81,11 @@ def start_run(run: Run) -> None:
     try:
         with FileLock(run.path.parent / ".start.lock", timeout=30):
             require_resumable(run)
+            command = [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"]
             with open(run.path / "log.txt", "ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                )  # fmt: skip
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
             processes.adopt(process)
             processes.lower_priority(process.pid)
             status = run.status()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
-from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.errors import ConfigError
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
 each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
@@ -38,14 +38,6 @@ def test_the_gallery_is_the_test_split_or_its_samples(dataset, tiny):
         assert positions.tolist() == list(range(dataset.sizes["test"]))
     else:
         assert all(np.array_equal(a, b) for a, b in zip((images, labels, positions), dataset.samples(), strict=True))
-
-
-def test_what_is_drawn_is_available_anywhere_and_cannot_be_downloaded():
-    synthetic = get_dataset("synthetic")
-    assert synthetic.is_available()
-    assert not synthetic.can_download
-    with pytest.raises(DataError, match=synthetic.label):
-        synthetic.download()
 
 
 def test_the_environment_names_the_folder(monkeypatch, tmp_path):

@@ -220,15 +220,9 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
         (runs_root / name / "config.json").touch()
     (runs_root / "20270101-empty").mkdir()
     (runs_root / "file").touch()
+    (runs_root / "sweeps" / "precious").mkdir(parents=True)
+    (runs_root / "sweeps" / "precious" / "config.json").touch()
+    with pytest.raises(RunError):
+        find_run("sweeps")
     assert [run.run_id[:4] for run in list_runs()] == ["2026", "2025"]
     assert list_runs(runs_root / "nowhere") == []
-
-
-@pytest.mark.parametrize("name", ["sweeps", "imported"])
-def test_the_folders_beside_the_runs_are_no_runs(runs_root, name):
-    inside = runs_root / name / "precious"
-    inside.mkdir(parents=True)
-    (inside / "config.json").write_text("{}")
-    with pytest.raises(RunError):
-        find_run(name)
-    assert list_runs() == []
