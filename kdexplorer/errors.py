@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from difflib import get_close_matches
 
 
 def did_you_mean(name: str, choices: Collection[str]) -> str:
     """The nearest of the choices in parentheses, after a space; empty where none is near."""
-    from difflib import get_close_matches
-
     near = get_close_matches(name[:60], choices, 1, cutoff=0.75)
     return f" (did you mean '{near[0]}'?)" if near else ""
 

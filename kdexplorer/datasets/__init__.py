@@ -16,14 +16,11 @@ __all__ = [
     "find_dataset", "get_dataset",
 ]  # fmt: skip
 
-_DATASETS: tuple[Dataset, ...] = (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())
-"""One entry each, in the order in which forms list them; the first is the one that cards without a name mean."""
-
 
 @cache
 def _listed() -> dict[str, Dataset]:
-    """By name, with the plugins' own."""
-    found = {one.key: one for one in _DATASETS}
+    """By name, in the order in which forms list them, with the plugins' own."""
+    found: dict[str, Dataset] = {one.key: one for one in (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())}
     for plugin in plugins():
         for kind in classes_in(plugin, Dataset):  # type: ignore[type-abstract]
             with leave_out(f"{kind.__name__} in {plugin.__file__}"):

@@ -86,8 +86,7 @@ def download_status(dataset: Cifar = _FIRST) -> DownloadStatus:
 def cancel_download() -> None:
     """Stops a running download and removes what it has downloaded."""
     root = data_root()
-    process = processes.live(read_json(root / STATUS) or {})
-    if process is not None:
+    if process := processes.live(read_json(root / STATUS) or {}):
         with contextlib.suppress(psutil.Error):
             process.kill()
             process.wait(5)

@@ -25,11 +25,8 @@ def find_human_labels() -> Path | None:
     given = os.environ.get(VARIABLE)
     root = data_root()
     places = [Path(given).expanduser()] if given else [root, root / "cifar10h", root.resolve().parent / "cifar10h"]
-    for place in places:
-        for path in (place, *(place / name for name in FILES)):
-            if path.is_file():
-                return path
-    return None
+    paths = (path for place in places for path in (place, *(place / name for name in FILES)))
+    return next(filter(Path.is_file, paths), None)
 
 
 def load_human_labels(path: Path) -> np.ndarray:

@@ -47,8 +47,7 @@ def draw_shapes(count: int, seed: int = 0, progress: Progress | None = None) -> 
         parts.append(_draw(labels[start : start + 1000], generator))
         if progress:
             progress(min(start + 1000, count), count)
-    images = np.concatenate(parts) if parts else np.empty((0, 3, 32, 32), np.uint8)
-    return Split(images, labels.astype(np.int64), SyntheticShapes.classes)
+    return Split(np.concatenate(parts), labels.astype(np.int64), SyntheticShapes.classes)
 
 
 def _draw(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -66,7 +66,6 @@ class Checkpoint:
 
     def network(self) -> StagedNetwork:
         """The network in eval mode, float32, without gradients. Raises CheckpointError."""
-        import safetensors
         import safetensors.torch
 
         weights = self.path / WEIGHTS

@@ -120,9 +120,8 @@ def stop_run(run: Run) -> None:
         raise RunError(f"{run.run_id} is {status.state}: there is nothing to stop.")
     if status.pid == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
-    process = processes.live(status.model_dump())
-    with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks the start time once more
-        if process is not None:
+    if process := processes.live(status.model_dump()):
+        with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks the start time once more
             process.send_signal(signal.SIGTERM)
 
 

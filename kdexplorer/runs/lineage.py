@@ -54,10 +54,9 @@ def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
 
 def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
     """The one of these that was trained without a teacher in the same run, and otherwise like this one, or None."""
-    for other in chosen if is_distilled(checkpoint) else ():
-        if not is_distilled(other) and _shared_settings(other) == _shared_settings(checkpoint):
-            return other
-    return None
+    own = _shared_settings(checkpoint)
+    same = (other for other in chosen if not is_distilled(other) and _shared_settings(other) == own)
+    return next(same, None) if is_distilled(checkpoint) else None
 
 
 def _shared_settings(checkpoint: Checkpoint) -> tuple[Any, ...]:

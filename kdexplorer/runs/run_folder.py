@@ -155,10 +155,8 @@ class Run:
         logger = logging.getLogger(f"kdexplorer.{self.run_id}")
         logger.setLevel(logging.INFO)
         logger.propagate = False
-        handler: logging.Handler = logging.NullHandler()
-        if self.writes:
-            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler = logging.FileHandler(self.path / "log.txt" if self.writes else os.devnull, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
         try:
             yield logger
@@ -232,10 +230,8 @@ def count_live() -> int:
 def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
     root = root or runs_root()
-    if not root.is_dir():
-        return []
-    folders = [path for path in root.iterdir() if is_name(path.name) and is_run_folder(path)]
-    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+    paths = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
+    return [Run(path) for path in paths if is_name(path.name) and is_run_folder(path)]
 
 
 def finished_students(run: Run) -> list[Path]:
