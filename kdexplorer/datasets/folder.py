@@ -120,13 +120,13 @@ class ImageFolder(Dataset):
         images: list[_Image] = []
         unread: list[str] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, found in enumerate(pool.map(lambda row: _read_image(*row), rows), start=1):
+            for row, found in zip(rows, pool.map(lambda row: _read_image(*row), rows), strict=True):
                 if isinstance(found, _Image):
                     images.append(found)
                 else:
-                    unread.append(f"{rows[done - 1][2].relative_to(self.path)} ({found})")
+                    unread.append(f"{row[2].relative_to(self.path)} ({found})")
                 if progress:
-                    progress(done, len(rows))
+                    progress(len(images) + len(unread), len(rows))
         remarks = [_name_some(f"{len(unread):,} of {len(rows):,} files cannot be read and are left out: ", unread)]
         classes = tuple(sorted({name for names in files.values() for name in names}))
         splits = {}

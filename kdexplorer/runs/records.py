@@ -116,7 +116,7 @@ class TeacherFigures(Record):
 
 
 def read_record(model: type[Kind], values: dict[str, Any]) -> Kind:
-    """The record with every field that is valid; the others have their defaults, as all fields have one."""
+    """The record with every field that is valid; the others have their defaults, which every field needs."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

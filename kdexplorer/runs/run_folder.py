@@ -128,9 +128,9 @@ class Run:
         return LineReader(self.path / "batches.jsonl", BatchMetrics)
 
     def teacher(self, classes: int) -> TeacherFigures | None:
-        """The teacher's figures from `teacher.json`, damaged fields left out; None where there are none.
+        """The teacher's figures from `teacher.json`; None where there are none.
 
-        Labels must be below `classes`, their number.
+        Damaged fields are left out, and so are labels that are not below the number of classes.
         """
         values = read_json(self.path / "teacher.json")
         if values is None:
