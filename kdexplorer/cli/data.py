@@ -35,18 +35,16 @@ def describe_data(options: argparse.Namespace) -> int:
 
 
 @command("data download", argument("dataset", nargs="?", choices=KEYS, default=KEYS[0], help=f"default: {KEYS[0]}"))
-def download(options: argparse.Namespace) -> int:
+def download(options: argparse.Namespace) -> None:
     """Download the official archive and verify it."""
     dataset = get_dataset(options.dataset)
     print(f"{dataset.label} is in {dataset.download()}")
-    return DONE
 
 
 @command("data predictions", flag("--delete", "delete them; runs compute them again when needed"))
-def describe_predictions(options: argparse.Namespace) -> int:
+def describe_predictions(options: argparse.Namespace) -> None:
     """Print the size of the stored teacher predictions."""
     print(array_store.describe_store())
     if options.delete:
         array_store.delete_store()
         print("Deleted.")
-    return DONE

@@ -53,7 +53,7 @@ def start_application(options: argparse.Namespace) -> int:
     argument("-o", "--output", type=Path, default=Path("handout.html"), help="default: handout.html"),
     flag("--force", "overwrite the file if it exists"),
 )  # fmt: skip
-def write_handout(options: argparse.Namespace) -> int:
+def write_handout(options: argparse.Namespace) -> None:
     """Write one HTML file with networks' predictions, interactive without a server."""
     from kdexplorer.files import write_bytes
     from kdexplorer.handout.page import build
@@ -75,7 +75,6 @@ def write_handout(options: argparse.Namespace) -> int:
     text = build(request).encode()
     write_bytes(options.output, text)
     print(f"{options.output}: {len(text) / 1e6:.2f} MB, {len(request.pictures)} images; open it in a browser")
-    return DONE
 
 
 @command(
@@ -83,7 +82,7 @@ def write_handout(options: argparse.Namespace) -> int:
     argument("file", nargs="?", type=Path, metavar="FILE", help="a TOML file (default: the bundled lecture)"),
     flag("--figures", "list the figures instead"),
 )
-def check_story(options: argparse.Namespace) -> int:
+def check_story(options: argparse.Namespace) -> None:
     """Check a lecture's file and list its steps, or list the figures that steps can show."""
     from kdexplorer.figures import all_figures
     from kdexplorer.story import DEFAULT, read_lecture
@@ -91,9 +90,8 @@ def check_story(options: argparse.Namespace) -> int:
     if options.figures:
         for name, figure in all_figures().items():
             print(f"{name:22}{figure.title}; control: {figure.moves}")
-        return DONE
+        return
     lecture = read_lecture(options.file or DEFAULT)
     print(f"{lecture.title}: {len(lecture.steps)} steps")
     for number, step in enumerate(lecture.steps, start=1):
         print(f"{number:>3}  {step.figure or 'points':22}{step.title}: {step.sentence}")
-    return DONE

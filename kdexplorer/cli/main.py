@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        code = options.run(options)
+        code = options.run(options) or DONE
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # who read the output has had enough; Python would complain once more at its end

@@ -70,13 +70,12 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
     argument("--format", choices=programs.FORMATS, default="pt2", help="default: pt2, of torch.export"),
     argument("-o", "--output", type=Path, metavar="FILE", help="default: NAME.FORMAT in this folder"),
 )  # fmt: skip
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
     data = programs.export(options.checkpoint, options.format)
     path = options.output or Path(f"{options.checkpoint.rpartition('/')[2]}.{options.format}")
     write_bytes(path, data)
     print(f"{path}: {len(data) / 1e6:.2f} MB")
-    return shared.DONE
 
 
 @command(
@@ -87,7 +86,7 @@ def export(options: argparse.Namespace) -> int:
     argument("--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: mean of squares"),
     shared.JSON,
 )
-def compare_attention(options: argparse.Namespace) -> int:
+def compare_attention(options: argparse.Namespace) -> None:
     """Compare students' attention maps with a teacher's, stage by stage."""
     if options.images is not None and options.images < 1:
         raise ConfigError("--images must be at least 1.")
@@ -104,7 +103,6 @@ def compare_attention(options: argparse.Namespace) -> int:
         )
     rows = attention_similarity.build_rows(teacher, students, images, options.power)
     print(to_json(rows) if options.json else to_markdown(attention_similarity.tabulate(rows)))
-    return shared.DONE
 
 
 @command(
@@ -114,7 +112,7 @@ def compare_attention(options: argparse.Namespace) -> int:
     ),
     shared.JSON,
 )
-def compare_with_humans(options: argparse.Namespace) -> int:
+def compare_with_humans(options: argparse.Namespace) -> None:
     """Compare networks with human labels (CIFAR-10H)."""
     path = find_human_labels()
     if path is None:
@@ -122,7 +120,6 @@ def compare_with_humans(options: argparse.Namespace) -> int:
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
     rows = human_agreement.build_rows(chosen, load_human_labels(path))
     print(to_json(rows) if options.json else to_markdown(human_agreement.tabulate(rows)))
-    return shared.DONE
 
 
 @command(
@@ -139,7 +136,7 @@ def compare_with_humans(options: argparse.Namespace) -> int:
     argument("--classes", nargs="+", metavar="CLASS", help="the network's order of the classes, if it is another one"),
     *(argument(f"--{key}", nargs=3, type=float, metavar=("R", "G", "B"), help=CHANNELS) for key in ("mean", "std")),
 )
-def import_weights(options: argparse.Namespace) -> int:
+def import_weights(options: argparse.Namespace) -> None:
     """Make a checkpoint from your own weights and evaluate it.
 
     It says so where another normalization gives more.
@@ -168,4 +165,3 @@ def import_weights(options: argparse.Namespace) -> int:
     print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
     if not is_logits and (better := evaluation.find_better_normalization(checkpoint, show=True)):
         print(better)
-    return shared.DONE

@@ -22,8 +22,8 @@ DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 
 Add = Callable[[argparse.ArgumentParser], object]
 """Adds an argument to a parser."""
-Run = Callable[[argparse.Namespace], int]
-"""Carries out a command and returns its exit code. Raises KDError, or OSError."""
+Run = Callable[[argparse.Namespace], int | None]
+"""Carries out a command and returns its exit code, or nothing when it is done. Raises KDError, or OSError."""
 
 
 class Command(NamedTuple):

@@ -50,7 +50,7 @@ def start(options: argparse.Namespace) -> int:
 
 
 @command("runs list", shared.JSON)
-def list_all(options: argparse.Namespace) -> int:
+def list_all(options: argparse.Namespace) -> None:
     """List all runs, the newest first."""
     statuses = {found.run_id: found.status() for found in list_runs()}
     if options.json:
@@ -62,11 +62,10 @@ def list_all(options: argparse.Namespace) -> int:
         for run_id, status in statuses.items():
             epoch = "" if None in (status.epoch, status.epochs) else f"epoch {(status.epoch or 0) + 1}/{status.epochs}"
             print(f"{run_id:<48} {status.state:<9} {epoch:<14} {status.message}".rstrip())
-    return shared.DONE
 
 
 @command("runs show", argument("run_id", metavar="RUN", help="the run's id or folder"), shared.JSON)
-def show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace) -> None:
     """Show one run: state, command, latest figures."""
     found = find_run(options.run_id)
     status, config, metrics = found.status(), found.config(), found.metrics()
@@ -74,7 +73,7 @@ def show(options: argparse.Namespace) -> int:
         report = {"status": status.model_dump(mode="json"), "config": config.model_dump(mode="json")}
         rows = [row.model_dump(mode="json") for row in metrics]
         print(json.dumps({"run": found.run_id, **report, "metrics": rows}, indent=1))
-        return shared.DONE
+        return
     print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
     print(f"command: {train_command(config)}")
     finished = {checkpoint.name for checkpoint in run_checkpoints(found)}  # the table has their final figures
@@ -85,7 +84,6 @@ def show(options: argparse.Namespace) -> int:
         print("\n" + results.to_markdown(results.read_run(found)))
     if status.state in ("failed", "lost"):
         print("\nlast lines of the log:\n" + found.log_tail())
-    return shared.DONE
 
 
 @command(
@@ -99,19 +97,17 @@ def show(options: argparse.Namespace) -> int:
     flag("--csv", "print CSV with full precision instead of Markdown"),
     shared.JSON,
 )
-def tabulate(options: argparse.Namespace) -> int:
+def tabulate(options: argparse.Namespace) -> None:
     """Print the results of runs and networks."""
     rows = results.read_rows(results.find_entries(options.names))
     print(to_json(rows) if options.json else results.to_csv(rows).strip() if options.csv else results.to_markdown(rows))
-    return shared.DONE
 
 
 @command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run or sweep"))
-def stop(options: argparse.Namespace) -> int:
+def stop(options: argparse.Namespace) -> None:
     """Stop a run or a sweep after saving its state."""
     launch.stop_run(find_run(options.run_id, STOPPABLE))
     print("Stopping: saving state first")
-    return shared.DONE
 
 
 @command(

@@ -253,8 +253,7 @@ def execute_experiment(folder: ExperimentFolder, quiet: bool) -> int:
 
 
 @command("claims", shared.JSON)
-def claims(options: argparse.Namespace) -> int:
+def claims(options: argparse.Namespace) -> None:
     """The lab report's claims, with evidence from the bundled networks and sweep."""
     found = results.read(lab_claims.EXPERIMENT)
     print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))
-    return shared.DONE
