@@ -127,32 +127,24 @@ def preset_of(student: StudentConfig) -> str | None:
 
 def format_student(student: StudentConfig) -> str:
     """The notation that `parse_student` reads back to the same student."""
-    word, default = preset_of(student), student.key
-    words = [student.architecture]
-    if word is not None:
-        words.append(word)
-        default = word
-    elif not student.terms:
-        words.append(SCRATCH)
-    else:
-        words.append("+".join(_format_term(term) for term in student.terms))
-        default = "+".join(term.method for term in student.terms)
-    if word is None and student.ce_weight != 1.0:
+    preset = preset_of(student)
+    words = [student.architecture, preset or "+".join(map(_format_term, student.terms)) or SCRATCH]
+    if preset is None and student.ce_weight != 1.0:
         words.append(f"ce_weight={format_number(student.ce_weight)}")
     if student.label_smoothing:
         words.append(f"smoothing={format_number(student.label_smoothing)}")
     if student.initial is not None:
         words.append(f"initial={student.initial}")
-    if student.name != f"{student.architecture}-{default}":
+    objective = preset or "+".join(term.method for term in student.terms) or SCRATCH
+    if student.name != f"{student.architecture}-{objective}":
         words.append(f"name={student.name}")
     return ":".join(words)
 
 
 def _format_term(term: Any) -> str:
-    defaults = {name: field.default for name, field in type(term).model_fields.items()}
-    changed = {name: value for name, value in term.model_dump().items() if value != defaults.get(name)}
-    texts = {name: value if isinstance(value, str) else format_number(value) for name, value in changed.items()}
-    return ":".join([term.method, *(f"{name}={value}" for name, value in texts.items())])
+    changed = term.model_dump(exclude_defaults=True).items()
+    texts = (f"{name}={value if isinstance(value, str) else format_number(value)}" for name, value in changed)
+    return ":".join([term.method, *texts])
 
 
 def format_number(value: float) -> str:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+_KD = {"method": "kd", "weight": 0.7, "temperature": 4.0}
+_AT = {"method": "at", "weight": 1000.0, "power": 1}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "scratch": {"ce_weight": 1.0, "terms": []},
-    "response": {"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7, "temperature": 4.0}]},
-    "feature": {"ce_weight": 1.0, "terms": [{"method": "at", "weight": 1000.0, "power": 1}]},
-    "combined": {
-        "ce_weight": 0.3,
-        "terms": [
-            {"method": "kd", "weight": 0.7, "temperature": 4.0},
-            {"method": "at", "weight": 1000.0, "power": 1},
-        ],
-    },
+    "response": {"ce_weight": 0.3, "terms": [_KD]},
+    "feature": {"ce_weight": 1.0, "terms": [_AT]},
+    "combined": {"ce_weight": 0.3, "terms": [_KD, _AT]},
 }
 """The lab's four objectives: name to the fields of `config.Objective`."""
 
@@ -42,45 +39,46 @@ def _student(architecture: str, preset: str, **changes: Any) -> dict[str, Any]:
 
 
 def _lab_table(name: str, teacher: str, student: str, **more: Any) -> dict[str, Any]:
-    """A student of each of the lab's objectives, on CIFAR-10."""
-    lab: dict[str, Any] = {"name": name, "dataset": "cifar10", "train_images": None, "teacher": teacher, "seed": 0}
-    lab |= {"batch_size": 128, "learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15}
-    return lab | {"students": [_student(student, preset) for preset in PRESETS]} | more
+    """A student of each of the lab's objectives."""
+    students = [_student(student, preset) for preset in PRESETS]
+    recipe = {"learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15}
+    return {"name": name, "teacher": teacher, "students": students} | recipe | more
 
 
-_FAST_KD: dict[str, Any] = {"ce_weight": 0.03, "terms": [{"method": "kd", "weight": 0.3, "temperature": 4.0}]}
+_FAST_KD: dict[str, Any] = {"ce_weight": 0.03, "terms": [_KD | {"weight": 0.3}]}
 """For the recipe `fast`, whose rate is larger; chosen on held-out training images, see docs/performance.md."""
-_FAST_AT: dict[str, Any] = {"method": "at", "weight": 100.0, "power": 1}
+_FAST_BOTH: dict[str, Any] = _FAST_KD | {"terms": [*_FAST_KD["terms"], _AT | {"weight": 100.0}]}
 
 DEMO = "One-minute demo"
 """The starting point whose length follows the machine's speed, see `training.estimate`."""
 
 STARTING_POINTS: dict[str, dict[str, Any]] = {
     DEMO: {
-        "name": "one-minute-demo", "dataset": "cifar10-small", "train_images": None, "teacher": "resnet20-combined",
+        "name": "one-minute-demo", "dataset": "cifar10-small", "teacher": "resnet20-combined",
         "students": [_student("air_16", "scratch"), _student("air_16", "response", **_FAST_KD)],
-        "recipe": "fast", "epochs": 14, "batch_size": 250, "learning_rate": 0.3, "start_resolution": 24, "seed": 0,
+        "recipe": "fast", "epochs": 14, "batch_size": 250, "learning_rate": 0.3, "start_resolution": 24,
     },
     "The lab's table": _lab_table("lab-table", "resnet50", "resnet18", epochs=8, start_resolution=24),
     "The lab's table with small networks": _lab_table("small-lab-table", "resnet56", "resnet20", epochs=28),
     "A teacher from scratch": {
         "name": "teacher", "dataset": "synthetic", "train_images": 2000, "teacher": None,
         "students": [_student("resnet20", "scratch", name="resnet20")],
-        "epochs": 6, "batch_size": 64, "learning_rate": 0.1, "seed": 0,
+        "epochs": 6, "batch_size": 64, "learning_rate": 0.1,
     },
     "A fast teacher": {
-        "name": "fast-teacher", "dataset": "cifar10", "train_images": None, "teacher": None,
+        "name": "fast-teacher", "teacher": None, "recipe": "fast", "epochs": 10,
         "students": [_student("air_64", "scratch", name="air_64", label_smoothing=0.2)],
-        "recipe": "fast", "epochs": 10, "seed": 0,
     },
     "Students of a fast teacher": {
-        "name": "fast-students", "dataset": "cifar10", "train_images": None, "teacher": "air_64",
+        "name": "fast-students", "teacher": "air_64", "recipe": "fast", "epochs": 20,
         "students": [
             _student("air_16", "scratch"),
             _student("air_16", "response", **_FAST_KD),
-            _student("air_16", "combined", **(_FAST_KD | {"terms": [*_FAST_KD["terms"], _FAST_AT]})),
+            _student("air_16", "combined", **_FAST_BOTH),
         ],
-        "recipe": "fast", "epochs": 20, "seed": 0,
     },
 }  # fmt: skip
-"""What the form can be filled with: fields of `config.RunConfig`. The first without a teacher needs no data either."""
+"""What the form can be filled with: fields of `config.RunConfig` that differ from their defaults, and the teacher.
+
+The first without a teacher needs no data either.
+"""
