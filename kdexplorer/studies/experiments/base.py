@@ -47,8 +47,7 @@ class Claim:
     claim: str
     evidence: str
     verdict: Verdict
-    needs: str = ""
-    """What would decide it, where it cannot be decided."""
+    needs: str = ""  # what would decide it, where it cannot be decided
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,8 @@ class Results:
     """What is known of an experiment so far."""
 
     tables: Mapping[str, Table] = field(default_factory=dict)  # by study, in the declared order
-    left_out: tuple[str, ...] = ()
-    """Why tables that exist are not among these, in sentences."""
-    small: bool = False
-    """Whether they are the small variant's."""
+    left_out: tuple[str, ...] = ()  # why tables that exist are not among these, in sentences
+    small: bool = False  # whether they are the small variant's
 
     def __bool__(self) -> bool:
         return any(table.rows for table in self.tables.values())
@@ -133,8 +130,7 @@ class Results:
 
     def setting(self, study: str, name: str) -> float:
         """A number that a study's students share, such as `train_images`; NaN where it is not trained."""
-        value = self.tables[study].declared.recipe.get(name) if study in self.tables else None
-        return float(value) if isinstance(value, int | float) else float("nan")
+        return float(getattr(self.tables[study].declared.shared, name)) if study in self.tables else float("nan")
 
 
 Judge = Callable[[Results], list[Claim]]
@@ -153,48 +149,34 @@ when a network or the data cannot be used."""
 class Experiment:
     """A question about distillation with everything that answers it."""
 
-    order: int
-    """Its place in the list: the order of training."""
-    key: str
-    """The name on the command line, in links and in files."""
+    order: int  # its place in the list: the order of training
+    key: str  # the name on the command line, in links and in files
     title: str
     question: str
-    literature: str
-    """What was found before, with the reference."""
-    protocol: str
-    """Networks, images, length and seeds, declared before anything was trained."""
-    comparison: str
-    """What is compared, in which unit, and which result gives which verdict."""
+    literature: str  # what was found before, with the reference
+    protocol: str  # networks, images, length and seeds, declared before anything was trained
+    comparison: str  # what is compared, in which unit, and which result gives which verdict
     expected: str
-    change: str
-    """What to try next, and how."""
+    change: str  # what to try next, and how
     judge: Judge
     figure: Callable[[Results], Plot]
+    # What is trained, by name and in order; `small` is a variant of about a minute, without a verdict.
     studies: Callable[[bool], dict[str, Study]] = lambda small: {}
-    """What is trained, by name and in order; `small` is a variant of about a minute, without a verdict."""
     more: More | None = None
-    shares: tuple[str, ...] = ()
-    """The measures that `more` adds and that are 0 to 1."""
-    counts: tuple[str, ...] = ()
-    """Those that are numbers of images."""
+    shares: tuple[str, ...] = ()  # the measures that `more` adds and that are 0 to 1
+    counts: tuple[str, ...] = ()  # those that are numbers of images
     measure: Measure | None = None
-    cost: str = ""
-    """What measuring takes, in words."""
+    cost: str = ""  # what measuring takes, in words
 
     def describe_cost(self, small: bool = False) -> str:
         """What it takes, in a sentence without a time: that is measured by `--estimate`."""
         if self.measure is not None:
             return self.cost
-        students, images = self.count_training(small)
-        return f"It trains {students} students on {images / 1e6:.1f} million images in all."
-
-    def count_training(self, small: bool = False) -> tuple[int, int]:
-        """How many students it trains, and on how many images, each counted in every epoch."""
-        students = images = 0
+        students = images = 0  # an image is counted in every epoch
         for study in self.studies(small).values():
             config, count = study.shared, len(study.entries) * len(study.seeds)
             students, images = students + count, images + count * config.epochs * (config.train_images or 0)
-        return students, images
+        return f"It trains {students} students on {images / 1e6:.1f} million images in all."
 
 
 def declare(name: str, entries: dict[str, str], references: list[str], small: bool, **settings: Any) -> Study:
@@ -211,7 +193,7 @@ def declare(name: str, entries: dict[str, str], references: list[str], small: bo
     if small:
         values |= {"dataset": "cifar10-small", "epochs": min(values["epochs"], 2)}
         values["train_images"] = min(values["train_images"], 1_024)
-        values["teacher"] = values["teacher"] and SMALL_TEACHER.get(values["teacher"], values["teacher"])
+        values["teacher"] = SMALL_TEACHER.get(values["teacher"], values["teacher"])
         values["snapshots"] = min(values.get("snapshots", 0), 1)
         seeds = seeds[:1]
     values["evaluate_every"] = values["epochs"]

@@ -17,37 +17,34 @@ from kdexplorer.studies.experiments.base import (
 )
 from kdexplorer.studies.study import Study
 
-VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "same": ("the student's crop", {}),
-    "fixed": ("the image as it is, once", {"teacher_view": "fixed"}),
-    "independent": ("a crop of its own", {"teacher_view": "independent"}),
-    "mixup": ("the student's mixture of two images", {"mixup": True}),
+VIEWS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "same": ("the student's crop", "kd", {}),
+    "fixed": ("the image as it is, once", "scratch", {"teacher_view": "fixed"}),
+    "independent": ("a crop of its own", "teacher", {"teacher_view": "independent"}),
+    "mixup": ("the student's mixture of two images", "kd+at", {"mixup": True}),
 }
-"""What the teacher sees: in the chart, and as settings."""
-LENGTHS = {"short": 6, "long": 18}
-"""Epochs by the part's ending."""
-ALONE = {"kd": "kd:T=4:weight=1:ce_weight=0"}
-LENGTHS_AGAIN = {"short": 20, "long": 60}
+"""What the teacher sees: in the chart, its role there, and as settings."""
+LENGTHS = {"short": (6, 20), "long": (18, 60)}
+"""Epochs of the first and the second version by the part's ending."""
 JUDGED = ("same-long", "fixed-long", "independent-long", "same-short")
 """The studies that the verdict needs, and those of the second version besides mixtures."""
 
 
 def studies(small: bool) -> dict[str, Study]:
     """One for each view and length."""
-    shared = {"teacher": "resnet20-response", "train_images": 2_560}
-    lengths = {"long": LENGTHS["long"]} if small else LENGTHS
-    found = {
-        f"{view}-{length}": declare(
-            f"consistency-{view}-{length}", ALONE, ["kd"], small, epochs=epochs, **shared, **settings
-        )
-        for length, epochs in lengths.items()
-        for view, (_, settings) in VIEWS.items()
-    }
+    found = {}
+    for length in ["long"] if small else LENGTHS:
+        for view, (*_, settings) in VIEWS.items():
+            found[f"{view}-{length}"] = declare(
+                f"consistency-{view}-{length}", {"kd": "kd:T=4:weight=1:ce_weight=0"}, ["kd"], small,
+                teacher="resnet20-response", train_images=2_560, epochs=LENGTHS[length][0], **settings,
+            )  # fmt: skip
     for name in () if small else (*JUDGED, "mixup-long"):
         view, _, length = name.partition("-")
-        again = {"teacher": "air_16-combined", "train_images": 5_000, "epochs": LENGTHS_AGAIN[length]} | VIEWS[view][1]
-        entry = {"kd": "kd:T=4:weight=0.3:ce_weight=0"}
-        found[name + AGAIN] = declare_again(f"consistency-{name}", entry, ["kd"], **again)
+        found[name + AGAIN] = declare_again(
+            f"consistency-{name}", {"kd": "kd:T=4:weight=0.3:ce_weight=0"}, ["kd"],
+            teacher="air_16-combined", train_images=5_000, epochs=LENGTHS[length][1], **VIEWS[view][2],
+        )  # fmt: skip
     return found
 
 
@@ -55,15 +52,12 @@ def figure(results: Results) -> Plot:
     """Accuracy over the length, a line for each view."""
     points, latest = [], results.latest(*JUDGED)
     said = f"{latest.describe('same-short', 'same-long')}mean and 95 % interval over seeds"
-    for view, (label, _) in VIEWS.items():
+    for view, (label, *_) in VIEWS.items():
         for length in LENGTHS:
             study = f"{view}-{length}"
             points += point_at(latest.setting(study, "epochs"), label, latest.values(f"{study}/kd").values())
-    colors = dict(zip(VIEWS, ("kd", "scratch", "teacher", "kd+at"), strict=True))
-    roles = {label: colors[view] for view, (label, _) in VIEWS.items()}
-    return Plot(
-        "lines", "What the teacher sees", said, "epochs", tuple(points), roles, "test accuracy (%)",
-    )  # fmt: skip
+    roles = {label: role for label, role, _ in VIEWS.values()}
+    return Plot("lines", "What the teacher sees", said, "epochs", tuple(points), roles, "test accuracy (%)")
 
 
 EXPERIMENT = Experiment(

@@ -9,37 +9,31 @@ MATCHED = 0.307385
 
 0.9 · S(1) / S(4), where S is `metrics.fresh_push` of ResNet-56 on the 10,000 test images.
 """
-SETTINGS = {
-    "T1-w0.9": ("T = 1, weight 0.9", 1, 0.9),
-    "T1-w2.7": ("T = 1, weight 2.7", 1, 2.7),
-    "T1-w5.4": ("T = 1, weight 5.4", 1, 5.4),
-    "T4-matched": (f"T = 4, weight {MATCHED:.2f}", 4, MATCHED),
-    "T4-w0.9": ("T = 4, weight 0.9", 4, 0.9),
+PARTS = {
+    "students": {
+        "T1-w0.9": ("T = 1, weight 0.9", "kd:T=1:weight=0.9:ce_weight=0.1"),
+        "T1-w2.7": ("T = 1, weight 2.7", "kd:T=1:weight=2.7:ce_weight=0.1"),
+        "T1-w5.4": ("T = 1, weight 5.4", "kd:T=1:weight=5.4:ce_weight=0.1"),
+        "T4-matched": (f"T = 4, weight {MATCHED:.2f}", f"kd:T=4:weight={MATCHED}:ce_weight=0.1"),
+        "T4-w0.9": ("T = 4, weight 0.9", "kd:T=4:weight=0.9:ce_weight=0.1"),
+    },
+    # Declared after the others were trained: labels alone with larger gradients, and more weight at T = 1.
+    "controls": {
+        "CE1": ("labels, weight 1", "scratch"),
+        "CE2.7": ("labels, weight 2.7", "scratch:ce_weight=2.7"),
+        "CE5.4": ("labels, weight 5.4", "scratch:ce_weight=5.4"),
+        "T1-w10": ("T = 1, weight 10", "kd:T=1:weight=10:ce_weight=0.1"),
+    },
 }
-"""Label, temperature and weight by entry; cross-entropy has 0.1."""
-
-
-ENTRIES = {
-    entry: f"kd:T={temperature}:weight={weight}:ce_weight=0.1" for entry, (_, temperature, weight) in SETTINGS.items()
-}
-
-CONTROLS = {
-    "CE1": ("labels, weight 1", "scratch"),
-    "CE2.7": ("labels, weight 2.7", "scratch:ce_weight=2.7"),
-    "CE5.4": ("labels, weight 5.4", "scratch:ce_weight=5.4"),
-    "T1-w10": ("T = 1, weight 10", "kd:T=1:weight=10:ce_weight=0.1"),
-}
-"""Declared after the others were trained: labels alone with larger gradients, and more weight at T = 1."""
+"""By study and entry: the row in the chart, whose series it begins with, and the objective."""
 
 
 def figure(results: Results) -> Plot:
     """Accuracy of each setting."""
     points = []
-    for entry, (label, temperature, _) in SETTINGS.items():
-        points += row_of(label, f"T = {temperature}", results.values(f"students/{entry}").values())
-    for entry, (label, objective) in CONTROLS.items():
-        series = "labels" if objective.startswith("scratch") else "T = 1"
-        points += row_of(label, series, results.values(f"controls/{entry}").values())
+    for part, students in PARTS.items():
+        for entry, (label, _) in students.items():
+            points += row_of(label, label.partition(",")[0], results.values(f"{part}/{entry}").values())
     return Plot(
         "dots", "Two temperatures, several sizes of the gradient", "mean, 95 % interval, and seeds",
         "test accuracy (%)", tuple(points), {"T = 1": "reverse_kl", "T = 4": "kd", "labels": "scratch"},
@@ -84,7 +78,7 @@ EXPERIMENT = Experiment(
     ),
     figure=figure,
     studies=lambda small: {
-        "students": declare("gradient-size-students", ENTRIES, ["T1-w0.9"], small),
-        "controls": declare("gradient-size-controls", {key: one for key, (_, one) in CONTROLS.items()}, ["CE1"], small),
+        part: declare(f"gradient-size-{part}", {key: one for key, (_, one) in students.items()}, first, small)
+        for (part, students), first in zip(PARTS.items(), (["T1-w0.9"], ["CE1"]), strict=True)
     },
 )
