@@ -26,8 +26,7 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     rows, entries, described = list[Row](), dict[str, Entry](), ""
     for checkpoint in checkpoints:
         teacher = _find_teacher(checkpoint, checkpoints)
-        row = _measure(checkpoint, teacher) if teacher else None
-        if teacher is not None and row is not None:
+        if teacher is not None and (row := _measure(checkpoint, teacher)) is not None:
             rows.append(row)
             entries |= {one.name: describe_network(one) for one in (checkpoint, teacher)}
             described = describe_evaluation(checkpoint)
@@ -40,7 +39,9 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
 def judge(results: Results) -> list[Claim]:
     """Pairs of bundled students."""
     claim = "Of two students of a teacher, the one that agrees more with it is more accurate"
-    pairs = _pairs(results.measured)
+    distilled = _distilled(results.measured)
+    stored = [row for row in distilled if row.right and row.agrees]
+    pairs = [(a, b) for a, b in combinations(stored, 2) if (a.part, _architecture(a)) == (b.part, _architecture(b))]
     if not pairs:
         return [Claim(claim, "There are no two students of one teacher and architecture.", "cannot be decided")]
     count = results.measured.images or 0
@@ -54,25 +55,25 @@ def judge(results: Results) -> list[Claim]:
     same = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b > 0]
     verdict: Verdict = "not supported" if opposed else "supported" if len(same) == len(pairs) else "cannot be decided"
     undecided = [tests[number, "right"].detectable or 0 for number, (a, b) in enumerate(signs) if not a * b]
-    power = (
-        f" (80 % power, alone, at {100 * min(undecided):.2f} to {100 * max(undecided):.2f} points of accuracy)"
-        if undecided
-        else ""
-    )
+    ends = f"{100 * min(undecided):.2f} to {100 * max(undecided):.2f}" if undecided else ""
+    power = f" (80 % power, alone, at {ends} points of accuracy)" if undecided else ""
     named = "; ".join(f"{own.entry} and {other.entry}" for own, other in opposed)
     against = f" The two orders differ clearly for {named}." if opposed else ""
     needs = f"more test images than {count:,}, or pairs whose accuracies differ more"
+    closest = max(distilled, key=lambda row: row.measures.get("teacher_agreement", 0))
     evidence = (
         f"Of {len(pairs)} pairs of students, {len(same)} differ clearly in agreement and accuracy the same way, "
         f"{len(opposed)} in opposite ways, and {len(undecided)} are undecided{power} (images, after "
-        f"Holm's correction).{against} {_describe_gap(results.measured)}"
+        f"Holm's correction).{against} The closest of {len(distilled)} distilled students, {closest.entry}, predicts "
+        f"another class than its teacher on {100 * (1 - closest.measures.get('teacher_agreement', 0)):.1f} % of the "
+        "test images."
     )
     return [Claim(claim, evidence, verdict, needs)]
 
 
 def figure(results: Results) -> Plot:
     """Accuracy over agreement."""
-    distilled = _distilled(results.measured)
+    distilled = {row.entry for row in _distilled(results.measured)}
     points, roles = list[Point](), dict[str, str]()
     for row in results.measured.rows:
         if "teacher_agreement" in row.measures:
@@ -119,32 +120,15 @@ def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
             yield Entry(name=entry, key=keys[row.entry]), Row(part=part, entry=entry, seed=row.seed, measures=measures)
 
 
-def _distilled(table: Table) -> set[str]:
+def _distilled(table: Table) -> list[Row]:
     """Students that a teacher taught: not those from scratch, nor of methods that use none, such as Tf-KD."""
     taught = {method.key for method in all_methods() if method.needs}
-    return {entry.name for entry in table.entries if taught & set(entry.key.split("+"))}
+    names = {entry.name for entry in table.entries if taught & set(entry.key.split("+"))}
+    return [row for row in table.rows if row.entry in names]
 
 
 def _architecture(row: Row) -> str:
     return row.entry.partition("-")[0]
-
-
-def _pairs(table: Table) -> list[tuple[Row, Row]]:
-    """Each two distilled bundled students of one architecture and teacher."""
-    distilled = _distilled(table)
-    rows = [row for row in table.rows if row.right and row.agrees and row.entry in distilled]
-    pairs = combinations(rows, 2)
-    return [(a, b) for a, b in pairs if (a.part, _architecture(a)) == (b.part, _architecture(b))]
-
-
-def _describe_gap(table: Table) -> str:
-    distilled = _distilled(table)
-    rows = [row for row in table.rows if row.entry in distilled]
-    most = max(rows, key=lambda row: row.measures.get("teacher_agreement", 0))
-    return (
-        f"The closest of {len(rows)} distilled students, {most.entry}, predicts another class than its teacher on "
-        f"{100 * (1 - most.measures.get('teacher_agreement', 0)):.1f} % of the test images."
-    )
 
 
 EXPERIMENT = Experiment(

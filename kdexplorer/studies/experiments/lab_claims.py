@@ -15,7 +15,6 @@ from kdexplorer.analysis import measures
 from kdexplorer.analysis import results as networks
 from kdexplorer.analysis.difference import (
     ENOUGH_SEEDS,
-    LEVEL,
     Difference,
     Verdict,
     correct,
@@ -61,9 +60,6 @@ TEACHER, BASELINE = "teacher ", "scratch baseline "
 
 BETA = 1000.0
 """The lab's weight of the attention term."""
-
-BySetting = Mapping[float, Sequence[float]]
-"""Accuracies by seed, 0 to 1, for each value of a setting; the same seeds for all."""
 
 
 def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
@@ -117,10 +113,12 @@ def judge(results: Results) -> list[Claim]:
     ]
 
 
-def judge_setting(claim: str, setting: str, values: BySetting, inside: tuple[float, float], least: float = 0) -> Claim:
+def judge_setting(
+    claim: str, setting: str, values: Mapping[float, Sequence[float]], inside: tuple[float, float], least: float = 0
+) -> Claim:
     """Whether the best value of a setting inside a range beats those outside it, or of these those from `least` on.
 
-    Paired by seed with Holm's correction.
+    `values` are accuracies by seed, 0 to 1, of the same seeds. Paired by seed with Holm's correction.
     """
     means = {value: float(np.mean(seeds)) for value, seeds in values.items()}
     listed = ", ".join(f"{setting} = {value:g}: {100 * mean:.2f} %" for value, mean in sorted(means.items()))
@@ -204,34 +202,31 @@ def judge_beating(table: Table) -> list[Claim]:
         if right is not None and other_right is not None:
             found = replace(over_images(right, other_right), estimate=own.accuracy - other.accuracy)
             by_teacher.setdefault(other.entry, {})[own.entry] = found
-    teacher = round(LAB["resnet50"][1] * LAB_IMAGES)
-    told = [
-        over_counts(round(LAB[name][1] * LAB_IMAGES), LAB_IMAGES, teacher, LAB_IMAGES).points
-        for name in ("resnet18-response", "resnet18-feature")
-    ]
-    lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions"
-    claim = "Distilled students beat their teacher"
+    told = [_over_lab(LAB[name][1], LAB["resnet50"][1]).points for name in ("resnet18-response", "resnet18-feature")]
+    lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions. "
+    claim, judged = "Distilled students beat their teacher", list[Claim]()
     if not by_teacher:
-        evidence = f"{lab}. No paired test is possible here."
+        evidence = f"{lab}No paired test is possible here."
         return [Claim(claim, evidence, "cannot be decided", "predictions of a teacher and its students")]
-    return [
-        _judge_beating(f"{claim} {teacher}", f"{lab}. " if teacher in LAB else "", correct(paired))
-        for teacher, paired in by_teacher.items()
-    ]
+    for teacher, tests in by_teacher.items():
+        paired = correct(tests)
+        listed = [f"{name} {100 * one.estimate:+.2f} ({one.simultaneous.bounds()})" for name, one in paired.items()]
+        above, below = (sum(one.sign == sign for one in paired.values()) for sign in (1, -1))
+        verdict: Verdict = (
+            "supported" if above == len(paired) else "not supported" if below > above else "cannot be decided"
+        )
+        evidence = (
+            f"{lab if teacher in LAB else ''}Here {', '.join(listed)}: {above} clearly above, {below} clearly below of "
+            f"{len(paired)}, by McNemar with Holm's correction."
+            f"{describe_undecided(paired) if verdict == 'cannot be decided' else ''}"
+        )
+        judged.append(Claim(f"{claim} {teacher}", evidence, verdict, say_what_decides(paired)))
+    return judged
 
 
-def _judge_beating(claim: str, lab: str, paired: Mapping[str, Difference]) -> Claim:
-    listed = ", ".join(
-        f"{name} {100 * one.estimate:+.2f} ({one.simultaneous.bounds()})" for name, one in paired.items()
-    )
-    above, below = (sum(one.sign == sign for one in paired.values()) for sign in (1, -1))
-    verdict: Verdict = (
-        "supported" if above == len(paired) else "not supported" if below > above else "cannot be decided"
-    )
-    counts = f"{above} clearly above, {below} clearly below of {len(paired)}"
-    rest = describe_undecided(paired) if verdict == "cannot be decided" else ""
-    needs = say_what_decides(paired)
-    return Claim(claim, f"{lab}Here {listed}: {counts}, by McNemar with Holm's correction.{rest}", verdict, needs)
+def _over_lab(share: float, of_lab: float) -> Difference:
+    """A share of 10,000 test images minus one of the lab's, tested without pairs: its predictions are unknown."""
+    return over_counts(round(share * LAB_IMAGES), LAB_IMAGES, round(of_lab * LAB_IMAGES), LAB_IMAGES)
 
 
 def judge_larger_loss(table: Table) -> Claim:
@@ -239,12 +234,8 @@ def judge_larger_loss(table: Table) -> Claim:
     claim = "The distilled students' cross-entropy is larger after temperature scaling"
     pairs = list(_related(table, BASELINE))
     if not pairs:
-        return Claim(
-            claim,
-            "No distilled student has a scratch baseline and stored logits here.",
-            "cannot be decided",
-            "such a pair",
-        )
+        evidence = "No distilled student has a scratch baseline and stored logits here."
+        return Claim(claim, evidence, "cannot be decided", "such a pair")
     objective, raw = (
         sum(own.measures.get(name, 0) > other.measures.get(name, 0) for own, other, _ in pairs)
         for name in ("objective", "cross_entropy")
@@ -261,17 +252,9 @@ def judge_larger_loss(table: Table) -> Claim:
 
 
 def compare_with_lab(table: Table) -> dict[str, tuple[Row, Difference]]:
-    """The networks that the lab trained too, by name: their row, and the accuracy minus the lab's.
-
-    Tested without pairs: the lab's predictions are unknown.
-    """
-    found = {}
-    for row in table.rows if table.images == LAB_IMAGES else ():
-        if row.entry in LAB and not row.part:
-            counts = (round(share * LAB_IMAGES) for share in (row.accuracy, LAB[row.entry][1]))
-            own, other = counts
-            found[row.entry] = row, over_counts(own, LAB_IMAGES, other, LAB_IMAGES)
-    return found
+    """The networks that the lab trained too, by name: their row, and the accuracy minus the lab's."""
+    rows = [row for row in table.rows if row.entry in LAB and not row.part] if table.images == LAB_IMAGES else []
+    return {row.entry: (row, _over_lab(row.accuracy, LAB[row.entry][1])) for row in rows}
 
 
 def describe_lab(table: Table) -> str:
@@ -288,8 +271,7 @@ def describe_lab(table: Table) -> str:
             "Cross-entropy": f"{row.measures['cross_entropy']:.3f}", "Accuracy": f"{100 * row.accuracy:.2f} %",
             "To the lab": difference.points,
         })  # fmt: skip
-        clear = difference.p is not None and difference.p < LEVEL
-        kind = "more than chance explains" if clear else "which can be chance"
+        kind = "more than chance explains" if difference.sign else "which can be chance"
         kinds.setdefault(kind, []).append(f"{name} {difference.points}")
     listed = [f"{', '.join(kinds[kind])}: {kind}." for kind in sorted(kinds)]
     text = "Points to the lab's accuracy, in an unpaired test because its predictions are unknown"

@@ -41,23 +41,24 @@ def judge(results: Results) -> list[Claim]:
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other:
         return [Claim(claim, "It is not trained yet.", "cannot be decided", "a training of both students")]
-    count = next(iter(results.values("students/kd", COUNT).values()))
-    apart = [_interval(own[seed], count)[0] > _interval(other[seed], count)[1] for seed in own if seed in other]
+    count = int(next(iter(results.values("students/kd", COUNT).values())))
+    # By seed: Wilson's intervals of the shares without a bias.
+    pairs = [
+        [wilson_interval(round(one[seed] * count), count) for one in (own, other)] for seed in own if seed in other
+    ]
+    apart = [low > high for (low, _), (_, high) in pairs]
     verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"
     listed, without = (", ".join(f"{100 * share:.1f} %" for share in shares.values()) for shares in (own, other))
     rates = "; ".join(
         f"{100 * rate:g} %: {_list_recalls(results, 'kd', rate)} and {_list_recalls(results, 'scratch', rate)}"
         for rate in RATES
     )
-    return [
-        Claim(
-            claim,
-            f"Recognized without a bias by the distilled student: {listed} (by seed); without a teacher: {without}. "
-            f"With a bias on the logit of {CLASS} that turns an equal share of the test images, all right before, into "
-            f"a {CLASS}, the distilled student and the one without a teacher recognize (by seed) at {rates}.",
-            verdict,
-        )
-    ]
+    evidence = (
+        f"Recognized without a bias by the distilled student: {listed} (by seed); without a teacher: {without}. With a "
+        f"bias on the logit of {CLASS} that turns an equal share of the test images, all right before, into a {CLASS}, "
+        f"the distilled student and the one without a teacher recognize (by seed) at {rates}."
+    )
+    return [Claim(claim, evidence, verdict)]
 
 
 def figure(results: Results) -> Plot:
@@ -66,18 +67,13 @@ def figure(results: Results) -> Plot:
     for entry, name in (("kd", "KD"), ("scratch", "scratch")):
         for measures, label in ((RECALL, CLASS), (ACCURACY, "all images")):
             roles[series := f"{name}: {label}"] = entry
-            values = zip(BIASES, _means(results, entry, measures), strict=False)
-            points += [Point(series, float(bias), 100 * float(value), label) for bias, value in values]
+            for bias, measure in zip(BIASES, measures, strict=True):
+                values = list(results.values(f"students/{entry}", measure).values())
+                points += [Point(series, float(bias), 100 * float(np.mean(values)), label)] if values else []
     return Plot(
         "lines", f"Students that never saw a {CLASS}", "means over seeds",
         f"added to the logit of {CLASS}", tuple(points), roles, "recognized (%)", slider="bias",
     )  # fmt: skip
-
-
-def _means(results: Results, entry: str, measures: tuple[str, ...]) -> np.ndarray:
-    """A student's measures, float64 `[len(measures)]`, means over seeds; empty where it is not trained."""
-    found = [list(results.values(f"students/{entry}", measure).values()) for measure in measures]
-    return np.mean(found, axis=1) if found[0] else np.zeros(0)
 
 
 def _list_recalls(results: Results, entry: str, rate: float) -> str:
@@ -92,11 +88,6 @@ def _list_recalls(results: Results, entry: str, rate: float) -> str:
         lost = total[0] - total + (recall - recall[0]) * count / (results.tables["students"].images or 1)
         found.append(f"{100 * np.interp(rate, lost, recall):.1f} %" if lost[-1] >= rate else "unknown")
     return ", ".join(found)
-
-
-def _interval(share: float, count: float) -> tuple[float, float]:
-    """Of the share of the class's images without a bias."""
-    return wilson_interval(round(share * count), int(count))
 
 
 EXPERIMENT = Experiment(

@@ -42,11 +42,9 @@ SHIFTS: dict[str, tuple[str, float]] = {
 }  # fmt: skip
 """Kind and strength by name: the noise's standard deviation and the adversarial step in levels of 255, the blur's
 standard deviation in pixels, the share of the contrast that is left. Transferred: a step on `SOURCE`'s gradient."""
-STRONG = [name for name, (kind, strength) in SHIFTS.items() if (kind, strength) in
-          {("noise", 20), ("blur", 1.2), ("contrast", 0.25), ("adversarial", 2)}]  # fmt: skip
-ADVERSARIAL = [name for name in STRONG if SHIFTS[name][0] == "adversarial"]
-TRANSFERRED = [name for name, (kind, _) in SHIFTS.items() if kind == "transferred"]
-NATURAL = [name for name in STRONG if name not in ADVERSARIAL]
+NATURAL = ["noise, 20 levels", "blur, 1.2 pixels", "a quarter of the contrast"]
+ADVERSARIAL, TRANSFERRED = ["adversarial, 2 levels"], ["transferred, 2 levels"]
+STRONG = NATURAL + ADVERSARIAL
 TEACHER = "resnet56"
 SOURCE = "resnet18-scratch"
 """Trained on labels alone, of another family than all that are attacked: neither a student nor its baseline is nearer
@@ -83,12 +81,10 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
                 steps[source] = gradient_signs(attacked.network(), images, attacked.card.normalization)
             pixels = shift_images(images.images, kind, strength, steps.get(source or ""))
             logits = predict_batches(network, pixels, checkpoint.card.normalization, BATCH)
-            evaluation = Evaluation(logits, images.labels)
-            row = evaluate_row(name, evaluation, ("accuracy", "calibration_error"), shift)
+            row = evaluate_row(name, Evaluation(logits, images.labels), ("accuracy", "calibration_error"), shift)
             entries[name] = describe_network(checkpoint)
-            added = {"rows": [*table.rows, row], "evaluated_on": described, "images": len(images)}
-            added["entries"] = list(entries.values())
-            keep(table := table.model_copy(update=added))
+            added = {"rows": [*table.rows, row], "entries": list(entries.values())}
+            keep(table := table.model_copy(update=added | {"evaluated_on": described, "images": len(images)}))
 
 
 def judge(results: Results) -> list[Claim]:
@@ -99,13 +95,13 @@ def judge(results: Results) -> list[Claim]:
         return [Claim(claim, "Not all networks are measured yet.", "cannot be decided", "the missing networks")]
     verdict = decide(list(lost.values()))
     less, more = (sum(one.sign == sign for one in lost.values()) for sign in (1, -1))
+    undecided = describe_undecided(lost) if verdict == "cannot be decided" else ""
     evidence = (
         f"Points that a student loses less than its scratch baseline: {_list(lost)} (simultaneous 95 % intervals over "
         f"{next(iter(lost.values())).count:,} images, exact paired tests with Holm's correction; these trained "
-        f"networks). Of {len(lost)}, {less} are clearly above zero and {more} below."
-        f"{describe_undecided(lost) if verdict == 'cannot be decided' else ''} Apart from the verdict, a step on each "
-        f"network's own gradient, which also shows where that gradient is hidden: {_list(adversarial)}. A step on the "
-        f"gradient of {SOURCE}, the same pixels for all: {_list(transferred)}."
+        f"networks). Of {len(lost)}, {less} are clearly above zero and {more} below.{undecided} Apart from the "
+        "verdict, a step on each network's own gradient, which also shows where that gradient is hidden: "
+        f"{_list(adversarial)}. A step on the gradient of {SOURCE}, the same pixels for all: {_list(transferred)}."
         f"{_describe_calibration(results)}"
     )
     return [Claim(claim, evidence, verdict, say_what_decides(lost))]
@@ -117,8 +113,7 @@ def figure(results: Results) -> Plot:
     points, images = list[Point](), ""
     for shift in SHIFTS:
         for student in PAIRS:
-            pair = _right(results, student, shift)
-            if pair is not None:
+            if (pair := _right(results, student, shift)) is not None:
                 lead = over_images(*pair)
                 low, high = (100 * end for end in lead.interval or ())
                 points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
