@@ -196,9 +196,8 @@ def objective_formula(objective: Mapping[str, Any]) -> str:
     if objective["ce_weight"] or not objective["terms"]:
         smoothing = objective["label_smoothing"]
         formula = r"\mathrm{CE}(p^s, \tilde{y})" if smoothing else r"\mathrm{CE}(p^s, y)"
-        lines.append(
-            _term_formula(objective["ce_weight"], formula, {r"\text{smoothing}": smoothing} if smoothing else {})
-        )
+        settings = {r"\text{smoothing}": smoothing} if smoothing else {}
+        lines.append(_term_formula(objective["ce_weight"], formula, settings))
     for term in objective["terms"]:
         method = find_method(term["method"])
         symbols = {name: short for short, name in method.short_keys.items()}

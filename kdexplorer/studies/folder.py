@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,7 +53,6 @@ class StudyConfig(StrictModel):
         return found
 
 
-@dataclass(frozen=True)
 class StudyFolder(Run):
     """A run folder whose configuration is a `StudyConfig`."""
 
@@ -211,7 +209,6 @@ class ExperimentConfig(StrictModel):
     small: bool = False
 
 
-@dataclass(frozen=True)
 class ExperimentFolder(Run):
     """A run folder whose configuration is an `ExperimentConfig`: `runs/experiments/KEY/`, or `KEY-small`."""
 

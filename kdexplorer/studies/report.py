@@ -69,8 +69,7 @@ def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> di
         cells[f"To {label}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
         cells[f"p to {label}"] = format_p_cell(found.p if found else None)
         paired = found.paired if found else None
-        text = "" if paired is None else f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}"
-        cells[f"Paired to {label}"] = text
+        cells[f"Paired to {label}"] = f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}" if paired else ""
     known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
     return cells | known | {
         f"Step / {labels.get(references[0], references[0])}": _number(one.own_step, ".2f"),
@@ -83,8 +82,7 @@ def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
     """A line of a grid."""
     low, high = 100 * min(one.values()), 100 * max(one.values())
     images, seeds = one.over_images, one.differences.get(reference)
-    if seeds is not None and seeds.p is None:
-        seeds = None
+    seeds = seeds if seeds and seeds.p is not None else None
     return {
         "T": _number(one.place.temperature if one.place else None, "g"),
         "Weight": _number(one.place.weight if one.place else None, "g"),
@@ -134,17 +132,13 @@ def describe_protocol(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """The protocol, the table, what it decides, what the columns mean, and the settings of each entry."""
     study, summaries = table.declared, summarize(table)
-    lines, decided, protocol = (
-        format_study(table, summaries),
-        describe_study(table, summaries),
-        describe_protocol(table),
-    )
+    lines, decided = format_study(table, summaries), describe_study(table, summaries)
     if study.grid is not None:
-        parts = [protocol, study.describe_factors(), measures.to_markdown(lines, 0), GRID_NOTES, decided]
+        parts = [study.describe_factors(), measures.to_markdown(lines, 0), GRID_NOTES, decided]
     else:
         settings = "\n".join(f"- {one.name}: `{format_student(one)}`" for one in study.students.values())
-        parts = [protocol, measures.to_markdown(lines, 2), decided, NOTES, settings]
-    return "\n\n".join(filter(None, parts)) + "\n"
+        parts = [measures.to_markdown(lines, 2), decided, NOTES, settings]
+    return "\n\n".join(filter(None, [describe_protocol(table), *parts])) + "\n"
 
 
 def to_csv(tables: Mapping[str, Table], own: Iterable[str] = ()) -> str:
@@ -176,19 +170,16 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         )
     best = max(summaries, key=lambda one: one.accuracy)
     if len(summaries) == 1:
-        return (
-            f"{best.label} has a mean of {100 * best.accuracy:.2f} % over {count}; there is nothing to compare it with."
-        )
-    sentences = [_describe_reference(summaries, reference, count) for reference in table.declared.references]
+        mean = f"a mean of {100 * best.accuracy:.2f} % over {count}"
+        return f"{best.label} has {mean}; there is nothing to compare it with."
     found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
-    sentences.append(f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.")
-    sentences.append(
+    return " ".join([
+        *(_describe_reference(summaries, reference, count) for reference in table.declared.references),
+        f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.",
         f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it "
-        "is probably overestimated."
-    )
-    sentences.append("This holds for this pair, these settings, this learning rate and this length.")
-    sentences.append(describe_assumption(seeds))
-    return " ".join(sentences)
+        "is probably overestimated. This holds for this pair, these settings, this learning rate and this length.",
+        describe_assumption(seeds),
+    ])  # fmt: skip
 
 
 def count_differences(summaries: list[Summary], reference: str) -> str:

@@ -182,7 +182,11 @@ class Study(StrictModel):
 
     def places(self) -> dict[str, Place]:
         """Where each entry of a grid is; empty where there is none."""
-        return {name: _place_of(student) for name, student in self.students.items()} if self.grid else {}
+        found = {}
+        for name, student in self.students.items() if self.grid else ():
+            temperature = student.terms[0].model_dump()["temperature"] if student.terms else None
+            found[name] = Place(temperature, round(1 - student.ce_weight, 12))  # whatever its term's factor
+        return found
 
     def weight_factors(self) -> dict[float, float]:
         """By which a grid's weights were multiplied, by temperature; empty where the weight itself is held."""
@@ -213,12 +217,6 @@ class Study(StrictModel):
         if self.grid.hold == "gradient":
             words.append("--hold gradient")
         return " ".join([*words, *more])
-
-
-def _place_of(student: StudentConfig) -> Place:
-    """Its weight is what cross-entropy lacks, whatever its term's factor."""
-    temperature = student.terms[0].model_dump()["temperature"] if student.terms else None
-    return Place(temperature, round(1 - student.ce_weight, 12))
 
 
 def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **grid: Any) -> Study:

@@ -70,8 +70,7 @@ class Entry(StrictModel):
     name: str
     key: str  # of its objective, such as `kd+at`
     objective: Objective | None = None
-    # Weights, gradients, momentum of the student and of what its methods train beside it.
-    state_bytes: int | None = None
+    state_bytes: int | None = None  # weights, gradients and momentum, also of what its methods train beside it
     kept_bytes: int | None = None  # what autograd keeps of a batch for the backward pass of the whole objective
     sha256: str = ""  # of the weights that were measured
 
@@ -86,16 +85,7 @@ class Entry(StrictModel):
     @property
     def memory(self) -> int | None:
         """Bytes that training it takes beside the data and the teacher; None where they were not counted."""
-        known = self.state_bytes is not None and self.kept_bytes is not None
-        return (self.state_bytes or 0) + (self.kept_bytes or 0) if known else None
-
-    @model_validator(mode="after")
-    def _has_a_known_objective(self) -> Entry:
-        try:
-            objective_label(self.key)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return self
+        return None if self.state_bytes is None or self.kept_bytes is None else self.state_bytes + self.kept_bytes
 
 
 class StudyRun(StrictModel):
@@ -153,8 +143,7 @@ class Table(StrictModel):
 
     def missing(self) -> dict[int, list[str]]:
         """By seed: the declared entries without a row."""
-        known = {(row.entry, row.seed) for row in self.rows}
-        study = self.declared
+        known, study = {(row.entry, row.seed) for row in self.rows}, self.declared
         left = {seed: [name for name in study.entries if (name, seed) not in known] for seed in study.seeds}
         return {seed: names for seed, names in left.items() if names}
 
@@ -318,19 +307,17 @@ def summarize(table: Table) -> list[Summary]:
         rows = table.rows_of(entry.name)
         if not rows:
             continue
-        known = set.intersection(*({*row.measures} for row in rows))
+        known = [name for name in rows[0].measures if all(name in row.measures for row in rows)]
         needs_teacher = entry.objective is not None and entry.objective.needs_teacher
         whole = _relative_step(table, rows, references[-1], batches) if needs_teacher else None
-        summary = Summary(
+        found.append(Summary(
             entry=entry, place=places.get(entry.name), rows=rows,
-            means={name: float(np.mean([row.measures[name] for row in rows])) for name in rows[0].measures
-                   if name in known},
+            means={name: float(np.mean([row.measures[name] for row in rows])) for name in known},
             interval=t_interval([row.accuracy for row in rows]),
             differences={ref: one[entry.name] for ref, one in by_reference.items() if entry.name in one},
             over_images=images.get(entry.name),
             own_step=_relative_step(table, rows, references[0], dict.fromkeys(batches, 0.0)), whole_step=whole,
-        )  # fmt: skip
-        found.append(summary)
+        ))  # fmt: skip
     return sorted(found, key=lambda one: (one.place.temperature or 0, one.place.weight) if one.place else (0, 0))
 
 
@@ -384,17 +371,15 @@ def accuracies_by(table: Table, axis: int) -> dict[float, list[float]]:
     Each is a mean over the values of the other axis that all have, of seeds that have all these students; empty where
     there is none.
     """
-    other, places = 1 - axis, table.declared.places()
-    by_seed: dict[int, dict[tuple[float, float], float]] = {}
+    places, by_seed = table.declared.places(), dict[int, dict[tuple[float, float], float]]()
     for row in table.rows:
         place = places.get(row.entry)
         if place is not None and place.temperature is not None:
-            point = place.temperature, place.weight
-            by_seed.setdefault(row.seed, {})[point[axis], point[other]] = row.accuracy
+            by_seed.setdefault(row.seed, {})[place[axis] or 0, place[1 - axis] or 0] = row.accuracy
     points = {point for found in by_seed.values() for point in found}
-    values = sorted({value for value, _ in points})
-    shared = [two for two in sorted({two for _, two in points}) if all((value, two) in points for value in values)]
-    complete = [found for found in by_seed.values() if all((v, two) in found for v in values for two in shared)]
+    values, others = (sorted({point[i] for point in points}) for i in (0, 1))
+    shared = [other for other in others if all((value, other) in points for value in values)]
+    complete = [found for found in by_seed.values() if all((v, other) in found for v in values for other in shared)]
     if not shared or not complete:
         return {}
-    return {value: [float(np.mean([found[value, two] for two in shared])) for found in complete] for value in values}
+    return {value: [float(np.mean([found[value, one] for one in shared])) for found in complete] for value in values}
