@@ -3,9 +3,7 @@
 import hashlib
 import json
 
-import pandas as pd
 import pytest
-from scipy.stats import ttest_rel
 
 from kdexplorer.analysis.difference import holm, t_interval
 from kdexplorer.files import write_json
@@ -13,9 +11,9 @@ from kdexplorer.studies.experiments import all_experiments
 from kdexplorer.studies.experiments.base import AGAIN
 from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.study import bundled_studies, read_study
-from kdexplorer.studies.table import bundled_tables, find_best, find_conflicts, read_table, seed_deviation, summarize
+from kdexplorer.studies.table import bundled_tables, differences, find_conflicts, read_table, summarize
 
-LEAGUES = LEAGUE, CONTROLS, EQUAL_TIME = "league-resnet8", "league-resnet8-controls", "league-resnet8-equal-time"
+LEAGUES = LEAGUE, _, EQUAL_TIME = "league-resnet8", "league-resnet8-controls", "league-resnet8-equal-time"
 STUDIES = {
     table_path(experiment.key, name): study
     for experiment in all_experiments()
@@ -23,68 +21,18 @@ STUDIES = {
 } | {bundled_studies() / f"{name}.json": read_study(bundled_studies() / f"{name}.toml") for name in LEAGUES}
 
 
-def by_name(table):
-    return {one.name: one for one in summarize(table)}
-
-
-def test_the_sweeps_numbers():
+def test_the_tests_over_images_of_a_table_without_bits_are_one_family():
     (table,) = bundled_tables(with_grid=True).values()
-    found = by_name(table)
-    assert len(table.rows) == 39
-    best, default = find_best(list(found.values())), found["resnet8-T4-w0.7"]
-    assert best.name == "resnet8-T4-w0.9"
-    assert (best.accuracy, default.accuracy) == (0.7794, 0.7688333333333333)
-    assert found["resnet8-scratch"].means["cross_entropy"] == 0.7601430508734887
-    for name, p in (("resnet8-T4-w0.9", 0.03908947046657492), ("resnet8-T2-w0.7", 0.04285443661645192)):
-        test = found[name].differences[default.name]
-        assert test.p_alone == pytest.approx(ttest_rel(found[name].values(), default.values()).pvalue)
-        assert test.p_alone == pytest.approx(p, rel=1e-9)
-        assert found[name].over_images.p_alone < 1e-4
-    assert best.differences[default.name].p == pytest.approx(0.20462184476287512)
-    assert found["resnet8-T4-w0.5"].over_images.p_alone == 0.5990637403156526
-    tested = [one.over_images for one in found.values() if one.over_images is not None]
-    assert [one.p for one in tested] == holm([one.p_alone for one in tested])
-    by_cell = pd.DataFrame([(row.entry, row.accuracy) for row in table.rows]).groupby(0)[1]
-    assert seed_deviation(list(found.values())) == pytest.approx(by_cell.var().mean() ** 0.5)
-    assert seed_deviation(list(found.values())) == pytest.approx(0.004161946043835121)
-
-
-def test_the_leagues_numbers():
-    found = by_name(bundled_tables(with_grid=False)[LEAGUE])
-    best = max(found.values(), key=lambda one: one.accuracy)
-    assert (len(found), best.name) == (15, "reviewkd")
-    assert best.interval == t_interval(best.values())
-    assert (best.accuracy, best.entry.memory) == (0.79428, 213234276)
-    assert (best.own_step, best.whole_step) == (3.6105386303869813, 2.173507759932439)
-    difference = found["kd"].differences["scratch"]
-    assert difference.estimate == pytest.approx(0.05076)
-    paired = difference.paired
-    assert paired.interval == pytest.approx((0.042341096889264775, 0.0591789031107352))
-    assert (paired.p_alone, paired.p) == pytest.approx((7.462228328469703e-05, 0.0005223559829928792))
-    ahead = [name for name, one in found.items() if name != "kd" and one.differences["kd"].sign > 0]
-    assert ahead == ["dist", "fitnets", "reviewkd", "sp"]
-    assert [name for name in ahead if found[name].differences["kd"].paired.sign > 0] == ["fitnets", "reviewkd"]
-    assert found["sp"].differences["kd"].p == pytest.approx(0.0242, abs=1e-4)
-    assert found["sp"].differences["kd"].detectable == pytest.approx(0.0108, abs=1e-4)
-
-
-def test_labels_alone_gain_two_thirds_of_what_kd_gains_with_a_larger_gradient():
-    found = by_name(bundled_tables(with_grid=False)[CONTROLS])
-    assert next(iter(bundled_tables(with_grid=False))) == LEAGUE  # which Compare shows first
-    labels = ["DIST paper", "KD paper", "KD", "scratch 5.4", "AT paper", "scratch 2.7", "scratch"]
-    assert [one.label for one in sorted(found.values(), key=lambda one: -one.accuracy)] == labels
-    gains = {name: found[name].differences["scratch"] for name in ("kd", "scratch_5_4", "scratch_2_7")}
-    assert [100 * one.estimate for one in gains.values()] == pytest.approx([4.944, 3.368, 2.678], abs=5e-4)
-    left = found["scratch_5_4"].differences["kd"]
-    assert (100 * left.estimate, left.p, left.paired.p) == pytest.approx((-1.576, 0.0025, 0.2198), abs=5e-4)
-    assert 100 * left.interval[1] < -0.48
-    assert not any(found[name].differences["kd"].sign for name in ("kd_paper", "dist_paper"))
+    tested = {one.name: one.over_images for one in summarize(table) if one.over_images is not None}
+    assert {name: one.p_alone for name, one in tested.items()} == table.image_p
+    assert [one.p for one in tested.values()] == holm([one.p_alone for one in tested.values()])
 
 
 def test_kd_is_ahead_of_the_slowest_method_in_its_time():
-    kd, reviewkd = (by_name(bundled_tables(with_grid=False)[name]) for name in (EQUAL_TIME, LEAGUE))
-    pairs = zip(kd["kd"].values(), reviewkd["reviewkd"].values(), strict=True)
-    gains = [100 * (longer - slower) for longer, slower in pairs]
+    tables = bundled_tables(with_grid=False)
+    assert next(iter(tables)) == LEAGUE  # which Compare shows first
+    gained = differences(tables[EQUAL_TIME].values("kd"), tables[LEAGUE].values("reviewkd"))
+    gains = [100 * gain for gain in gained.values()]
     assert sum(gains) / 5 == pytest.approx(3.648)
     assert t_interval(gains) == pytest.approx((3.013, 4.283), abs=5e-4)
 

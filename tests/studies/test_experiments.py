@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import shutil
 from collections import Counter
 
@@ -16,7 +15,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies import driver, experiments
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
-from kdexplorer.studies.experiments.base import AGAIN, Claim, Plot, row_of
+from kdexplorer.studies.experiments.base import AGAIN, Claim
 from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_csv, to_markdown
 from kdexplorer.studies.folder import experiment_folder
 from kdexplorer.studies.study import Study
@@ -27,7 +26,7 @@ RECIPE = {
     "dataset": "synthetic", "epochs": 2, "evaluate_every": 2, "batch_size": 20, "train_images": 40,
     "precision": "float32", "device": "cpu",
 }  # fmt: skip
-TEXTS = ("title", "question", "literature", "protocol", "comparison", "expected", "change")
+TEXTS = "title", "question", "literature", "protocol", "comparison", "expected", "change"
 
 
 def make_studies(small):
@@ -51,11 +50,6 @@ def judge(results):
     return [Claim("A claim", "Evidence.", "cannot be decided")]
 
 
-def draw(results):
-    values = list(results.values("students", "kd").values())
-    return Plot("dots", "Title", "", "accuracy", tuple(row_of("KD", "KD", values)), {"KD": "kd"})
-
-
 def measure(table, small, keep):
     for number in range(len(table.rows), 3):
         row = Row(part="a", entry=f"network-{number}", measures={"accuracy": 0.5})
@@ -63,7 +57,7 @@ def measure(table, small, keep):
         keep(table)
 
 
-WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": draw}
+WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": None}
 TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, counts=("images", "teacher_images"), **WORDS)
 COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **WORDS)
 
@@ -87,14 +81,10 @@ def listed(shelf, started, make_checkpoint, tmp_path):
     return list_started
 
 
-def results():
-    return read(TINY)
-
-
 def test_parts_are_trained_in_turn_and_continue_from_their_tables(listed, trained, runs_root, capsys):
     assert main(["experiment", "tiny", "--yes"]) == 0
     assert listed() == [("teachers", 7), ("students", 3), ("students", 5)]
-    found = results()
+    found = read(TINY)
     assert found.values("students/kd", "images") == {3: 60, 5: 60}
     assert found.values("students/kd", "teacher_images") == {3: 60, 5: 60}
     assert found.values("teachers/plain", "teacher_images") == {7: 1}
@@ -115,7 +105,7 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(listed, traine
     trained.clear()
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 0
     assert listed() == [("teachers", 7), ("students", 5)]
-    again = {(row.entry, row.seed): row.accuracy for row in results().tables["students"].rows}
+    again = {(row.entry, row.seed): row.accuracy for row in read(TINY).tables["students"].rows}
     assert again == {(row.entry, row.seed): row.accuracy for row in table.rows}
 
 
@@ -124,7 +114,7 @@ def test_what_is_stopped_continues(listed, monkeypatch):
     monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 130
     assert experiment_folder("tiny").status().state == "stopped"
-    assert not results()
+    assert not read(TINY)
     monkeypatch.setattr(launch, "start_run", train)
     assert main(["start", str(experiment_folder("tiny").path), "--quiet"]) == 0
     assert [part for part, _ in listed()] == ["teachers", "students", "students"]
@@ -140,14 +130,9 @@ def test_nothing_starts_without_a_yes(listed, started, capsys):
     assert "--yes" in capsys.readouterr().err
     assert main(["experiment", "tiny", "--show"]) == 0
     assert "Not measured yet. It trains 5 students" in capsys.readouterr().out
-    assert started == []
-
-
-def test_an_unknown_name_lists_the_choices_and_no_name_lists_all(listed, started, capsys):
-    assert main(["experiment", "alchemy"]) == 2
-    assert "tiny, counted" in capsys.readouterr().err
     assert main(["experiment"]) == 0
     assert capsys.readouterr().out.count("not measured yet") == 2
+    assert started == []
 
 
 def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsys):
@@ -171,8 +156,6 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsy
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
 def test_each_declares_what_it_needs(experiment):
     """Before anything is trained: valid experiments, known teachers, five seeds where a verdict follows from them."""
-    texts = [getattr(experiment, name) for name in TEXTS]
-    assert all(isinstance(text, str) and text.strip() == text for text in texts)
     assert bool(experiment.studies(False)) != bool(experiment.measure and experiment.cost)
     for small in (False, True):
         studies = experiment.studies(small)
@@ -185,17 +168,6 @@ def test_each_declares_what_it_needs(experiment):
             assert len(study.seeds) == (1 if small or name == "teachers" else 3 if three else 5)
             if config.teacher and (run := config.teacher.split("/")[0]) not in taught:
                 assert run.startswith("air" if name.endswith(AGAIN) else "resnet")
-
-
-def test_the_shelf_has_nine_in_the_order_of_training():
-    assert [experiment.order for experiment in all_experiments()] == list(range(1, 10))
-    assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
-    images = [0, 0]  # of the first versions and of the second, each counted in every epoch
-    for study in itertools.chain.from_iterable(one.studies(False).values() for one in all_experiments()):
-        count = len(study.entries) * len(study.seeds) * study.shared.epochs * study.shared.train_images
-        images[study.name.endswith(AGAIN)] += count
-    assert images[0] < 16_000_000
-    assert images[1] < 24_000_000
 
 
 def test_fidelity_has_all_students_of_the_bundled_tables():
@@ -279,12 +251,9 @@ def test_measured_networks_that_have_other_weights_now_are_left_out(own, make_ch
     assert all("fidelity: networks.json" in reason and "measured: resnet8-b." in reason for reason in results.left_out)
 
 
-@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
+@pytest.mark.parametrize("experiment", [one for one in all_experiments() if one.more], ids=lambda one: one.key)
 def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     own = {*experiment.shares, *experiment.counts}
-    if experiment.more is None:
-        assert not own
-        return
     logits = np.random.default_rng(0).normal(size=(2, 40, 10))
     found = experiment.more(logits[0], np.arange(40) % 10, logits[1])
     assert found.keys() == own
