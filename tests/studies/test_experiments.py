@@ -63,27 +63,22 @@ COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **
 
 
 @pytest.fixture
-def shelf(tiny, monkeypatch, tmp_path):
-    """Two experiments, and a folder for their tables."""
+def shelf(tiny, monkeypatch, tmp_path, make_checkpoint):
+    """Two experiments, and a folder for their tables with a network by which their time is estimated."""
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
     monkeypatch.setattr(experiments, "all_experiments", lambda: (TINY, COUNTED))
     monkeypatch.setattr(command, "all_experiments", lambda: (TINY, COUNTED))
 
 
-@pytest.fixture
-def listed(shelf, started, make_checkpoint, tmp_path):
-    """What was started: a function that lists the studies and the seeds."""
-    make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
-
-    def list_started():
-        return [(run_id.split("-")[1], int(run_id.rpartition("-")[2])) for run_id in started]
-
-    return list_started
+def parts(started):
+    """Of the runs that were started: the studies and the seeds."""
+    return [(run_id.split("-")[1], int(run_id.rpartition("-")[2])) for run_id in started]
 
 
-def test_parts_are_trained_in_turn_and_continue_from_their_tables(listed, trained, runs_root, capsys):
+def test_parts_are_trained_in_turn_and_continue_from_their_tables(shelf, trained, runs_root, capsys):
     assert main(["experiment", "tiny", "--yes"]) == 0
-    assert listed() == [("teachers", 7), ("students", 3), ("students", 5)]
+    assert parts(trained) == [("teachers", 7), ("students", 3), ("students", 5)]
     found = read(TINY)
     assert found.values("students/kd", "images") == {3: 60, 5: 60}
     assert found.values("students/kd", "teacher_images") == {3: 60, 5: 60}
@@ -104,12 +99,12 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(listed, traine
     shutil.rmtree(runs_root)  # another machine: the teacher's weights are no part of the tables
     trained.clear()
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 0
-    assert listed() == [("teachers", 7), ("students", 5)]
+    assert parts(trained) == [("teachers", 7), ("students", 5)]
     again = {(row.entry, row.seed): row.accuracy for row in read(TINY).tables["students"].rows}
     assert again == {(row.entry, row.seed): row.accuracy for row in table.rows}
 
 
-def test_what_is_stopped_continues(listed, monkeypatch):
+def test_what_is_stopped_continues(shelf, started, monkeypatch):
     train = launch.start_run
     monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
     assert main(["experiment", "tiny", "--yes", "--quiet"]) == 130
@@ -117,11 +112,11 @@ def test_what_is_stopped_continues(listed, monkeypatch):
     assert not read(TINY)
     monkeypatch.setattr(launch, "start_run", train)
     assert main(["start", str(experiment_folder("tiny").path), "--quiet"]) == 0
-    assert [part for part, _ in listed()] == ["teachers", "students", "students"]
+    assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
     assert experiment_folder("tiny").status().state == "finished"
 
 
-def test_nothing_starts_without_a_yes(listed, started, capsys):
+def test_nothing_starts_without_a_yes(shelf, started, capsys):
     assert main(["experiment", "tiny", "--estimate"]) == 0
     printed = capsys.readouterr()
     assert "About 4 min 30 s in total." in printed.err

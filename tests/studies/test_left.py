@@ -14,9 +14,8 @@ from tests.studies.test_experiments import TINY, shelf  # noqa: F401
 
 
 def make_estimate(seconds, fixing=0.0):
-    return Estimate(
-        seconds=seconds, loading=1, step=0.1, evaluation=1, epoch=2, images_per_second=100, fixing=fixing
-    )  # fmt: skip
+    figures = {"loading": 1, "step": 0.1, "evaluation": 1, "epoch": 2, "images_per_second": 100}
+    return Estimate(seconds=seconds, fixing=fixing, **figures)
 
 
 def store(name, seconds):
@@ -39,12 +38,7 @@ def work_on(name, seed, **status):
     return folder
 
 
-@pytest.fixture
-def shelved(shelf, make_checkpoint, tmp_path):  # noqa: F811
-    return make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
-
-
-def test_the_time_left_is_that_of_all_parts(shelved):
+def test_the_time_left_is_that_of_all_parts(shelf):  # noqa: F811
     assert seconds_left(TINY) is None  # nothing has said how long it takes
     open_experiment("tiny").write_status("running", "2 parts left, now teachers")
     study = work_on("teachers", 7, epoch=0, epochs=2, step=0, steps_per_epoch=2)
@@ -65,7 +59,7 @@ def test_the_time_left_is_that_of_all_parts(shelved):
     assert describe_state(open_experiment("tiny")) == ""
 
 
-def test_what_all_seeds_share_is_added_once(shelved, monkeypatch):
+def test_what_all_seeds_share_is_added_once(shelf, monkeypatch):  # noqa: F811
     teachers, students = list_left(TINY)
     assert students.add_up(make_estimate(100, fixing=40)) == 40 + 2 * 60
     assert teachers.add_up(make_estimate(100)) == 100
