@@ -36,8 +36,7 @@ def parse_student(text: str, recorded: bool = False) -> StudentConfig:
     method's short spelling (`T`), else to the student: `name`, `initial` (a checkpoint to start from), `ce_weight`,
     `smoothing`. `alpha=0.7` also sets `ce_weight` to 0.3, as in the lab's formula.
 
-    Raises:
-        ConfigError: on an unknown architecture, preset, method or key, or a value out of bounds.
+    Raises ConfigError on an unknown architecture, preset, method or key, or a value out of bounds.
     """
     architecture, *rest = text.split(":")
     words = rest.pop(0).split("+") if rest else [SCRATCH]
@@ -118,11 +117,8 @@ def _read(value: str) -> float | str:
 
 def preset_of(student: StudentConfig) -> str | None:
     """The preset whose weights and settings a student has, or None."""
-    for name, preset in PRESETS.items():
-        same = Objective(**preset)
-        if (same.ce_weight, same.terms) == (student.ce_weight, student.terms):
-            return name
-    return None
+    own = student.objective.model_copy(update={"label_smoothing": 0.0})
+    return next((name for name, preset in PRESETS.items() if Objective(**preset) == own), None)
 
 
 def format_student(student: StudentConfig) -> str:

@@ -115,10 +115,7 @@ def train_in_turn(run: Run, progress: Progress) -> None:
 def execute_experiment(folder: ExperimentFolder, show: bool = False) -> State:
     """Trains or measures what is left; returns `finished`, or `stopped` after a signal, with everything saved.
 
-    `show` prints progress to stderr.
-
-    Raises:
-        KDError: when another process works on it, or what ended it, which is then `failed`.
+    `show` prints progress to stderr. Raises KDError when another process works on it, or what ended it, then `failed`.
     """
     config = folder.config()
     experiment = get_experiment(config.experiment)

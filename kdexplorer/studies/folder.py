@@ -39,7 +39,6 @@ class StudyConfig(StrictModel):
 
     @property
     def table_path(self) -> Path:
-        """Where the table is."""
         return Path(self.table) if self.table else folder_of(self.study).path / "table.json"
 
     def runs(self) -> list[StudyRun]:
@@ -71,7 +70,6 @@ class StudyFolder(Run):
         return [self.run(one) for one in self.config().runs()]
 
     def run(self, planned: StudyRun) -> Run:
-        """The folder of a run."""
         return Run(self.path.parent.parent / planned.run)
 
     def table(self) -> Table | None:
@@ -147,8 +145,7 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
         elsewhere: a cluster trains it, whose machines are taken to have this one's memory unless `memory_gib` is set.
         decide: look at the memory where nothing was decided before.
 
-    Raises:
-        KDError: when the memory cannot be estimated, as without the teacher.
+    Raises KDError when the memory cannot be estimated, as without the teacher.
     """
     with contextlib.suppress(ConfigError):
         if (before := folder_of(config.study).config().students_per_run) is not None:

@@ -97,8 +97,7 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
     of the L1 norm of the gradient of T² KL on the logits of an untrained student, taken as zero: see
     `metrics.fresh_push`. Later in training the sizes differ again, as students differ.
 
-    Raises:
-        ConfigError: when the teacher cannot be read or has no stored logits.
+    Raises ConfigError when the teacher cannot be read or has no stored logits.
     """
     stored = [checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)]
     known = [logits for logits in stored if logits is not None]

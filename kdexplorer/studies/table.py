@@ -218,8 +218,7 @@ def find_changed(table: Table) -> list[str]:
 def begin_table(study: Study, path: Path) -> Table:
     """The table at `path`, where it belongs to the study, or one without rows. Nothing is written.
 
-    Raises:
-        ConfigError: when the table belongs to something else; it says why.
+    Raises ConfigError, with the reason, when the table belongs to something else.
     """
     table, sha256 = read_table(path), ""
     with contextlib.suppress(ConfigError):  # a teacher that is not trained yet

@@ -50,11 +50,10 @@ def judge(results: Results) -> list[Claim]:
         for number, (own, other) in enumerate(pairs)
         for bits in ("agrees", "right")
     })  # fmt: skip
-    signs = [(tests[number, "agrees"].sign, tests[number, "right"].sign) for number in range(len(pairs))]
-    opposed = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b < 0]
-    same = [pair for pair, (a, b) in zip(pairs, signs, strict=True) if a * b > 0]
-    verdict: Verdict = "not supported" if opposed else "supported" if len(same) == len(pairs) else "cannot be decided"
-    undecided = [tests[number, "right"].detectable or 0 for number, (a, b) in enumerate(signs) if not a * b]
+    signs = [tests[number, "agrees"].sign * tests[number, "right"].sign for number in range(len(pairs))]
+    opposed, same = [pair for pair, sign in zip(pairs, signs, strict=True) if sign < 0], signs.count(1)
+    verdict: Verdict = "not supported" if opposed else "supported" if same == len(pairs) else "cannot be decided"
+    undecided = [tests[number, "right"].detectable or 0 for number, sign in enumerate(signs) if not sign]
     ends = f"{100 * min(undecided):.2f} to {100 * max(undecided):.2f}" if undecided else ""
     power = f" (80 % power, alone, at {ends} points of accuracy)" if undecided else ""
     named = "; ".join(f"{own.entry} and {other.entry}" for own, other in opposed)
@@ -62,7 +61,7 @@ def judge(results: Results) -> list[Claim]:
     needs = f"more test images than {count:,}, or pairs whose accuracies differ more"
     closest = max(distilled, key=lambda row: row.measures.get("teacher_agreement", 0))
     evidence = (
-        f"Of {len(pairs)} pairs of students, {len(same)} differ clearly in agreement and accuracy the same way, "
+        f"Of {len(pairs)} pairs of students, {same} differ clearly in agreement and accuracy the same way, "
         f"{len(opposed)} in opposite ways, and {len(undecided)} are undecided{power} (images, after "
         f"Holm's correction).{against} The closest of {len(distilled)} distilled students, {closest.entry}, predicts "
         f"another class than its teacher on {100 * (1 - closest.measures.get('teacher_agreement', 0)):.1f} % of the "
