@@ -12,8 +12,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from kdexplorer.config import SCRATCH, Objective, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.methods import UnknownSettings, all_methods, find_method
@@ -154,11 +152,10 @@ def train_command(config: RunConfig) -> str:
     return " ".join(["python -m kdexplorer train", *format_options(config), f"--students {students}"])
 
 
-def format_options(config: BaseModel) -> list[str]:
+def format_options(config: RunConfig) -> list[str]:
     """The data set and the options of a run that differ from its recipe's; its students are no option."""
-    options = []
-    own = RECIPES.get(getattr(config, "recipe", ""), {})
-    for name, field in type(config).model_fields.items():
+    options, own = [], RECIPES[config.recipe]
+    for name, field in RunConfig.model_fields.items():
         value = getattr(config, name)
         if name == "dataset" or (name not in ("students", "version") and value != own.get(name, field.default)):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))

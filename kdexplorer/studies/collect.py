@@ -112,12 +112,11 @@ def _describe_entries(study: Study) -> list[Entry]:
     """The entries; except of a grid with their memory, which is counted in a step of each. Raises KDError."""
     from kdexplorer.training.objective import count_student_memory
 
-    students = study.students.values()
-    described = [Entry(name=student.name, key=student.key, objective=student.objective) for student in students]
-    if study.grid is not None:
-        return described
-    memory = count_student_memory(study.shared)
-    return [one.model_copy(update=memory[one.name]) for one in described]
+    memory = {} if study.grid else count_student_memory(study.shared)
+    return [
+        Entry(name=name, key=student.key, objective=student.objective).model_copy(update=memory.get(name))
+        for name, student in study.students.items()
+    ]
 
 
 def load_labels(config: RunConfig) -> np.ndarray | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,7 +62,9 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """Network by network, kept after each condition."""
     from kdexplorer.analysis.inference import predict_batches
 
-    images, steps = _load(SMALL_IMAGES if small else IMAGES), dict[str, np.ndarray]()
+    split = get_dataset(available_dataset("cifar10")).load("test")
+    images = split.take(np.arange(min(SMALL_IMAGES if small else IMAGES, len(split))))
+    steps = dict[str, np.ndarray]()
     described = f"first {len(images):,} test images of CIFAR-10"
     if table.images not in (None, len(images)):
         raise ConfigError(f"{EXPERIMENT.key}: the table has other images than are measured now: move it elsewhere.")
@@ -125,12 +128,6 @@ def figure(results: Results) -> Plot:
     )  # fmt: skip
 
 
-def _load(count: int) -> Split:
-    """The first test images of CIFAR-10, or of its bundled part."""
-    split = get_dataset(available_dataset("cifar10")).load("test")
-    return split.take(np.arange(min(count, len(split))))
-
-
 def shift_images(images: np.ndarray, kind: str, strength: float, signs: np.ndarray | None = None) -> np.ndarray:
     """uint8 `[N, 3, H, W]` after a shift, uint8; deterministic.
 
@@ -176,24 +173,21 @@ def gradient_signs(network: StagedNetwork, images: Split, normalization: Normali
 
 
 def _compare(results: Results, shifts: list[str]) -> dict[str, Difference]:
-    """By how much less each student loses than its baseline under each shift: one family, without what is unknown."""
-    found = {f"{name}, {shift}": lost_less(results, name, shift) for name in PAIRS for shift in shifts}
-    return correct({name: one for name, one in found.items() if one is not None})
-
-
-def lost_less(results: Results, student: str, shift: str) -> Difference | None:
-    """By how much less accuracy a student loses than its baseline under a shift; None if unknown.
+    """By how much less each student loses than its baseline under each shift: one family, without what is unknown.
 
     Of each image it counts what student and baseline get right, as they are and shifted: the exact test of their signs.
     """
-    shifted, clean = (_right(results, student, part) for part in (shift, CLEAN))
-    if shifted is None or clean is None:
-        return None
-    half = over_images(np.stack([shifted[0], clean[1]]), np.stack([shifted[1], clean[0]]))  # a mean of two predictions
-    low, high = half.interval or (0.0, 0.0)
-    return replace(
-        half, estimate=2 * half.estimate, interval=(2 * low, 2 * high), detectable=2 * (half.detectable or 0)
-    )
+    found = {}
+    for name, shift in product(PAIRS, shifts):
+        shifted, clean = (_right(results, name, part) for part in (shift, CLEAN))
+        if shifted is not None and clean is not None:
+            own, other = np.stack([shifted[0], clean[1]]), np.stack([shifted[1], clean[0]])
+            half = over_images(own, other)  # of a mean of two predictions
+            low, high = half.interval or (0.0, 0.0)
+            found[f"{name}, {shift}"] = replace(
+                half, estimate=2 * half.estimate, interval=(2 * low, 2 * high), detectable=2 * (half.detectable or 0)
+            )
+    return correct(found)
 
 
 def _right(results: Results, student: str, part: str) -> tuple[np.ndarray, np.ndarray] | None:
