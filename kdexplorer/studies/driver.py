@@ -138,8 +138,8 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
 
 def collect_finished(experiment: Experiment, small: bool) -> None:
     """Adds to the tables what earlier starts have trained and did not write. Raises KDError and OSError."""
-    for name in experiment.studies(small):
-        folder = folder_of(study_config(experiment, name, small).study)
+    for study in experiment.studies(small).values():
+        folder = folder_of(study)
         if (folder.path / "config.json").is_file():
             collect(folder)
 

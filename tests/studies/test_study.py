@@ -63,11 +63,9 @@ def test_a_grid_makes_its_references_and_its_cells(recipe):
     ("student", "changes", "values", "message"),
     [
         ("resnet9", {}, {}, "resnet9"),
-        ("resnet8", {"teacher": None}, {}, "teacher"),
         ("resnet8", {"epochs": 0}, {}, "epochs"),
         ("resnet8", {}, {"temperatures": [2.0, 2.0]}, "twice"),
         ("resnet8", {}, {"temperatures": []}, "temperatures"),
-        ("resnet8", {}, {"weights": [1.5]}, "weights"),
         ("resnet8", {}, {"temperatures": [1 + number / 100 for number in range(33)]}, "temperatures"),
         ("resnet8", {}, {"seeds": 0}, "seeds"),
         ("resnet8", {}, {"hold": "gradient"}, "no stored logits"),
