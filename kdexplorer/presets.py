@@ -47,7 +47,6 @@ def _lab_table(name: str, teacher: str, student: str, **more: Any) -> dict[str, 
 
 _FAST_KD: dict[str, Any] = {"ce_weight": 0.03, "terms": [_KD | {"weight": 0.3}]}
 """For the recipe `fast`, whose rate is larger; chosen on held-out training images, see docs/performance.md."""
-_FAST_BOTH: dict[str, Any] = _FAST_KD | {"terms": [*_FAST_KD["terms"], _AT | {"weight": 100.0}]}
 
 DEMO = "One-minute demo"
 """The starting point whose length follows the machine's speed, see `training.estimate`."""
@@ -74,7 +73,7 @@ STARTING_POINTS: dict[str, dict[str, Any]] = {
         "students": [
             _student("air_16", "scratch"),
             _student("air_16", "response", **_FAST_KD),
-            _student("air_16", "combined", **_FAST_BOTH),
+            _student("air_16", "combined", ce_weight=0.03, terms=[*_FAST_KD["terms"], _AT | {"weight": 100.0}]),
         ],
     },
 }  # fmt: skip
