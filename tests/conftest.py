@@ -162,6 +162,12 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def anyio_backend():
+    """What runs tests that are coroutines and marked as `anyio`: the event loop of the application."""
+    return "asyncio"
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """A synthetic set that is drawn in a tenth of a second."""

@@ -13,6 +13,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from kdexplorer.app.server import guard, messages, refusals, turns
 
 GUEST = ("203.0.113.7", 5000)
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,10 @@ EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARL
 
 
 class Browser:
-    """One connection: what it sends, what the application has seen of it, and what it was sent."""
+    """One connection: what it sends, what the application has seen of it, and what it was sent.
+
+    It leaves with the event loop.
+    """
 
     def __init__(self, app=None, client=GUEST, headers=()):
         self.incoming, self.outgoing, self.seen, self.sent = asyncio.Queue(), asyncio.Queue(), [], []
@@ -140,12 +144,6 @@ class Browser:
         await asyncio.wait_for(self.task, 60)
 
 
-@pytest.fixture
-def arrive():
-    """`arrive()` connects a browser; it leaves with the event loop."""
-    return Browser
-
-
 async def until(condition):
     async with asyncio.timeout(60):
         while not condition():
@@ -157,19 +155,16 @@ async def settle():
         await asyncio.sleep(0)
 
 
-def test_a_dropped_message_does_not_end_the_connection():
-    async def play():
-        browser = Browser()
-        browser.say(*DROPPED.values(), rerun())
-        await until(lambda: browser.runs)
-        assert browser.seen == [None, rerun()]
-        await browser.leave()
-
-    asyncio.run(play())
+async def test_a_dropped_message_does_not_end_the_connection():
+    browser = Browser()
+    browser.say(*DROPPED.values(), rerun())
+    await until(lambda: browser.runs)
+    assert browser.seen == [None, rerun()]
+    await browser.leave()
 
 
 @pytest.mark.parametrize("client", [GUEST, ("127.0.0.1", 1)])
-def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client):
+async def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client):
     async def application(scope, receive, send):
         socket = WebSocket(scope, receive, send)
         await socket.accept()
@@ -182,199 +177,147 @@ def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client
         if event["type"] == "websocket.send":
             raise OSError("the browser has left")
 
-    async def play():
-        events = asyncio.Queue()
-        for kind in ("connect", "disconnect"):
-            events.put_nowait({"type": f"websocket.{kind}", "code": 1006})
-        await guard.Guard(application)({"type": "websocket", "client": client, "headers": []}, events.get, send)
-
-    asyncio.run(play())
+    events = asyncio.Queue()
+    for kind in ("connect", "disconnect"):
+        events.put_nowait({"type": f"websocket.{kind}", "code": 1006})
+    await guard.Guard(application)({"type": "websocket", "client": client, "headers": []}, events.get, send)
 
 
-def test_the_script_sees_the_name_that_the_server_gives(arrive, monkeypatch):
-    async def play():
-        monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
-        browser = arrive(headers=[(b"x-kdexplorer-visitor", b"forged"), (b"cookie", b"a=b; kdexplorer_visitor=hers")])
-        await settle()
-        ((name, visitor),) = turns._visitors.items()
-        headers = [text for key, text in browser.scope["headers"] if key == turns.HEADER.encode()]
-        assert (headers, visitor.cookie) == ([name.encode()], "hers")
-        assert turns._addresses == {GUEST[0]: visitor.address}
-        await browser.leave()
-        assert not turns._visitors
-
-    asyncio.run(play())
+async def test_the_script_sees_the_name_that_the_server_gives(monkeypatch):
+    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
+    browser = Browser(headers=[(b"x-kdexplorer-visitor", b"forged"), (b"cookie", b"a=b; kdexplorer_visitor=hers")])
+    await settle()
+    ((name, visitor),) = turns._visitors.items()
+    headers = [text for key, text in browser.scope["headers"] if key == turns.HEADER.encode()]
+    assert (headers, visitor.cookie) == ([name.encode()], "hers")
+    assert turns._addresses == {GUEST[0]: visitor.address}
+    await browser.leave()
+    assert not turns._visitors
 
 
-def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(arrive, monkeypatch, caplog):
-    async def play():
-        application = guard.Guard(Browser.application)
-        browsers = [arrive(application) for _ in range(2)]
-        await settle()
-        refused, other = [arrive(application) for _ in range(3)], arrive(application, ("198.51.100.1", 1))
-        await settle()
-        assert all(browser.sent == [{"type": "websocket.close", "code": 1013}] for browser in refused)
-        assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
-        assert len(caplog.records) == 1
-        await browsers[0].leave()
-        again = arrive(application)
-        await settle()
-        assert again.seen == [None]
-
+async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(monkeypatch, caplog):
     monkeypatch.setitem(guard.MOST, "websocket", 5)
     monkeypatch.setattr(refusals, "_log", refusals._Log())
-    asyncio.run(play())
+    application = guard.Guard(Browser.application)
+    browsers = [Browser(application) for _ in range(2)]
+    await settle()
+    refused, other = [Browser(application) for _ in range(3)], Browser(application, ("198.51.100.1", 1))
+    await settle()
+    assert all(browser.sent == [{"type": "websocket.close", "code": 1013}] for browser in refused)
+    assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
+    assert len(caplog.records) == 1
+    await browsers[0].leave()
+    again = Browser(application)
+    await settle()
+    assert again.seen == [None]
 
 
-def test_one_visitor_cannot_take_the_connections_of_the_others(arrive, monkeypatch):
-    async def play():
-        application = guard.Guard(Browser.application)
-        cookies = [b"kdexplorer_visitor=greedy"] * 3 + [b"kdexplorer_visitor=hers"]
-        browsers = [arrive(application, headers=[(b"cookie", one)]) for one in cookies]
-        await settle()
-        assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
-        assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
-
+async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch):
     monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
     monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
-    asyncio.run(play())
+    application = guard.Guard(Browser.application)
+    cookies = [b"kdexplorer_visitor=greedy"] * 3 + [b"kdexplorer_visitor=hers"]
+    browsers = [Browser(application, headers=[(b"cookie", one)]) for one in cookies]
+    await settle()
+    assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
+    assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
 
 
-def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin(arrive):
-    async def play():
-        browsers = [arrive() for _ in range(4)]
-        for browser in browsers:
-            browser.say(rerun())
-        await settle()
-        assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
-        await browsers[0].answer(EARLY)
-        assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
-        await browsers[0].answer(FINISHED)
-        assert [browser.runs for browser in browsers] == [1, 1, 1, 0]
-        await browsers[1].answer(FINISHED)
-        assert [browser.runs for browser in browsers] == [1, 1, 1, 1]
-
-    asyncio.run(play())
+async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
+    browsers = [Browser() for _ in range(4)]
+    for browser in browsers:
+        browser.say(rerun())
+    await settle()
+    assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
+    await browsers[0].answer(EARLY)
+    assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
+    await browsers[0].answer(FINISHED)
+    assert [browser.runs for browser in browsers] == [1, 1, 1, 0]
+    await browsers[1].answer(FINISHED)
+    assert [browser.runs for browser in browsers] == [1, 1, 1, 1]
 
 
-def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(arrive, monkeypatch):
+async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(monkeypatch):
     monkeypatch.setattr(guard, "SLOW", 0.0)
-
-    async def play():
-        browsers = [arrive() for _ in range(5)]
-        for browser in browsers:
-            browser.say(rerun())
-        await settle()
-        await browsers[2].leave()
-        assert browsers[2].runs == 0
-        await browsers[0].leave()
-        await until(lambda: browsers[3].runs)
-        assert browsers[4].runs == 0
-
-    asyncio.run(play())
+    browsers = [Browser() for _ in range(5)]
+    for browser in browsers:
+        browser.say(rerun())
+    await settle()
+    await browsers[2].leave()
+    assert browsers[2].runs == 0
+    await browsers[0].leave()
+    await until(lambda: browsers[3].runs)
+    assert browsers[4].runs == 0
 
 
 @pytest.mark.parametrize(("limit", "answer"), [("LONGEST", b"x"), ("SILENT", None)])
-def test_a_run_that_takes_long_or_never_begins_loses_its_turn(arrive, monkeypatch, limit, answer):
+async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch, limit, answer):
     monkeypatch.setattr(guard, limit, 0.01)
-
-    async def play():
-        browsers = [arrive() for _ in range(3)]
-        for browser in browsers:
-            browser.say(rerun())
-            await settle()
-            if answer:
-                await browser.answer(answer)
-        await until(lambda: browsers[2].runs)
-        browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
-        await until(lambda: browsers[0].runs == 2)
-
-    asyncio.run(play())
-
-
-def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_before_it_has_read(arrive, monkeypatch):
-    monkeypatch.setattr(guard, "SLOW", 0.01)
-
-    async def play():
-        slow, *others = browsers = [arrive() for _ in range(3)]
-        slow.reads.clear()
-        for browser in browsers:
-            browser.say(rerun())
-        await slow.answer(b"x")
-        await until(lambda: others[1].runs)
-        for browser in others:
-            await browser.answer(FINISHED)
-        slow.say(rerun())
-        await settle()
-        assert slow.runs == 1
-        slow.reads.set()
-        await until(lambda: slow.runs == 2)
-
-    asyncio.run(play())
-
-
-def test_a_click_interrupts_ones_own_run_after_a_while(arrive, monkeypatch):
-    async def play():
-        browser, other, waits = browsers = [arrive() for _ in range(3)]
-        for one in browsers:
-            one.say(rerun())
+    browsers = [Browser() for _ in range(3)]
+    for browser in browsers:
         browser.say(rerun())
         await settle()
-        assert (browser.runs, other.runs, waits.runs) == (1, 1, 0)
-        await until(lambda: browser.runs == 2)
-        assert waits.runs == 0  # still one turn
+        if answer:
+            await browser.answer(answer)
+    await until(lambda: browsers[2].runs)
+    browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
+    await until(lambda: browsers[0].runs == 2)
 
+
+async def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_before_it_has_read(monkeypatch):
+    monkeypatch.setattr(guard, "SLOW", 0.01)
+    slow, *others = browsers = [Browser() for _ in range(3)]
+    slow.reads.clear()
+    for browser in browsers:
+        browser.say(rerun())
+    await slow.answer(b"x")
+    await until(lambda: others[1].runs)
+    for browser in others:
+        await browser.answer(FINISHED)
+    slow.say(rerun())
+    await settle()
+    assert slow.runs == 1
+    slow.reads.set()
+    await until(lambda: slow.runs == 2)
+
+
+async def test_a_click_interrupts_ones_own_run_after_a_while(monkeypatch):
     monkeypatch.setattr(guard, "INTERRUPT", 0.05)
-    asyncio.run(play())
+    browser, other, waits = browsers = [Browser() for _ in range(3)]
+    for one in browsers:
+        one.say(rerun())
+    browser.say(rerun())
+    await settle()
+    assert (browser.runs, other.runs, waits.runs) == (1, 1, 0)
+    await until(lambda: browser.runs == 2)
+    assert waits.runs == 0  # still one turn
 
 
-def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(arrive, monkeypatch):
-    async def play():
-        browser = arrive()
-        browser.say(*[rerun()] * 3)
-        for count in (1, 2, 3):
-            await until(lambda count=count: browser.runs == count)
-            await browser.answer(FINISHED)
-
+async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(monkeypatch):
     monkeypatch.setattr(guard, "INTERRUPT", 1e6)
-    asyncio.run(play())
+    browser = Browser()
+    browser.say(*[rerun()] * 3)
+    for count in (1, 2, 3):
+        await until(lambda count=count: browser.runs == count)
+        await browser.answer(FINISHED)
 
 
 @pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
-def test_an_unknown_protocol_is_passed_on_with_one_warning(arrive, monkeypatch, caplog, part):
-    async def play():
-        browsers = [arrive() for _ in range(4)]
-        for browser in browsers:
-            browser.say(rerun())
-            await settle()
-            await browser.answer(FINISHED)
-        assert [browser.runs for browser in browsers] == [1] * 4
-        assert len(caplog.records) == 1
-
+async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
     messages.warn.cache_clear()
     monkeypatch.setattr(messages, part, None)
     monkeypatch.setattr(guard, "PACE", 0.0)
-    asyncio.run(play())
-
-
-def call(application, client=GUEST, method="GET", cookie="", scheme="http"):
-    """The events of one request's response."""
-    scope = {"type": "http", "client": client, "method": method, "scheme": scheme, "path": "/", "headers": []}
-    if cookie:
-        scope["headers"].append((b"cookie", cookie.encode()))
-    sent = []
-
-    async def send(event):
-        sent.append(event)
-
-    async def receive():
-        return {"type": "http.request"}
-
-    return application(scope, receive, send), sent
+    browsers = [Browser() for _ in range(4)]
+    for browser in browsers:
+        browser.say(rerun())
+        await settle()
+        await browser.answer(FINISHED)
+    assert [browser.runs for browser in browsers] == [1] * 4
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])
-def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch, cookies, first):
+async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch, cookies, first):
     now, most, go_on = [0], [0], asyncio.Event()
 
     async def store(scope, receive, send):
@@ -383,18 +326,16 @@ def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch, cooki
         await go_on.wait()
         now[0] -= 1
 
-    async def play():
-        application = guard.Guard(store)
-        uploads = [asyncio.create_task(call(application, method="PUT")[0]) for _ in range(8)]
-        await settle()
-        assert now[0] == first
-        go_on.set()
-        await asyncio.gather(*uploads)
-
     monkeypatch.setitem(guard.MOST, "PUT", 4)
     monkeypatch.setattr(guard, "visitor_of", lambda _: str(next(cookies)))
     monkeypatch.setattr(guard, "BETWEEN_UPLOADS", 0)
-    asyncio.run(play())
+    application = guard.Guard(store)
+    scope = {"type": "http", "client": GUEST, "method": "PUT", "path": "/", "headers": []}
+    uploads = [asyncio.create_task(application(scope, None, None)) for _ in range(8)]
+    await settle()
+    assert now[0] == first
+    go_on.set()
+    await asyncio.gather(*uploads)
     assert most[0] == first
 
 

@@ -19,26 +19,22 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 pytestmark = pytest.mark.skipif(len(bundled_checkpoints()) < 3, reason="the bundled networks are missing")
 
 
-def test_a_visitor_does_everything_a_browser_does(app):
-    tally = load.Tally()
-
-    async def visit():
-        visitor = load.Visitor(0, app, tally, run=None)
-        await visitor.open("overview")
-        assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
-        await visitor.turn_page("soft_labels")
-        assert {"Next", "Students", load.UPLOADER} <= visitor.widgets.keys()
-        await visitor.pin()
-        assert "T=" in visitor.query
-        await visitor.network()
-        before = visitor.query
-        await visitor.next_image()
-        assert visitor.query != before
-        await visitor.upload()
-        await visitor.turn_page("attention")
-        await visitor.socket.close()
-
-    asyncio.run(visit())
+@pytest.mark.anyio
+async def test_a_visitor_does_everything_a_browser_does(app):
+    visitor = load.Visitor(0, app, tally := load.Tally(), run=None)
+    await visitor.open("overview")
+    assert {"overview", "soft_labels", "attention", "launch", "compare"} <= set(visitor.pages) | {"overview"}
+    await visitor.turn_page("soft_labels")
+    assert {"Next", "Students", load.UPLOADER} <= visitor.widgets.keys()
+    await visitor.pin()
+    assert "T=" in visitor.query
+    await visitor.network()
+    before = visitor.query
+    await visitor.next_image()
+    assert visitor.query != before
+    await visitor.upload()
+    await visitor.turn_page("attention")
+    await visitor.socket.close()
     assert tally.errors == []
     assert tally.lost == 0
     assert [what for _, _, what in tally.actions] == [
@@ -83,69 +79,54 @@ class RecordingVisitor(load.Visitor):
         return await asyncio.to_thread(lambda: urllib.request.urlopen(self.url + path).read())
 
 
-def test_a_visitor_sees_nothing_of_anothers_upload(app):
-    """Neither by the other's link, nor through what is cached for all visitors, nor at its URL."""
-    look_for_anothers_upload(app)
-
-
-@pytest.mark.reliability
-def test_a_handout_contains_nothing_of_anothers_upload(app):
-    look_for_anothers_upload(app, handout=True)
-
-
-def look_for_anothers_upload(url, handout=False):
+@pytest.mark.anyio
+@pytest.mark.parametrize("handout", [False, pytest.param(True, marks=pytest.mark.reliability)])
+async def test_a_visitor_sees_nothing_of_anothers_upload(app, handout):
+    """Neither by the other's link, nor through what is cached for all visitors, at its URL, or in a handout."""
     pixels = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     picture, secret = buffer.getvalue(), base64.b64encode(enlarge_png(pixels, decode.SIZE))
+    owner, guest = RecordingVisitor(1, app), RecordingVisitor(2, app)
+    for visitor in (owner, guest):
+        await visitor.open("soft_labels")
+    public = owner.elements()
+    address = await owner.upload(picture, "private-holiday.png")
+    private = set(owner.elements()) - set(public)
+    assert any(b"Your photo" in element for element in private)
+    if handout:
+        assert secret in await owner.handout()  # as a handout carries its pictures
 
-    async def visit():
-        owner, guest = RecordingVisitor(1, url), RecordingVisitor(2, url)
-        for visitor in (owner, guest):
-            await visitor.open("soft_labels")
-        public = owner.elements()
-        address = await owner.upload(picture, "private-holiday.png")
-        private = set(owner.elements()) - set(public)
-        assert any(b"Your photo" in element for element in private)
-        if handout:
-            assert secret in await owner.handout()  # as a handout carries its pictures
-
-        for query in ("", owner.query, f"{owner.query}&source=Upload a photo&photo=1"):
-            await guest.turn_page("soft_labels", query)
-            if not query:
-                assert set(guest.elements()) <= set(public)
-        if handout:
-            assert secret not in await guest.handout()
-        assert not private & {message.delta.new_element.SerializeToString() for message in guest.seen}
-        for secret_text in (b"private-holiday", b"Your photo"):
-            assert not any(secret_text in message.SerializeToString() for message in guest.seen)
-        with urllib.request.urlopen(url + address) as response:
-            assert b'<div id="root">' in (body := response.read())  # the first document, as for any unknown URL
-            assert picture[:40] not in body
-        for visitor in (owner, guest):
-            await visitor.socket.close()
-            assert visitor.tally.errors == []
-
-    asyncio.run(visit())
+    for query in ("", owner.query, f"{owner.query}&source=Upload a photo&photo=1"):
+        await guest.turn_page("soft_labels", query)
+        if not query:
+            assert set(guest.elements()) <= set(public)
+    if handout:
+        assert secret not in await guest.handout()
+    assert not private & {message.delta.new_element.SerializeToString() for message in guest.seen}
+    for secret_text in (b"private-holiday", b"Your photo"):
+        assert not any(secret_text in message.SerializeToString() for message in guest.seen)
+    with urllib.request.urlopen(app + address) as response:
+        assert b'<div id="root">' in (body := response.read())  # the first document, as for any unknown URL
+        assert picture[:40] not in body
+    for visitor in (owner, guest):
+        await visitor.socket.close()
+        assert visitor.tally.errors == []
 
 
-def test_a_guest_cannot_clear_what_others_see(app):
-    async def play():
-        one = guest.Guest(app, "")
-        headers = await one._fetch("/")
-        assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
-        await one.open("launch")
-        assert headers_cookie(one) == {"kdexplorer_visitor", "_streamlit_xsrf"}
-        await guest.empty_rows(one)
-        await guest.clear_caches(one)
-        await one.turn_page("overview")
-        one.socket.transport.abort()
-        assert one.tally.errors == []
-
-    def headers_cookie(visitor):
-        return {part.partition("=")[0] for part in visitor.cookie.split("; ")}
-
-    asyncio.run(play())
+@pytest.mark.anyio
+async def test_a_guest_cannot_clear_what_others_see(app):
+    one = guest.Guest(app, "")
+    headers = await one._fetch("/")
+    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+    await one.open("launch")
+    cookies = {part.partition("=")[0] for part in one.cookie.split("; ")}
+    assert cookies == {"kdexplorer_visitor", "_streamlit_xsrf"}
+    await guest.empty_rows(one)
+    await guest.clear_caches(one)
+    await one.turn_page("overview")
+    one.socket.transport.abort()
+    assert one.tally.errors == []
 
 
 @pytest.mark.usefixtures("app_runs")

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from kdexplorer import processes
 from kdexplorer.app.server import turns, uploads
 from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager, Runtime, UploadedFileRec
@@ -15,20 +17,17 @@ from kdexplorer.app.server.streamlit_internals import MemoryUploadedFileManager,
 START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
-def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
+@pytest.mark.anyio
+async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
     manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(Runtime, "instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
     monkeypatch.setattr(sys, "argv", [str(START)])
     prepare = runpy.run_path(str(START))["prepare"]
-
-    async def serve():
-        async with prepare(None):
-            for number in range(uploads.FILES_OF_A_VISITOR + 2):
-                manager.add_file("visitor", UploadedFileRec(f"f{number}", "x.png", "image/png", b"x"))
-            together = threading.Barrier(turns.COMPUTATIONS)
-            await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(turns.COMPUTATIONS)))
-
-    asyncio.run(serve())
+    async with prepare(None):
+        for number in range(uploads.FILES_OF_A_VISITOR + 2):
+            manager.add_file("visitor", UploadedFileRec(f"f{number}", "x.png", "image/png", b"x"))
+        together = threading.Barrier(turns.COMPUTATIONS)
+        await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(turns.COMPUTATIONS)))
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]
 
 
