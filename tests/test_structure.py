@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import importlib
 import inspect
 import subprocess
@@ -62,38 +63,18 @@ def part_of(name):
     return words[1] if words[0] == "kdexplorer" and len(words) > 1 and words[1] in RANKS else None
 
 
-def loaded_by(*modules, then=""):
-    """The names in sys.modules after importing modules in a fresh interpreter, and running more code there."""
-    code = f"import sys, {', '.join(modules)}\n{then}\nprint(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
-
-
 def test_imports_point_downwards():
     for path in FILES:
         own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        upward = {name for name in imports_of(path) if (part := part_of(name)) and RANKS[part] > RANKS[own]}
-        assert not upward, path
-        beside = {part for name in imports_of(path) if (part := part_of(name)) and RANKS[part] == RANKS[own]} - {own}
+        others = {part_of(name) for name in imports_of(path)} - {None, own}
+        assert not [part for part in others if RANKS[part] > RANKS[own]], path
+        beside = [part for part in others if RANKS[part] == RANKS[own]]
         assert not beside or own in LAYERS[0] | {"config", "presets", "notation"}, path
 
 
 def test_no_module_imports_itself_through_others():
-    graph = {
-        module: {name for name in imports_of(path) if name in MODULES and name != module}
-        for module, path in zip(MODULES, FILES, strict=True)
-    }
-    done, open_ = set(), []
-
-    def visit(module):
-        assert module not in open_, " -> ".join([*open_[open_.index(module) :], module])
-        if module not in done:
-            open_.append(module)
-            for other in graph[module]:
-                visit(other)
-            done.add(open_.pop())
-
-    for module in MODULES:
-        visit(module)
+    graph = {module: (imports_of(path) & set(MODULES)) - {module} for module, path in zip(MODULES, FILES, strict=True)}
+    graphlib.TopologicalSorter(graph).prepare()  # its error names the circle
 
 
 def test_only_the_application_knows_streamlit():
@@ -112,33 +93,47 @@ def test_private_parts_of_streamlit_are_used_in_one_module():
         assert not used or path == own, path
 
 
-def test_training_leaves_streamlit_and_ray_unloaded():
-    loaded = loaded_by("kdexplorer.training.train", "kdexplorer.studies.driver", "kdexplorer.cli.main")
-    assert {"torch", "kdexplorer.studies.driver"} <= loaded
-    assert not loaded & {"streamlit", "altair", "pandas", "ray"}
+CHARTS = [module for module in MODULES if module.startswith("kdexplorer.charts")]
 
 
-def test_what_forms_charts_and_the_registries_descriptions_need_leaves_torch_unloaded():
-    charts = [module for module in MODULES if module.startswith("kdexplorer.charts")]
-    loaded = loaded_by(
-        "kdexplorer.config", "kdexplorer.notation", "kdexplorer.runs.checkpoints", "kdexplorer.cli.main",
-        "kdexplorer.analysis.metrics", *charts,
-        then="from kdexplorer import datasets, methods, networks; [one.label for one in methods.all_methods()];"
-        "[one.stages for one in networks.all_architectures()]; [one.classes for one in datasets.all_datasets()]",
-    )  # fmt: skip
-    assert not loaded & {"torch", "torchvision", "streamlit"}
+@pytest.mark.parametrize(
+    ("code", "unloaded"),
+    [
+        ("import kdexplorer; kdexplorer.RunConfig", "torch pandas streamlit"),
+        (
+            "import kdexplorer.training.train, kdexplorer.studies.driver, kdexplorer.cli.main",
+            "streamlit pandas ray altair",
+        ),
+        (
+            "import kdexplorer.config, kdexplorer.notation, kdexplorer.runs.checkpoints, kdexplorer.cli.main\n"
+            f"import kdexplorer.analysis.metrics, {', '.join(CHARTS)}\n"
+            "from kdexplorer import datasets, methods, networks; [one.label for one in methods.all_methods()]\n"
+            "[one.stages for one in networks.all_architectures()]; [one.classes for one in datasets.all_datasets()]",
+            "torch torchvision streamlit",
+        ),
+        # The compiler would take seconds and 90 MB.
+        ("from kdexplorer.networks import build_empty; build_empty('resnet50')", "torchvision torch._dynamo"),
+        (
+            "from streamlit.testing.v1 import AppTest\n"
+            "assert not AppTest.from_file('kdexplorer/app/main.py', default_timeout=120).run().exception",
+            "torch",
+        ),
+    ],
+    ids=["the library", "training", "charts and descriptions", "a network", "the overview"],
+)
+def test_what_is_not_needed_is_not_loaded(code, unloaded):
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    assert not set(loaded) & set(unloaded.split())
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
-def test_no_string_stands_alone_on_a_page(path):
+def test_a_page_is_short_and_no_string_stands_alone_on_it(path):
     """Streamlit would write it at the page's top, as it does with every value that nobody takes."""
-    rest = ast.parse(path.read_text()).body[1:]
+    text = path.read_text()
+    assert len(text.splitlines()) <= 150
+    rest = ast.parse(text).body[1:]
     assert not [line for line in rest if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("pages/*.py")), ids=lambda path: path.stem)
-def test_a_page_is_short(path):
-    assert len(path.read_text().splitlines()) <= 150
 
 
 def test_every_public_function_has_a_docstring_and_type_hints():

@@ -1,6 +1,7 @@
 """Who may act: the rule itself, and that no page acts without it."""
 
 import ast
+import contextlib
 import threading
 
 import pytest
@@ -29,25 +30,28 @@ def quick(monkeypatch):
     monkeypatch.setattr(access, "PAUSE", 0.0)
 
 
-@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])
-def test_on_a_server_for_this_machine_alone_every_visitor_may_act(address):
-    assert access.is_allowed(address, None, None)
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        *((own, True) for own in ("localhost", "127.0.0.1", "::1")),
+        *((other, False) for other in (None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example")),
+    ],
+)
+def test_without_a_token_every_visitor_of_a_server_for_this_machine_alone_may_act(address, allowed):
+    for proof in (None, "anything"):
+        assert access.is_allowed(address, None, proof) == allowed
 
 
-@pytest.mark.parametrize("host", ["localhost:8501", "127.0.0.1:8501", "[::1]:8501", "localhost", "127.0.0.1", None])
-def test_a_local_host_name_is_this_machine(host):
-    assert access.is_allowed("localhost", None, None, {} if host is None else {"Host": host})
-
-
-@pytest.mark.parametrize("host", ["kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"])
-def test_any_other_host_name_is_a_guest(host):
-    """A proxy, or another site whose name was made to point at this machine."""
-    assert not access.is_allowed("localhost", None, None, {"Host": host})
+OWN = "localhost", "localhost:8501", "127.0.0.1:8501", "[::1]:8501"
+OTHERS = "kd.example.org", "evil.example:80", "localhost.evil.example", "", "192.168.1.7:80"
+"""Names of a proxy, or of another site whose name was made to point at this machine."""
 
 
 @pytest.mark.parametrize(
     ("headers", "allowed"),
     [
+        *(({"Host": host}, True) for host in OWN),
+        *(({"Host": host}, False) for host in OTHERS),
         ({"Origin": "http://localhost:8501"}, True),
         ({"Origin": "http://LOCALHOST:8501"}, True),
         ({"Origin": "http://localhost:3000"}, False),
@@ -65,27 +69,16 @@ def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(heade
     assert access.is_allowed("localhost", TOKEN, access.prove(TOKEN, TOKEN, **BROWSER), headers, **BROWSER)
 
 
-@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"])
-def test_on_any_other_server_nobody_may_act_without_a_token(address):
-    assert not access.is_allowed(address, None, None)
-    assert not access.is_allowed(address, None, "anything")
-
-
-@pytest.mark.parametrize("address", ["localhost", "0.0.0.0"])
-def test_a_token_that_is_set_must_be_proved(address):
+@pytest.mark.parametrize("address", ["localhost", "0.0.0.0", None])
+def test_a_token_that_is_set_must_be_proved_for_the_browser_in_which_it_was_entered(address):
+    """A session's id stands in the addresses of uploads, and who knows it can continue the session."""
     assert not access.is_allowed(address, TOKEN, None)
     assert not access.is_allowed(address, TOKEN, TOKEN, **BROWSER)  # the token is not its own proof
     proof = access.prove(TOKEN, TOKEN, **BROWSER)
     assert access.is_allowed(address, TOKEN, proof, **BROWSER)
     assert not access.is_allowed(address, "another token", proof, **BROWSER)
-
-
-def test_the_proof_holds_for_the_browser_in_which_the_token_was_entered():
-    """A session's id stands in the addresses of uploads, and who knows it can continue the session."""
-    proof = access.prove(TOKEN, TOKEN, **BROWSER)
-    assert access.is_allowed(None, TOKEN, proof, **BROWSER)
-    assert not access.is_allowed(None, TOKEN, proof, cookie="another browser")
-    assert not access.is_allowed(None, TOKEN, proof)
+    assert not access.is_allowed(address, TOKEN, proof, cookie="another browser")
+    assert not access.is_allowed(address, TOKEN, proof)
     with pytest.raises(access.NotPresenterError, match="cookies"):
         access.prove(TOKEN, TOKEN)
 
@@ -133,10 +126,7 @@ def test_wrong_attempts_of_an_address_wait_for_one_another_and_the_right_one_for
 def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(monkeypatch, token, refused):
     if token is not None:
         monkeypatch.setenv(access.VARIABLE, token)
-    if not refused:
-        access.check_token()
-        return
-    with pytest.raises(SystemExit, match=r"secrets\.token_urlsafe"):
+    with pytest.raises(SystemExit, match=r"secrets\.token_urlsafe") if refused else contextlib.nullcontext():
         access.check_token()
 
 
@@ -214,10 +204,15 @@ def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):
     assert seconds[0] < seconds[1]
 
 
-def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(monkeypatch, open_page, caplog):
-    caplog.set_level("DEBUG")
+@pytest.fixture
+def token(monkeypatch):
+    """A presenter token that may be entered in this browser."""
     monkeypatch.setenv(access.VARIABLE, TOKEN)
     monkeypatch.setattr(access, "_cookie", lambda: BROWSER["cookie"])
+
+
+def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(token, open_page, caplog):
+    caplog.set_level("DEBUG")
     run = make_stopped_run()
     at = open_page("launch", run=run.run_id)
     assert any(run.run_id in one.value for one in at.markdown)
@@ -259,9 +254,7 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
     assert done == []
 
 
-def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(monkeypatch, open_page):
-    monkeypatch.setenv(access.VARIABLE, TOKEN)
-    monkeypatch.setattr(access, "_cookie", lambda: BROWSER["cookie"])
+def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(token, open_page):
     make_stopped_run()
     at = open_page("launch")
     keys = {button.key for button in at.button}

@@ -1,8 +1,5 @@
 """Memory that the server gives back."""
 
-import asyncio
-import sys
-
 import pytest
 import torch
 
@@ -10,19 +7,20 @@ from kdexplorer.app.server import memory, turns
 from kdexplorer.errors import DataError
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("is_empty", [True, False])
-def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_is_forgotten(monkeypatch, is_empty):
+async def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_is_forgotten(monkeypatch, is_empty):
     calls, waits = [], iter([None] * 5)
 
     async def sleep(seconds):
         if next(waits, "over") == "over":
-            raise KeyboardInterrupt
+            raise InterruptedError
 
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
     monkeypatch.setattr(memory, "_libc", lambda *call: calls.append(call))
     monkeypatch.setattr(turns, "_visitors", {} if is_empty else {"one": turns.Visitor()})
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(memory.tidy(lambda: calls.append("forget")))
+    with pytest.raises(InterruptedError):
+        await memory.tidy(lambda: calls.append("forget"))
     assert calls.count(("malloc_trim", 0)) == 5
     assert calls.count("forget") == (2 if is_empty else 0)  # after 120 and 150 seconds
 
@@ -33,18 +31,8 @@ def test_a_system_without_these_functions_is_left_alone(monkeypatch):
     memory.limit_arenas()
 
 
-def test_loading_a_network_does_not_load_torchs_compiler():
-    """It would take seconds and 90 MB."""
-    import subprocess
-
-    code = (
-        "import sys; from kdexplorer.networks import build_empty; build_empty('resnet50');"
-        "sys.exit('torchvision' in sys.modules or 'torch._dynamo' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one_thread(monkeypatch):
+@pytest.mark.anyio
+async def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one_thread(monkeypatch):
     def read_images():
         raise DataError("damaged")
 
@@ -55,5 +43,5 @@ def test_a_server_whose_images_are_damaged_starts_and_its_pages_compute_with_one
 
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
-    asyncio.run(memory.load_ahead(read_images))
+    await memory.load_ahead(read_images)
     assert (waited, threads) == ([(memory.FIRST, [])], [1])
