@@ -1,6 +1,5 @@
 """The files for containers: whose address counts behind the proxy, and what settings the application has there."""
 
-import asyncio
 import re
 import tomllib
 from pathlib import Path
@@ -21,14 +20,15 @@ PROXY = re.search(r"FORWARDED_ALLOW_IPS: &proxy (\S+)", COMPOSE)[1]
         ("172.30.85.130", "127.0.0.1", "172.30.85.130"),  # another container
     ],
 )
-def test_a_forged_address_does_not_count_behind_the_proxy(sender, forwarded, client):
+@pytest.mark.anyio
+async def test_a_forged_address_does_not_count_behind_the_proxy(sender, forwarded, client):
     seen = []
 
     async def application(scope, receive, send):
         seen.append(scope["client"][0])
 
     scope = {"type": "http", "client": (sender, 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
-    asyncio.run(ProxyHeadersMiddleware(application, PROXY)(scope, None, None))
+    await ProxyHeadersMiddleware(application, PROXY)(scope, None, None)
     assert seen == [client]
     assert "ipv4_address: *proxy" in COMPOSE
 

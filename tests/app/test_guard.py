@@ -330,7 +330,7 @@ async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch,
     monkeypatch.setattr(guard, "visitor_of", lambda _: str(next(cookies)))
     monkeypatch.setattr(guard, "BETWEEN_UPLOADS", 0)
     application = guard.Guard(store)
-    scope = {"type": "http", "client": GUEST, "method": "PUT", "path": "/", "headers": []}
+    scope = {"type": "http", "client": GUEST, "method": "PUT", "headers": []}
     uploads = [asyncio.create_task(application(scope, None, None)) for _ in range(8)]
     await settle()
     assert now[0] == first

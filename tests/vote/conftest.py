@@ -1,7 +1,6 @@
 """A store with an open question, and the routes that phones load, asked in process with every middleware."""
 
 import asyncio
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,11 +9,13 @@ from starlette.middleware import Middleware
 
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import COOKIE, Gate, _sign, visitor_of
+from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store
+from tests.asgi import fetch
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = get_dataset("cifar10").classes
 
 
 def ask(label=3, index=7, seed=0, classes=CLASSES):
@@ -41,21 +42,13 @@ def question(store):
     return asked
 
 
+def ballot(question, choice):
+    """The body of a vote."""
+    return f"question={question.key}&choice={choice}".encode()
+
+
 def identify(request):
     return visitor_of(request.cookies), request.client.host
-
-
-@dataclass
-class Answer:
-    """A response."""
-
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-    @property
-    def text(self):
-        return self.body.decode()
 
 
 class Phones:
@@ -65,8 +58,8 @@ class Phones:
         middleware = [Middleware(Gate), Middleware(Guard)]
         self.app = Starlette(routes=build_routes(PATH, identify, lambda: store), middleware=middleware)
 
-    async def request(self, method, path=PATH, body=b"", number=None, address="203.0.113.9", ends=True, **headers):
-        answer, parts = Answer(), [body[:100], body[100:]]
+    async def request(self, method, path=PATH, body=b"", number=None, ends=True, **headers):
+        parts = [body[:100], body[100:]]
         if number is not None:
             headers["cookie"] = f"{COOKIE}={browser(number)}"
 
@@ -74,27 +67,13 @@ class Phones:
             await asyncio.sleep(0 if parts else 3600)
             return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts) or not ends}
 
-        async def send(event):
-            if event["type"] == "http.response.start":
-                answer.status = event["status"]
-                answer.headers = {name.decode().lower(): value.decode() for name, value in event["headers"]}
-            else:
-                answer.body += event.get("body", b"")
-
-        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope = {
-            "type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-            "query_string": b"", "headers": raw, "client": (address, 1), "server": ("localhost", 80),
-            "scheme": "http", "root_path": "",
-        }  # fmt: skip
-        await self.app(scope, receive, send)
-        return answer
+        return await fetch(self.app, path, method, receive, "203.0.113.9", **headers)
 
     def ask(self, *arguments, **options):
         return asyncio.run(self.request(*arguments, **options))
 
-    def vote(self, question, choice, number=1):
-        return self.ask("POST", body=f"question={question.key}&choice={choice}".encode(), number=number)
+    def vote(self, question, choice, number=1, **headers):
+        return self.ask("POST", body=ballot(question, choice), number=number, **headers)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import io
 import re
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -15,18 +15,15 @@ from kdexplorer.app.server.headers import COOKIE
 from kdexplorer.vote.questions import MAX_CHANGES
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
-from tests.vote.conftest import CLASSES, ask, browser
+from tests.vote.conftest import CLASSES, ask, ballot, browser
 
 
 @contextmanager
 def another_process(store):
     """Writes in the store's file."""
-    base = sqlite3.connect(store._path, isolation_level=None)
-    base.execute("BEGIN IMMEDIATE")
-    try:
+    with closing(sqlite3.connect(store._path, isolation_level=None)) as base:
+        base.execute("BEGIN IMMEDIATE")
         yield
-    finally:
-        base.close()
 
 
 def buttons(text):
@@ -111,7 +108,7 @@ def test_other_refusals(phones, store, question):
     assert status(phones.ask("POST", body=b"x" * 300, number=1)) == 413
     assert status(phones.vote(ask(), 1)) == 409
     assert status(phones.vote(question, 1, number=None)) == 400  # no cookie: another site's form has none either
-    assert status(phones.ask("POST", body=f"question={question.key}&choice=1".encode(), cookie=f"{COOKIE}=x")) == 400
+    assert status(phones.vote(question, 1, number=None, cookie=f"{COOKIE}=x")) == 400
     for change in range(MAX_CHANGES + 1):
         for _ in range(2):  # the same again is no change
             assert phones.vote(question, change % 2).status == 303
@@ -129,18 +126,17 @@ def test_there_is_nothing_else_to_post_to(phones, question, method, path):
 
 def test_a_vote_that_never_arrives_ends(phones, store, question, monkeypatch):
     monkeypatch.setattr(headers, "SLOW", 0.01)
-    answer = phones.ask("POST", body=f"question={question.key}&choi".encode(), number=1, ends=False)
+    answer = phones.ask("POST", body=ballot(question, 1)[:-4], number=1, ends=False)
     assert (answer.status, answer.headers["connection"]) == (408, "close")
     assert store.voters() == 0
 
 
 def test_only_a_cookie_of_this_server_counts(phones, store, question):
-    body = f"question={question.key}&choice=1".encode()
     for value in ("browser-00000000000001", "a" * 24, browser(1)[:-1], browser(1) + "x", f"x{browser(1)}", "."):
-        assert phones.ask("POST", body=body, cookie=f"{COOKIE}={value}").status == 400
+        assert phones.vote(question, 1, number=None, cookie=f"{COOKIE}={value}").status == 400
     assert store.voters() == 0
     made = phones.ask("GET").headers["set-cookie"].split(";")[0]
-    assert phones.ask("POST", body=body, cookie=made).status == 303
+    assert phones.vote(question, 1, number=None, cookie=made).status == 303
     assert store.voters() == 1
 
 
@@ -148,10 +144,9 @@ def test_only_a_cookie_of_this_server_counts(phones, store, question):
     "other", [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec_fetch_site": "cross-site"}]
 )
 def test_a_form_of_another_site_does_not_vote(phones, store, question, other):
-    body = f"question={question.key}&choice=1".encode()
-    assert phones.ask("POST", body=body, number=1, **other).status == 403
+    assert phones.vote(question, 1, **other).status == 403
     assert store.voters() == 0
-    assert phones.ask("POST", body=body, number=1, origin="http://room.example", host="room.example").status == 303
+    assert phones.vote(question, 1, origin="http://room.example", host="room.example").status == 303
 
 
 def test_the_page_says_what_happens_before_and_after_a_question(phones, store):
@@ -180,22 +175,17 @@ def test_a_class_name_cannot_be_a_script(phones, store):
     assert "<script>alert" not in phones.ask("GET").text
 
 
-def test_a_vote_that_waits_for_another_process_keeps_nobody_waiting(phones, store, question):
+@pytest.mark.anyio
+async def test_a_vote_that_waits_for_another_process_keeps_nobody_waiting(phones, store, question):
     """The other process writes until other phones have been answered."""
-
-    async def vote_late():
-        with another_process(store):
-            body = f"question={question.key}&choice=3".encode()
-            late = asyncio.create_task(phones.request("POST", body=body, number=1))
-            others = []
-            for number in range(2, 12):
-                await asyncio.sleep(0)
-                others.append(await phones.request("GET", number=number))
-            assert not late.done()
-            assert store.voters() == 0
-        return [answer.status for answer in [await late, *others]]
-
-    assert asyncio.run(vote_late()) == [303] + [200] * 10
+    with another_process(store):
+        late = asyncio.create_task(phones.request("POST", body=ballot(question, 3), number=1))
+        for number in range(2, 12):
+            await asyncio.sleep(0)
+            assert (await phones.request("GET", number=number)).status == 200
+        assert not late.done()
+        assert store.voters() == 0
+    assert (await late).status == 303
     assert store.counts(question)[3] == 1
 
 
@@ -206,7 +196,8 @@ def test_a_vote_that_waits_too_long_is_told(phones, store, question, monkeypatch
     assert (answer.status, "Not counted" in answer.text) == (503, True)
 
 
-def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, store, question, monkeypatch):
+@pytest.mark.anyio
+async def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, store, question, monkeypatch):
     """Each loads the page, the picture and its vote; with patience, on a machine that may be busy."""
     monkeypatch.setattr(Store.vote, "__defaults__", ("", 600.0))
     monkeypatch.setattr(headers, "SLOW", 600.0)
@@ -214,15 +205,12 @@ def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones, stor
     async def visit(number):
         found = [await phones.request("GET", number=number)]
         found.append(await phones.request("GET", f"{PATH}/{question.key}.png", number=number))
-        body = f"question={question.key}&choice={number % 10}".encode()
-        found.append(await phones.request("POST", body=body, number=number))
+        found.append(await phones.request("POST", body=ballot(question, number % 10), number=number))
         found.append(await phones.request("GET", number=number))
         return [answer.status for answer in found]
 
-    async def everyone():
-        return await asyncio.gather(*(visit(number) for number in range(1000)))
-
-    assert all(statuses == [200, 200, 303, 200] for statuses in asyncio.run(everyone()))
+    everyone = await asyncio.gather(*(visit(number) for number in range(1000)))
+    assert all(statuses == [200, 200, 303, 200] for statuses in everyone)
     assert store.counts(question) == (100,) * 10
 
 

@@ -17,10 +17,6 @@ def reopen(store):
     return Store(store._path.parent)
 
 
-def file(store):
-    return store._path
-
-
 def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
     for number in range(30):
         store.vote(question.key, number % 3, browser(number))
@@ -64,7 +60,7 @@ def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, que
 
 def test_a_process_that_is_killed_while_it_writes_spoils_no_vote(store, question):
     store.vote(question.key, 1, browser(1))
-    killed = sqlite3.connect(file(store), isolation_level=None)
+    killed = sqlite3.connect(store._path, isolation_level=None)
     killed.execute("BEGIN IMMEDIATE")
     killed.execute("INSERT INTO vote VALUES ('x', 2, 0)")
     assert sum(store.counts(question)) == 1
@@ -131,7 +127,7 @@ def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):
     assert not is_kept("203.0.113.7")
     assert number != stores._number(ask().key, browser(1))
     store.close()
-    rows = sqlite3.connect(file(store)).execute("SELECT * FROM vote").fetchall()
+    rows = sqlite3.connect(store._path).execute("SELECT * FROM vote").fetchall()
     assert rows == []
 
 
@@ -151,7 +147,7 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
 
 @pytest.mark.parametrize("damage", ["no file", "a file of other tables", "a question without a picture", "no question"])
 def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, store, question, damage):
-    path = tmp_path / "damaged" / file(store).name
+    path = tmp_path / "damaged" / store._path.name
     path.parent.mkdir()
     if damage == "no file":
         path.write_bytes(b"garbage" * 1000)

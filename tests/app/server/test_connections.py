@@ -47,6 +47,12 @@ def serving(force=True):
         assert not thread.is_alive()
 
 
+def upgrade(path):
+    """The request for a WebSocket."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    return f"{request}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+
+
 def connect(port, data=b"", source="127.0.0.1"):
     found = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
     found.sendall(data)
@@ -92,10 +98,8 @@ def test_a_connection_that_asks_for_nothing_is_closed(quick, data):
 
 
 def test_who_waits_for_an_answer_or_has_a_websocket_stays(quick):
-    upgrade = "GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    upgrade += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     with serving() as port:
-        patient, open_ = connect(port, REQUEST.replace(b"/ ", b"/?takes=2 ")), connect(port, upgrade.encode())
+        patient, open_ = connect(port, REQUEST.replace(b"/ ", b"/?takes=2 ")), connect(port, upgrade("/stream"))
         assert not is_closed(open_, 1.5)
         assert patient.recv(4096).startswith(b"HTTP/1.1 200")
 
@@ -148,21 +152,16 @@ def test_an_address_has_half_of_what_the_others_leave(monkeypatch):
 
 def test_a_browser_that_does_not_read_does_not_hold_a_server_that_is_told_to_end(monkeypatch):
     monkeypatch.setattr(connections, "GRACE", 0.2)
-    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
     with serving(force=False) as port:
-        silent = connect(
-            port, b"GET /stream?bytes=20000000 HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"A" * 22 + b"==\r\n\r\n"
-        )
+        silent = connect(port, upgrade("/stream?bytes=20000000"))
         assert b"101" in silent.recv(12)
     silent.close()
 
 
-def test_another_server_is_not_changed(caplog):
-    async def start():
-        async def application(scope, receive, send):
-            pass
+@pytest.mark.anyio
+async def test_another_server_is_not_changed(caplog):
+    async def application(scope, receive, send):
+        pass
 
-        await connections.Connections(application)({"type": "lifespan"}, lambda: None, None)
-
-    asyncio.run(start())
+    await connections.Connections(application)({"type": "lifespan"}, lambda: None, None)
     assert "not watched" in caplog.text

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from kdexplorer.app.server import headers
 from kdexplorer.app.server.streamlit_internals import ask_no_host, net_util
+from tests.asgi import fetch
 
 HOST = {"host": "kd.example.org:8501"}
 
@@ -28,42 +29,17 @@ async def file(request):
 ROUTES = [Route("/file.js", file), Route("/{path:path}", page, methods=["GET", "POST"])]
 
 
-class Answer:
-    """What a visitor gets for one request; no cookies are kept."""
-
-    def __init__(
-        self, path="/", method="GET", cookie=None, address="203.0.113.7", scheme="http", kind="http", **others
-    ):
-        self.events = []
-        path, _, query = path.partition("?")
-        sent = HOST | others | ({"cookie": cookie} if cookie else {})
-        scope = {
-            "type": kind, "method": method, "path": path, "query_string": query.encode(), "scheme": scheme,
-            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
-            "client": (address, 1), "root_path": "",
-        }  # fmt: skip
-        asyncio.run(Starlette(routes=ROUTES, middleware=[Middleware(headers.Gate)])(scope, self.receive, self.send))
-
-    async def receive(self):
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(self, event):
-        self.events.append(event)
-
-    @property
-    def status(self):
-        return self.events[0]["status"]
-
-    @property
-    def headers(self):
-        return {name.decode(): text.decode() for name, text in self.events[0]["headers"]}
+def knock(path="/", **options):
+    """The answer of an application behind the gate; no cookies are kept."""
+    application = Starlette(routes=ROUTES, middleware=[Middleware(headers.Gate)])
+    return asyncio.run(fetch(application, path, **HOST | options))
 
 
 @pytest.fixture
 def client(monkeypatch):
-    """Asks an application behind the gate, which knows nobody."""
+    """`client(path, **options)` asks an application that knows nobody."""
     monkeypatch.setattr(headers, "_new", {})
-    return Answer
+    return knock
 
 
 @pytest.fixture
@@ -72,17 +48,13 @@ def no_host(monkeypatch):
     monkeypatch.setattr(net_util, "get_external_ip", lambda: pytest.fail("another host was asked"))
 
 
-FOREIGN = [
-    "https://evil.example",
-    "http://kd.example.org:3000",
-    "https://kd.example.org",
-    "http://localhost:8501",
-    "null",
-    "",
-]
-
-
-@pytest.mark.parametrize("origin", [*FOREIGN, "http://[", "http://kd.example.org:8501.evil.example"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://evil.example", "http://kd.example.org:3000", "https://kd.example.org", "http://localhost:8501"),
+        *("null", "", "http://[", "http://kd.example.org:8501.evil.example"),
+    ],
+)
 def test_what_another_sites_page_sends_does_not_reach_streamlit(client, no_host, origin):
     assert client(origin=origin).status == 403
     assert client(origin=origin, kind="websocket").events == [{"type": "websocket.close", "code": 1008}]
@@ -141,19 +113,14 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
     monkeypatch.setattr(headers, "SLOWEST", 1000.0)
 
     def send_body(*parts):
-        sent, waiting = [], list(parts)
+        waiting = list(parts)
 
         async def receive():
             seconds, data, more = waiting.pop(0) if waiting else (3600, b"", False)
             await asyncio.sleep(seconds)
             return {"type": "http.request", "body": data, "more_body": more}
 
-        async def send(event):
-            sent.append(event)
-
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "client": ("203.0.113.7", 1)}
-        asyncio.run(Starlette(routes=ROUTES, middleware=[Middleware(headers.Gate)])(scope, receive, send))
-        return sent[0]["status"]
+        return knock(method="POST", receive=receive).status
 
     assert send_body((0, b"x", True)) == 408
     assert send_body(*[(0.03, b"x", True)] * 10) == 408
