@@ -1,8 +1,10 @@
 """Every field of a JSON document replaced by odd values, and what a page must not do with them."""
 
 import copy
+import functools
 import json
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 
 HOSTILE = "![x](http://evil.example/x.png) WWW.evil.example a@evil.example :material/home: `<b>` $x$ # |"
 MARKS = ("[x](", "WWW.evil", "a@evil", ":material/home", "://evil")
@@ -22,23 +24,23 @@ class Mutation:
     file: str
     place: tuple
     value: object
+    document: object = field(compare=False)
 
     def __str__(self):
         value = "removed" if self.value is REMOVED else f"{self.value!r:.60}"
         return f"{self.file}: {'.'.join(map(str, self.place))} = {value}"
 
-    def apply(self, document):
-        """A copy of the document with the field changed."""
-        changed = copy.deepcopy(document)
+    @property
+    def text(self):
+        """The document with the field changed, as JSON."""
+        changed = copy.deepcopy(self.document)
         *way, last = self.place
-        inner = changed
-        for key in way:
-            inner = inner[key]
+        inner = functools.reduce(operator.getitem, way, changed)
         if self.value is REMOVED:
             del inner[last]
         else:
             inner[last] = self.value
-        return changed
+        return json.dumps(changed)
 
 
 def places(document, place=()):
@@ -49,9 +51,14 @@ def places(document, place=()):
         yield from places(document[key], (*place, key))
 
 
-def mutations(file, document):
-    """All mutations of a document."""
-    return [Mutation(file, place, value) for place in places(document) for value in VALUES]
+def mutations(documents):
+    """All mutations of documents, which are given by the names of their files."""
+    return [
+        Mutation(file, place, value, document)
+        for file, document in documents.items()
+        for place in places(document)
+        for value in VALUES
+    ]
 
 
 def markdown_texts(at):

@@ -3,7 +3,6 @@
 The default run takes a sample; `-m reliability` takes all mutations.
 """
 
-import contextlib
 import itertools
 import json
 import os
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.app.parts.layout import TITLES as PAGES
-from kdexplorer.errors import CheckpointError, ConfigError, KDError
+from kdexplorer.errors import KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.records import BatchMetrics, TeacherFigures
@@ -77,9 +76,38 @@ def check(reliability):
     return check
 
 
-def choose(documents, every):
-    """Every so many of the mutations of documents, by name."""
-    return [one for name, document in documents.items() for one in mutations(name, document)][::every]
+@pytest.fixture
+def check_each(look, check):
+    """`check_each(chosen, put, *views)`: `put(mutation)` writes its file, then pages are opened, by name and query."""
+
+    def check_each(chosen, put, *views):
+        def look_at(group):
+            for mutation in group:
+                put(mutation)
+                for page, query in views:
+                    look(page, **query)
+
+        check(chosen, look_at)
+
+    return check_each
+
+
+def divide(chosen, read):
+    """The mutations for which `read` succeeds, and those that it refuses."""
+    usable, refused = [], []
+    for mutation in chosen:
+        try:
+            read(mutation)
+            usable.append(mutation)
+        except KDError:
+            refused.append(mutation)
+    return usable, refused
+
+
+def read_first(path):
+    """The file's document; of a file of lines the first."""
+    text = path.read_text()
+    return json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
 
 
 # --- Cards ------------------------------------------------------------------------------------------------
@@ -107,16 +135,14 @@ def full_card(evaluated):
 
 @pytest.mark.parametrize("every", EVERY)
 def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, check):
-    chosen, scratch = mutations("card.json", full_card)[::every], evaluated.parent / "scratch"
-    usable = []
-    for mutation in chosen:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        (scratch / "card.json").write_text(json.dumps(mutation.apply(full_card)))
-        with contextlib.suppress(CheckpointError):
-            open_checkpoint(scratch)
-            usable.append(mutation)
-    refused = [mutation for mutation in chosen if mutation not in usable]
+    scratch = evaluated.parent / "scratch"
+    scratch.mkdir()
+
+    def read(mutation):
+        (scratch / "card.json").write_text(mutation.text)
+        open_checkpoint(scratch)
+
+    usable, refused = divide(mutations({"card.json": full_card})[::every], read)
 
     def place(group):
         root = new_place("KDEXPLORER_CHECKPOINTS")
@@ -124,7 +150,7 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
         for number, mutation in enumerate(group):
             shutil.copytree(evaluated / "small-response", root / f"m{number}", copy_function=os.link)
             (root / f"m{number}" / "card.json").unlink()
-            (root / f"m{number}" / "card.json").write_text(json.dumps(mutation.apply(full_card)))
+            (root / f"m{number}" / "card.json").write_text(mutation.text)
         return [f"m{number}" for number in range(len(group))]
 
     def look_at_usable(group):
@@ -173,54 +199,45 @@ def run(evaluated, make_checkpoint):
     return run
 
 
-def read_first(path):
-    """The file's document; of a file of lines the first."""
-    text = path.read_text()
-    return json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
-
-
 @pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
-    documents = {name: read_first(run.path / name) for name in RUN_FILES}
-    chosen = choose(documents, every)
-
-    def look_at(group):
-        root = new_place("KDEXPLORER_RUNS")
-        for number, mutation in enumerate(group):
-            copied = Run(shutil.copytree(run.path, root / f"20260101-00000{number}-m-0000"))
-            text = json.dumps(mutation.apply(documents[mutation.file])) + "\n"
-            path = copied.path / mutation.file
-            path.write_text(text + path.read_text() if path.suffix == ".jsonl" else text)
-            look("launch", run=copied.run_id)
-        look("compare", networks=",", runs=",".join(one.name for one in root.iterdir()), show="Learning curves")
-        for page in PAGES:
-            look(page)
-
-    def is_broken(mutation):
-        """Such runs are all shown alike: as damaged."""
+    def read(mutation):
         path = run.path.with_name("broken")
         path.mkdir(exist_ok=True)
-        (path / "config.json").write_text(json.dumps(mutation.apply(documents["config.json"])))
+        (path / "config.json").write_text(mutation.text)
         try:
             Run(path).config()
-        except KDError:
-            return True
         finally:
             shutil.rmtree(path)
-        return False
 
-    def look_at_broken(group):
+    chosen = mutations({name: read_first(run.path / name) for name in RUN_FILES})[::every]
+    usable, broken = divide([one for one in chosen if one.file == "config.json"], read)
+    usable += [one for one in chosen if one.file != "config.json"]
+
+    def place(group):
         root = new_place("KDEXPLORER_RUNS")
         for number, mutation in enumerate(group):
             copied = Run(shutil.copytree(run.path, root / f"20260101-0000{number:02}-m-0000"))
-            (copied.path / "config.json").write_text(json.dumps(mutation.apply(documents["config.json"])))
+            path = copied.path / mutation.file
+            path.write_text(f"{mutation.text}\n{path.read_text()}" if path.suffix == ".jsonl" else mutation.text)
+            yield copied
+
+    def look_at(group):
+        names = [copied.run_id for copied in place(group)]
+        for name in names:
+            look("launch", run=name)
+        look("compare", networks=",", runs=",".join(names), show="Learning curves")
+        for page in PAGES:
+            look(page)
+
+    def look_at_broken(group):
+        """Such runs are all shown alike: as damaged."""
+        for copied in place(group):
             assert copied.status().state == "damaged"
         for page, query in (("launch", {}), ("launch", {"run": copied.run_id}), ("compare", {"runs": copied.run_id})):
             look(page, **query)
 
-    broken = [one for one in chosen if one.file == "config.json" and is_broken(one)]
-    others = [one for one in chosen if one not in broken]
-    check(others, look_at)
+    check(usable, look_at)
     check(broken, look_at_broken, 20)
 
 
@@ -244,62 +261,51 @@ def sweep(evaluated):
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check):
-    documents = {name: read_first(sweep.path / name) for name in STUDY_FILES}
-    chosen = choose(documents, every)
-
-    def place(group):
+def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check, check_each):
+    def place(*group):
         root = new_place("KDEXPLORER_RUNS")
         for number, mutation in enumerate(group):
             target = root / "studies" / (sweep.run_id if len(group) == 1 else f"{sweep.run_id}-m{number}")
             copied = StudyFolder(shutil.copytree(sweep.path, target))
-            (copied.path / mutation.file).write_text(json.dumps(mutation.apply(documents[mutation.file])))
-            yield copied
+            (copied.path / mutation.file).write_text(mutation.text)
+        return copied
 
-    def is_refused(mutation):
-        (copied,) = place([mutation])
-        try:
-            copied.check()
-            copied.table()
-        except KDError:
-            return True
-        return False
-
-    def look_at(group):
-        for mutation in group:
-            (copied,) = place([mutation])
-            look("launch", sweep=copied.run_id)
-            look("compare", networks="teacher", show="Sweep", sweep=copied.run_id)
+    def read(mutation):
+        copied = place(mutation)
+        copied.check()
+        copied.table()
 
     def look_at_refused(group):
-        copied = list(place(group))
-        look("launch", sweep=copied[0].run_id)
+        look("launch", sweep=place(*group).run_id)
         look("compare", networks="teacher", show="Sweep")
 
-    refused = [one for one in chosen if is_refused(one)]
+    chosen = mutations({name: read_first(sweep.path / name) for name in STUDY_FILES})[::every]
+    usable, refused = divide(chosen, read)
     check(refused, look_at_refused, 10)
-    check([one for one in chosen if one not in refused], look_at, 4)
+    shown = {"networks": "teacher", "show": "Sweep", "sweep": sweep.run_id}
+    check_each(usable, place, ("launch", {"sweep": sweep.run_id}), ("compare", shown))
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check):
-    document = make_table().model_dump(mode="json")
-    chosen, tables = mutations("league.json", document)[::every], evaluated.parent / "studies"
-    tables.mkdir()
-    numbers = itertools.count()
+def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check_each):
+    path = evaluated.parent / "studies" / "league-mutated.json"
+    path.parent.mkdir()
 
-    def look_at(group):
-        for mutation in group:
-            path = tables / f"league-{next(numbers)}.json"
-            path.write_text(json.dumps(mutation.apply(document)))
-            try:
-                with contextlib.suppress(ConfigError):
-                    read_table(path)
-                    look("compare", networks="teacher", show="League")
-            finally:
-                path.unlink()
+    def put(mutation):
+        path.write_text(mutation.text)
 
-    check(chosen, look_at)
+    def read(mutation):
+        put(mutation)
+        read_table(path)
+
+    def look_at_refused(group):
+        for number, mutation in enumerate(group):
+            path.with_stem(f"league-{number}").write_text(mutation.text)
+        look("compare", networks="teacher", show="League")
+
+    usable, refused = divide(mutations({path.name: make_table().model_dump(mode="json")})[::every], read)
+    check_each(usable, put, ("compare", {"networks": "teacher", "show": "League"}))
+    check(refused, look_at_refused)
 
 
 # --- Experiments and the audience's votes -------------------------------------------------------------------
@@ -307,84 +313,64 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check):
 
 @pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
-def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, check):
-    experiment = get_experiment(key)
-    results = known(experiment)
-    files = {table_path(key, name): table for name, table in results.tables.items()}
-    documents = {path.name: table.model_dump(mode="json") for path, table in files.items()}
-    for path in files:
+def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_each):
+    documents = {}
+    for name, table in known(get_experiment(key)).tables.items():
+        path = table_path(key, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, documents[path.name])
-    path = next(iter(files))
-    chosen = mutations(path.name, documents[path.name])[::every]
-
-    def look_at(group):
-        for mutation in group:
-            path.write_text(json.dumps(mutation.apply(documents[path.name])))
-            look("experiments", experiment=key)
-        look("overview")
-
-    check(chosen, look_at)
+        documents[path] = table.model_dump(mode="json")
+        write_json(path, documents[path])
+    first, document = next(iter(documents.items()))
+    chosen = mutations({first.name: document})[::every]
+    views = ("experiments", {"experiment": key}), ("overview", {})
+    check_each(chosen, lambda mutation: first.write_text(mutation.text), *views)
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, check):
+def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, check_each):
     new_place("KDEXPLORER_RUNS")
     run = open_experiment("fidelity")
     run.write_status("stopped", "stopped", warning="careful", seconds_left=3.0)
+
+    def put(mutation):
+        target = new_place("KDEXPLORER_RUNS") / run.path.relative_to(run.path.parent.parent)
+        shutil.copytree(run.path, target)
+        (target / mutation.file).write_text(mutation.text)
+
     documents = {name: read_first(run.path / name) for name in ("config.json", "status.json")}
-    chosen = choose(documents, every)
-
-    def look_at(group):
-        for mutation in group:
-            target = new_place("KDEXPLORER_RUNS") / run.path.relative_to(run.path.parent.parent)
-            shutil.copytree(run.path, target)
-            (target / mutation.file).write_text(json.dumps(mutation.apply(documents[mutation.file])))
-            look("experiments", experiment="fidelity")
-
-    check(chosen, look_at)
+    check_each(mutations(documents)[::every], put, ("experiments", {"experiment": "fidelity"}))
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, check):
-    new_place("KDEXPLORER_RUNS")
+def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, check_each):
     closed = ask().model_copy(update={"counts": (1,) * 10})
     documents = {"1": closed.model_dump(), "2": ask(label=5, index=9, seed=1).model_dump()}
-    chosen = choose(documents, every)
 
-    def look_at(group):
-        for mutation in group:
-            store = Store(new_place("KDEXPLORER_RUNS") / open_store()._path.parent.name)
-            store._create()
-            for number, document in documents.items():
-                found = mutation.apply(document) if mutation.file == number else document
-                with store._write() as base:
-                    base.execute("INSERT INTO question (json) VALUES (?)", (json.dumps(found),))
-            look("audience")
-            look("audience", view="projector")
-        look("soft_labels")
-        look(None, figure="vote")
+    def put(mutation):
+        store = Store(new_place("KDEXPLORER_RUNS") / open_store()._path.parent.name)
+        store._create()
+        for number, document in documents.items():
+            text = mutation.text if mutation.file == number else json.dumps(document)
+            with store._write() as base:
+                base.execute("INSERT INTO question (json) VALUES (?)", (text,))
 
-    check(chosen, look_at)
+    views = ("audience", {}), ("audience", {"view": "projector"}), ("soft_labels", {}), (None, {"figure": "vote"})
+    check_each(mutations(documents)[::every], put, *views)
 
 
 # --- Files beside them ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", EVERY)
-def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, look, check):
+def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, check_each):
     estimate = {"images_per_second": 100.0, "evaluation": 1.0, "epoch": 2.0, "seconds": 20.0}
     documents = {
         ".download.json": {"pid": 1, "pid_started": 1.0, "boot": "x"},
         ".machine.json": {"machine": "a processor", "estimate": estimate},
     }
-    chosen = choose(documents, every)
+    folders = {".download.json": "KDEXPLORER_DATA", ".machine.json": "KDEXPLORER_RUNS"}
 
-    def look_at(group):
-        for mutation in group:
-            folders = {".download.json": "KDEXPLORER_DATA", ".machine.json": "KDEXPLORER_RUNS"}
-            text = json.dumps(mutation.apply(documents[mutation.file]))
-            (new_place(folders[mutation.file]) / mutation.file).write_text(text)
-            look("launch")
+    def put(mutation):
+        (new_place(folders[mutation.file]) / mutation.file).write_text(mutation.text)
 
-    check(chosen, look_at)
+    check_each(mutations(documents)[::every], put, ("launch", {}))
