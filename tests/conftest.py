@@ -203,16 +203,16 @@ def make_checkpoint():
     from kdexplorer.runs.weights import to_half_precision
 
     @functools.cache
-    def draw_weights(architecture: str, seed: int):
-        network = build(architecture, seed=seed)
+    def draw_weights(architecture: str, seed: int, classes: int):
+        network = build(architecture, classes, seed=seed)
         with torch.no_grad():  # batch norm's statistics
             network(torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(seed)))
         return to_half_precision(network), count_parameters(network)
 
     def make(path: Path, architecture: str = "resnet8", seed: int = 0, logits: np.ndarray | None = None, **changes):
-        weights, parameters = draw_weights(architecture, seed)
-        leg = {name: changes.pop(name) for name in LEG_FIELDS if name in changes}
         dataset = get_dataset("synthetic")
+        weights, parameters = draw_weights(architecture, seed, len(changes.get("classes", dataset.classes)))
+        leg = {name: changes.pop(name) for name in LEG_FIELDS if name in changes}
         card = {
             "name": path.name,
             "architecture": architecture,

@@ -8,22 +8,26 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.difference import Difference
 from kdexplorer.app import attention
 from kdexplorer.app.server import access
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
 
 
-def compare(at, size=200):
+def sample(at):
+    """The choice of how many images are compared."""
+    return next(group for group in at.button_group if group.label == "Sample")
+
+
+def compare(at):
     """Compares the students on the first images."""
-    next(group for group in at.button_group if group.label == "Sample").set_value(str(size)).run()
+    sample(at).set_value("200").run()
     return next(one for one in at.button if one.label.startswith("Compare ")).click().run()
 
 
 def test_the_bundled_images_are_compared_on_request(family, open_page):
     at = open_page("attention")
-    sample = next(group for group in at.button_group if group.label == "Sample")
-    assert [option.content for option in sample.proto.options] == [
-        f"first {count} test images" for count in ("200", "1,000", "2,000")
-    ]
+    counts = [option.content for option in sample(at).proto.options]
+    assert counts == [f"first {count} test images" for count in ("200", "1,000", "2,000")]
     assert len(specs(at)) == 1
     at = compare(at)
     assert len(specs(at)) == 2
@@ -59,18 +63,16 @@ def test_maps_of_each_network_and_stage_on_both_scales(family, mode, networks, o
 
 
 def test_many_images_take_a_click_and_thousands_take_the_presenter(own, make_checkpoint, monkeypatch, open_page):
-    from kdexplorer.datasets import get_dataset
-
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 1_100)
     teacher = make_checkpoint(own / "shapes", "resnet8", 0)
     reference = {"name": "shapes", "sha256": teacher.sha256}
     make_checkpoint(own / "student", "resnet8", 1, objective={"terms": [{"method": "at"}]}, teacher=reference)
     monkeypatch.setattr(access, "is_allowed", lambda *_: False)
     at = open_page("attention")
-    sample = next(group for group in at.button_group if group.label == "Sample")
-    assert [int(option.content.split()[1].replace(",", "")) for option in sample.proto.options] == [200, 1_000, 1_100]
+    counts = [int(option.content.split()[1].replace(",", "")) for option in sample(at).proto.options]
+    assert counts == [200, 1_000, 1_100]
     assert any(button.label == "Compare 1 student on 1,000 images" for button in at.button)
-    sample.set_value("1100").run()
+    sample(at).set_value("1100").run()
     assert not any(button.label.startswith("Compare 1 student") for button in at.button)
     assert "only the presenter can start this" in text(at)
 

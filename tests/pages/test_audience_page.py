@@ -92,7 +92,7 @@ def test_prepared_questions_follow_each_other(open_page):
     assert "no test image 99999" in at.error[0].value
     assert store.current().index == 3
     at.text_input(key="pick_ask").set_value("3").run()
-    assert at.query_params["ask"] == ["3"] or at.query_params["ask"] == "3"
+    assert at.query_params["ask"] in ("3", ["3"])
     assert button(at, "Next question").disabled
     at.text_input(key="pick_ask").set_value("cat").run()
     assert at.text_input(key="pick_ask").value == "3"
@@ -253,8 +253,3 @@ def test_a_teacher_with_other_classes_is_not_compared(open_page):
     store.close()
     at.run()
     assert "other classes" in text(at)
-
-
-def test_a_guest_has_the_projector_view_without_the_presenters_buttons(open_page, guest):
-    at = open_page("audience", view="projector")
-    assert labels(at) == ["Present", "Leave projector view"]

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app.compare import page, sections, studies
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
-from kdexplorer.runs.checkpoints import LOGITS, open_checkpoint
+from kdexplorer.runs.checkpoints import LOGITS, find_checkpoint, open_checkpoint
+from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.study import make_grid_study
@@ -57,10 +59,10 @@ def test_another_baseline_changes_the_differences(evaluated, open_page):
     assert results_table(at)["to_baseline"].tolist() != before
 
 
-@pytest.mark.parametrize(("section", "count"), [("Accuracy and cost", 1), ("Classes", 1), ("Confusion", 1)])
-def test_every_section_is_drawn(evaluated, section, count, open_page):
+@pytest.mark.parametrize("section", ["Accuracy and cost", "Classes", "Confusion"])
+def test_every_section_is_drawn(evaluated, section, open_page):
     """The others are in the tests below."""
-    assert len(specs(open_page("compare", show=section))) == count
+    assert len(specs(open_page("compare", show=section))) == 1
 
 
 def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
@@ -78,9 +80,8 @@ def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_p
     assert len(specs(at)) == 1
     assert "teacher gets wrong" in text(at)
     assert "small-response repeats" in text(at)
-    assert (
-        "Choose a distilled student" in open_page("compare", show="Error inheritance", networks="teacher").info[0].value
-    )
+    alone = open_page("compare", show="Error inheritance", networks="teacher")
+    assert "Choose a distilled student" in alone.info[0].value
 
 
 def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
@@ -161,6 +162,22 @@ def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
     at.multiselect(key="networks").set_value([]).run()
     assert "Change networks" in at.info[0].value
     assert not at.dataframe
+
+
+def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_the_subset(make_checkpoint, open_page):
+    small = get_dataset("cifar10-small")
+    data = {"dataset": small.key, "evaluation_images": 2000}
+    for seed, name in enumerate(("mine", "other")):
+        logits = np.random.default_rng(seed).normal(0, 3, (2000, 10))
+        make_checkpoint(imported_root() / name, logits=logits, classes=small.classes, data=data)
+    student, teacher = find_checkpoint("imported/mine"), find_checkpoint("resnet56")
+    assert results.is_evaluated_on(teacher, student)
+    assert not results.is_evaluated_on(student, teacher)
+    at = open_page("compare", networks="imported/mine,imported/other", teacher="resnet56")
+    assert not at.error
+    assert names(at) == ["mine", "other"]
+    expected = 100 * metrics.agreement(student.logits(), teacher.logits()[:2000])
+    assert results_table(at)["teacher_agreement"].tolist()[0] == pytest.approx(expected, abs=0.01)
 
 
 # --- Sweeps -------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The page Experiments with and without results, its link, and who may start one."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from kdexplorer.app import experiments
@@ -72,39 +74,19 @@ def test_the_presenter_starts_and_stops_one(own, open_page, monkeypatch, runs_ro
     assert "no luck" in text(at)
 
 
-class Estimated:
-    """An estimate whose outcome is chosen."""
-
-    outcome = None
-
-    def __init__(self, left):
-        self.canceled = False
-
-    def poll(self):
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def describe(self):
-        return "Timing part 1 of 2"
-
-    def cancel(self):
-        self.canceled = True
-
-
 def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
-    monkeypatch.setattr(experiments, "measure_left", Estimated)
-    monkeypatch.setattr(Estimated, "outcome", None)
+    estimate = Mock(**{"poll.return_value": None, "describe.return_value": "Timing part 1 of 2"})
+    monkeypatch.setattr(experiments, "measure_left", lambda left: estimate)
     at = open_page("experiments", experiment="dark-knowledge")
     button(at, "Estimate the time").click().run()
     assert "Timing part 1 of 2" in text(at)
-    monkeypatch.setattr(Estimated, "outcome", [1000.0, 500.0])
+    estimate.poll.return_value = [1000.0, 500.0]
     at.run()
     assert "takes about 25 min on this machine" in text(at)
-    _, estimate = at.session_state["experiment_estimate"]
+    estimate.cancel.assert_not_called()
     at.selectbox(key="experiment").set_value("few-labels").run()
-    assert estimate.canceled
-    monkeypatch.setattr(Estimated, "outcome", RunError("The time could not be estimated: no luck."))
+    estimate.cancel.assert_called()
+    estimate.poll.side_effect = RunError("The time could not be estimated: no luck.")
     button(at, "Estimate the time").click().run()
     assert "no luck" in text(at)
     assert button(at, "Estimate the time")

@@ -17,7 +17,7 @@ from kdexplorer.charts import learning_curves
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
-from kdexplorer.presets import DEMO, STARTING_POINTS
+from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
 from kdexplorer.runs.array_store import measure_store, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
@@ -29,16 +29,24 @@ from tests.datasets.test_folder import write
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
 
-RESPONSE = {"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]}
-needs_demo = pytest.mark.skipif(
-    STARTING_POINTS[DEMO]["teacher"] not in {checkpoint.name for checkpoint in bundled_checkpoints()},
-    reason="the demo's teacher is missing",
-)
-
 
 @pytest.fixture(autouse=True)
 def no_networks(own):
     """Only those that a test makes."""
+
+
+@pytest.fixture
+def bundled_networks(no_networks, monkeypatch):
+    """The networks of the clone instead, with the demo's teacher."""
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+    if STARTING_POINTS[DEMO]["teacher"] not in {checkpoint.name for checkpoint in bundled_checkpoints()}:
+        pytest.skip("the demo's teacher is missing")
+
+
+@pytest.fixture
+def queued(monkeypatch):
+    """A run that is started is queued by this process, without a trainer."""
+    monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
 
 
 def experiment(at):
@@ -81,17 +89,12 @@ def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
     assert experiment(at)["epochs"] == before["epochs"]
 
 
-@needs_demo
-def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkeypatch, open_page):
-    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
-    monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
+def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(bundled_networks, queued, open_page):
     assert not open_page("launch").segmented_control  # the form is behind Customize
     at = open_page("launch", customize="true")
     data = at.segmented_control(key="form_dataset")
-    assert [option.content for option in data.proto.options][:2] == [
-        "CIFAR-10, complete",
-        "5,000 CIFAR-10 images (included)",
-    ]
+    options = [option.content for option in data.proto.options]
+    assert options[:2] == ["CIFAR-10, complete", "5,000 CIFAR-10 images (included)"]
     assert data.value == "cifar10-small"
     assert "--dataset cifar10-small" in text(at)
     assert "--teacher resnet20-combined" in text(at)
@@ -101,9 +104,7 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(monkey
     assert "Queued" in text(at)
 
 
-@needs_demo
-def test_the_complete_data_are_used_where_they_are_available(monkeypatch, open_page):
-    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+def test_the_complete_data_are_used_where_they_are_available(bundled_networks, monkeypatch, open_page):
     monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self: True)
     at = open_page("launch", customize="true")
     button(at, "The lab's table with small networks").click().run()
@@ -196,9 +197,7 @@ def test_the_form_keeps_its_values_while_other_pages_are_visited(evaluated, open
     assert weight(at).value == 0.5
 
 
-def test_starting_shows_the_run_and_its_link(monkeypatch, open_page):
-    # Queued by this process, without a trainer.
-    monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
+def test_starting_shows_the_run_and_its_link(queued, monkeypatch, open_page):
     at = open_page("launch")
     button(at, "Start training").click().run()
     (run,) = list_runs()
@@ -281,9 +280,7 @@ def test_an_estimate_names_the_methods_for_which_the_teacher_computes_every_batc
         assert ("the teacher computes every batch" in words) == bool(sentence)
 
 
-@needs_demo
-def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(monkeypatch, measured, open_page):
-    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
+def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(bundled_networks, measured, open_page):
     measured[0] = RunError("The time could not be estimated: no memory")
     at = open_page("launch")
     assert "no memory" in at.error[0].value
@@ -353,7 +350,7 @@ def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkp
     make_checkpoint(own / "teacher")
     run = make_run(students=("scratch", "response"), teacher="teacher")
     labels = get_dataset("synthetic").load("test").labels
-    for name, right, objective in (("s-scratch", 30, {"ce_weight": 1.0}), ("s-response", 36, RESPONSE)):
+    for name, right, objective in (("s-scratch", 30, {"ce_weight": 1.0}), ("s-response", 36, PRESETS["response"])):
         predicted = np.where(np.arange(60) < right, labels, (labels + 1) % 10)
         facts = {"test_accuracy": right / 60, "objective": objective, "run": run.run_id, "epochs": 2}
         data = {"dataset": "synthetic", "evaluation_split": "test", "evaluation_images": 60}

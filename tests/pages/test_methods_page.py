@@ -7,19 +7,15 @@ from tests.charts.drawing import heading
 from tests.pages.reading import specs, text
 
 
-def titles(at):
-    return [heading(spec) for spec in specs(at)]
-
-
 @pytest.mark.parametrize(
     ("key", "expected"),
     [("dkd", "the push on each logit"), ("at", "where the gradient changes small-response"), ("rkd", "● teacher")],
 )
 def test_each_family_has_its_instrument(family, open_page, key, expected):
     at = open_page("methods", method=key)
-    assert any(expected in title for title in titles(at))
-    method = next(one for one in all_methods() if one.key == key)
-    assert method.formula in "".join(element.value for element in at.latex)
+    assert any(expected in heading(spec) for spec in specs(at))
+    formulas = "".join(element.value for element in at.latex)
+    assert all(method.formula in formulas and method.summary in text(at) for method in all_methods())
     assert f'"{key}"' in at.code[0].value
     assert at.dataframe[0].value["Key"].tolist() == [one.key for one in all_methods()]
 
