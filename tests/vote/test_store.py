@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -32,24 +32,13 @@ def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
 
 def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, question):
     other = reopen(store)
-    errors = []
 
-    def vote(where, numbers):
-        try:
-            for number in numbers:
-                where.vote(question.key, number % 10, browser(number))
-        except VoteError as error:
-            errors.append(error)
+    def vote(where, begin):
+        for number in range(begin, begin + 40):
+            where.vote(question.key, number % 10, browser(number))
 
-    threads = [
-        threading.Thread(target=vote, args=(where, range(begin, begin + 40)))
-        for begin, where in ((0, store), (40, other), (80, store), (120, other))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(vote, (store, other, store, other), (0, 40, 80, 120)))
     assert store.counts(question) == other.counts(question) == (16,) * 10
     other.close()
     with pytest.raises(VoteError) as late:

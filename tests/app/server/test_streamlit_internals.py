@@ -31,14 +31,15 @@ KINDS = {
 
 
 @pytest.fixture
-def ignoring(monkeypatch):
+def at(monkeypatch):
+    """The script's page, where values of other kinds are ignored."""
     monkeypatch.setattr(WStates, "__getitem__", WStates.__getitem__)  # restored afterwards
     streamlit_internals.ignore_other_kinds()
+    return AppTest.from_function(script, default_timeout=60).run()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_value_of_another_kind_counts_as_not_sent(ignoring, kind):
-    at = AppTest.from_function(script, default_timeout=60).run()
+def test_a_value_of_another_kind_counts_as_not_sent(at, kind):
     begin, states = at.json[0].value, at._tree.get_widget_states()
     kinds = {one.id: one.WhichOneof("value") for one in states.widgets}
     states.ClearField("widgets")
@@ -51,8 +52,7 @@ def test_a_value_of_another_kind_counts_as_not_sent(ignoring, kind):
     assert at.json[0].value == begin
 
 
-def test_a_value_of_its_own_kind_is_read(ignoring):
-    at = AppTest.from_function(script, default_timeout=60).run()
+def test_a_value_of_its_own_kind_is_read(at):
     at.slider[0].set_value(8)
     at.text_input[0].set_value("other words")
     at.multiselect[0].set_value(["a", "b"])
@@ -62,8 +62,7 @@ def test_a_value_of_its_own_kind_is_read(ignoring):
     assert "['a', 'b']" in at.json[0].value
 
 
-def test_a_browser_sends_whole_numbers_of_a_number_field_as_such(ignoring):
-    at = AppTest.from_function(script, default_timeout=60).run()
+def test_a_browser_sends_whole_numbers_of_a_number_field_as_such(at):
     states = at._tree.get_widget_states()
     (field,) = [one for one in states.widgets if one.id == at.number_input[0].id]
     field.int_value = 3
