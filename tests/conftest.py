@@ -10,8 +10,8 @@ import os
 import shutil
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.runs.card import Card
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, save_checkpoint
+from kdexplorer.runs.checkpoints import bundled_checkpoints, save_checkpoint
 from tests.tab import DESKTOP, PHONE, Tab, shared
 
 limit_thread_spinning()  # as the command line does: else two threads wait for one another in a loop
@@ -96,8 +96,7 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(f"| {name} | {figure:,} |")
 
 
-DATA_VARIABLES = ("KDEXPLORER_DATA", "KDEXPLORER_CIFAR10H")
-REAL_DATA = {name: os.environ[name] for name in DATA_VARIABLES if os.environ.get(name)}
+REAL_DATA = {name: os.environ[name] for name in ("KDEXPLORER_DATA", "KDEXPLORER_CIFAR10H") if os.environ.get(name)}
 """Where the user has real data, which only tests that ask for `real_root` see."""
 
 
@@ -367,18 +366,9 @@ def open_page(monkeypatch):
     return open_page
 
 
-@dataclass
-class Bundled:
-    """The bundled networks with their stored logits of the test split; read only."""
-
-    entries: dict[str, Checkpoint]
-    logits: dict[str, np.ndarray]
-    labels: np.ndarray
-
-
 @pytest.fixture(scope="session")
 def bundled(clean_environment):
-    """The figures that documents and pages show are recomputed from these."""
+    """The bundled networks, and their stored logits and labels of the test split; documents' figures come from them."""
     entries = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    labels = evaluation_labels(entries["resnet56"])
-    return Bundled(entries, {name: checkpoint.logits() for name, checkpoint in entries.items()}, labels)
+    logits = {name: checkpoint.logits() for name, checkpoint in entries.items()}
+    return SimpleNamespace(entries=entries, logits=logits, labels=evaluation_labels(entries["resnet56"]))

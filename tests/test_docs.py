@@ -92,14 +92,13 @@ def test_the_table_of_methods_is_the_registrys():
 
 @pytest.mark.parametrize("page", ["README.md", "methods.md"])
 def test_the_presets(page):
-    lines = [line for line in PAGES[page].splitlines() if re.match(rf"\| `({'|'.join(PRESETS)})` \|", line)]
-    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    rows = [row for row in table_rows(PAGES[page]) if row[0] in [f"`{name}`" for name in PRESETS]]
     expected = []
     for name, preset in PRESETS.items():
         terms = {term["method"]: term for term in preset["terms"]}
         kd, at = terms.get("kd", {}), terms.get("at", {})
         values = (preset["ce_weight"], kd.get("weight"), kd.get("temperature"), at.get("weight"))
-        expected.append([name, *("" if value is None else f"{value:g}" for value in values)])
+        expected.append([f"`{name}`", *("" if value is None else f"{value:g}" for value in values)])
     assert rows == expected
 
 
@@ -118,9 +117,8 @@ def test_the_results_table_is_what_the_command_prints(page, capsys):
 def test_the_claims_are_what_the_command_prints(capsys):
     printed = run(capsys, "claims")
     assert after_marker("results.md", "claims").startswith(printed + "\n\n")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if "|" in line]
     bundled = {row[0]: row for row in table_rows(run(capsys, "runs", "table"))}
-    pair = [row for row in rows if row[0].startswith("resnet")]
+    pair = [row for row in table_rows(printed) if row[0].startswith("resnet")]
     assert [row[0] for row in pair] == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
     for name, _, _, objective, cross_entropy, accuracy, _ in pair:
         assert bundled[name][3:5] == [objective, cross_entropy]

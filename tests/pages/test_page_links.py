@@ -5,23 +5,21 @@ import pytest
 from kdexplorer.app.parts import layout
 from tests.pages.reading import text, turn_to
 
-LINKS = {
-    "attention": [{"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}],
-    "soft_labels": [
-        {"student": "small-scratch", "moment": "Start of training"},
-        {"tab": "Class similarity", "off_diagonal": "false"},
-        {"filter": "Teacher wrong", "class": "cat"},
-    ],
-    "compare": [
-        {"cost": "parameters"},
-        {"show": "Calibration", "scaled": "true"},
+LINKS = [
+    ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
+    ("soft_labels", {"student": "small-scratch", "moment": "Start of training"}),
+    ("soft_labels", {"tab": "Class similarity", "off_diagonal": "false"}),
+    ("soft_labels", {"filter": "Teacher wrong", "class": "cat"}),
+    ("compare", {"cost": "parameters"}),
+    ("compare", {"show": "Calibration", "scaled": "true"}),
+    (
+        "compare",
         {"show": "Confusion", "confusion": "second", "confusion_first": "small-scratch", "confusion_second": "teacher"},
-        {"show": "Disagreements", "disagreement_first": "teacher", "disagreement": "neither"},
-    ],
-    "methods": [{"student": "small-scratch"}],
-}
-"""Values that are not the defaults of the family of these tests, by page and by name in the link."""
-CASES = [(page, link) for page, links in LINKS.items() for link in links]
+    ),
+    ("compare", {"show": "Disagreements", "disagreement_first": "teacher", "disagreement": "neither"}),
+    ("methods", {"student": "small-scratch"}),
+]
+"""Pages, and values that are not the defaults of the family of these tests, by their names in the link."""
 SWITCHED = {"true": True, "false": False}
 
 
@@ -32,7 +30,7 @@ def shown(at):
     return {**found, **{name: at.session_state.get(name, None) for name in ("tab", "show")}}
 
 
-@pytest.mark.parametrize(("page", "link"), CASES, ids=[f"{page}-{'-'.join(link)}" for page, link in CASES])
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=[f"{page}-{'-'.join(link)}" for page, link in LINKS])
 def test_a_link_opens_the_page_as_it_was_and_says_what_it_does_not_know(family, page, link, open_page):
     at = open_page(page, **link)
     assert not at.warning
