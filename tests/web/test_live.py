@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from benchmarks.app import CHROMIUM, FLAGS, ROOT, settle
+from benchmarks.app import CHROMIUM, FLAGS, settle
 from benchmarks.live import page_of
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.metrics import entropy, softmax
@@ -28,6 +28,7 @@ from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
 from kdexplorer.web.export import export_network
+from tests.pages.reading import link_labels, turn_to
 
 needs_browser = pytest.mark.browser
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -86,6 +87,11 @@ def photo(width=203, height=97, kind="PNG"):
     return file.getvalue()
 
 
+def choose(place, data, name="waves.png", kind="image/png"):
+    """Chooses a file in a part of the page."""
+    place.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": data})
+
+
 def wait_for_predictions(tab, count=1):
     tab.wait_for_timeout(50)
     tab.locator(f'.kd-live[data-pictures="{count}"]').wait_for()
@@ -136,9 +142,7 @@ class TestInAPage:
     pytestmark = needs_browser
 
     def test_a_file_gets_the_packages_predictions_at_every_temperature(self, opened, family):
-        opened.locator("input[type=file]").set_input_files(
-            {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
-        )
+        choose(opened, photo())
         wait_for_predictions(opened)
         expected = decode.decode_image(photo())
         assert np.abs(input_of(opened) - expected).max() <= 2
@@ -147,30 +151,25 @@ class TestInAPage:
         assert "T = 1.00" in opened.locator("label.kd-slider").first.inner_text()
         check_predictions(opened, family, input_of(opened).astype(np.uint8), 1.0)
 
-    def test_a_jpeg_gives_the_pixels_of_an_upload(self, opened):
-        data = photo(1300, 900, "JPEG")
-        opened.locator("input[type=file]").set_input_files({"name": "w.jpg", "mimeType": "image/jpeg", "buffer": data})
+    @pytest.mark.parametrize(("kind", "size"), [("JPEG", (1300, 900)), ("GIF", (99, 99))])
+    def test_another_kind_of_file_gives_the_pixels_of_an_upload(self, opened, kind, size):
+        data = photo(*size, kind)
+        choose(opened, data, f"w.{kind.lower()}", f"image/{kind.lower()}")
         wait_for_predictions(opened)
+        if kind == "GIF":  # no upload; its first frame is one
+            frame = io.BytesIO()
+            Image.open(io.BytesIO(data)).convert("RGB").save(frame, "PNG")
+            data = frame.getvalue()
         assert np.abs(input_of(opened) - decode.decode_image(data)).max() <= 2
-
-    def test_a_gif_gives_its_first_frame(self, opened):
-        data = photo(99, 99, "GIF")
-        opened.locator("input[type=file]").set_input_files({"name": "w.gif", "mimeType": "image/gif", "buffer": data})
-        wait_for_predictions(opened)
-        frame = io.BytesIO()
-        Image.open(io.BytesIO(data)).convert("RGB").save(frame, "PNG")
-        assert np.abs(input_of(opened) - decode.decode_image(frame.getvalue())).max() <= 2
 
     @pytest.mark.parametrize("way", ["drop", "paste"])
     def test_images_are_dropped_and_pasted(self, opened, way):
         opened.evaluate(
             """([text, way]) => {
-              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-              const carried = new DataTransfer();
+              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), carried = new DataTransfer();
               carried.items.add(new File([bytes], "waves.png", {type: "image/png"}));
-              const event = way === "drop"
-                ? new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})
-                : new ClipboardEvent("paste", {clipboardData: carried, bubbles: true, cancelable: true});
+              const options = {dataTransfer: carried, clipboardData: carried, bubbles: true, cancelable: true};
+              const event = way === "drop" ? new DragEvent(way, options) : new ClipboardEvent(way, options);
               document.querySelector(".kd-photo").dispatchEvent(event);
             }""",
             [base64.b64encode(photo()).decode(), way],
@@ -179,17 +178,14 @@ class TestInAPage:
         assert np.abs(input_of(opened) - decode.decode_image(photo())).max() <= 2
 
     def test_a_file_that_is_no_image_is_explained(self, opened):
-        chosen = {"name": "<b>.png", "mimeType": "image/png", "buffer": b"GIF89a nothing"}
-        opened.locator("input[type=file]").set_input_files(chosen)
+        choose(opened, b"GIF89a nothing", "<b>.png")
         opened.get_by_text("<b>.png cannot be read as an image. Choose a PNG, JPEG or WebP file.").wait_for()
-        chosen = {"name": "me.heic", "mimeType": "image/heic", "buffer": b"no image"}
-        opened.locator("input[type=file]").set_input_files(chosen)
+        choose(opened, b"no image", "me.heic", "image/heic")
         opened.get_by_text("Save it as JPEG").wait_for()
         assert opened.locator(".kd-live[data-pictures]").count() == 0
 
     def test_opacity_goes_from_the_photo_to_the_map(self, opened):
-        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
-        opened.locator("input[type=file]").set_input_files(chosen)
+        choose(opened, photo())
         wait_for_predictions(opened)
         pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]"
         overlay = opened.locator(".kd-maps canvas").first
@@ -245,8 +241,7 @@ class TestWithoutACamera:
             tab.get_by_role("button", name="Start the camera").click()
             tab.get_by_text(sentence).wait_for()
             assert tab.get_by_role("button", name="Start the camera").is_enabled()
-            chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
-            tab.locator("input[type=file]").set_input_files(chosen)
+            choose(tab, photo())
             wait_for_predictions(tab)
 
 
@@ -264,8 +259,7 @@ class TestInAHandout:
         wait_for_predictions(camera)
         assert not input_of(camera).any()
         check_predictions(camera, family, input_of(camera).astype(np.uint8), 4.0)
-        chosen = {"name": "waves.png", "mimeType": "image/png", "buffer": photo()}
-        camera.locator("#own-image input[type=file]").set_input_files(chosen)
+        choose(camera.locator("#own-image"), photo())
         wait_for_predictions(camera, 2)
         assert camera.get_by_text("This is a sample").count() == 0
         assert camera.locator(".kd-slider", has_text="Temperature").count() == 0  # the page has one
@@ -362,10 +356,10 @@ class TestWithoutABrowser:
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=sent))
 
         def captions(at):
-            at.switch_page(str(ROOT / "pages" / "soft_labels.py"))
-            return " ".join(caption.value for caption in at.run().caption)
+            return " ".join(caption.value for caption in turn_to(at, "soft_labels").caption)
 
         owner = open_page("live", teacher="small", students="s0")
+        assert len(link_labels(owner)) == 2
         assert "now show this picture" in owner.success[0].value
         assert "Your photo, and as the networks see it" in captions(owner)
         monkeypatch.setattr(live, "_view", lambda **_: SimpleNamespace(picture=None))
