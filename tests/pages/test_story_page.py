@@ -11,29 +11,19 @@ from kdexplorer.story import read_lecture
 from tests.pages.reading import button, params, specs, text
 
 COUNT = len(read_lecture().steps)
-TWO = """
+STEP = """
 [[steps]]
-title = "First"
+title = "{}"
 sentence = "One."
 figure = "soft_labels"
-[[steps]]
-title = "Second"
-sentence = "Two."
-figure = "soft_labels"
-[steps.settings]
-T = 8
-image = 7
-[[steps]]
-title = "Third"
-sentence = "Three."
-figure = "soft_labels"
 """
+THREE = STEP.format("First") + STEP.format("Second") + "[steps.settings]\nT = 8\nimage = 7" + STEP.format("Third")
 
 
 @pytest.fixture
 def own_lecture(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
-    path.write_text(TWO)
+    path.write_text(THREE)
     monkeypatch.setattr(lecture, "find_file", lambda: path)
     return path
 
@@ -143,17 +133,14 @@ def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, 
     at.button(key="story_next").click().run()
     assert at.query_params["image"] == "8"
     assert params(specs(at)[0])["logT"] == 1
-
-
-def test_a_link_to_a_step_has_its_own_choices(family, own_lecture, open_page):
-    at = open_page(story="2", image="5")
-    assert at.query_params["image"] == "5"
-    assert params(specs(at)[0])["logT"] == 3
+    linked = open_page(story="2", image="5")  # a link to a step has its own choices
+    assert linked.query_params["image"] == "5"
+    assert params(specs(linked)[0])["logT"] == 3
 
 
 def test_a_file_that_became_invalid_is_reported_and_one_that_changed_is_read(family, own_lecture, open_page):
     at = open_page(story="1")
-    own_lecture.write_text(TWO.replace('"First"', '"Begin"').replace("One.", "Another one."))
+    own_lecture.write_text(THREE.replace('"First"', '"Begin"').replace("One.", "Another one."))
     assert at.run().title[0].value == "Begin"
     own_lecture.write_text("nothing")
     assert "mine.toml" in at.run().error[0].value
