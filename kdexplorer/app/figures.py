@@ -24,7 +24,6 @@ from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
 from kdexplorer.studies.experiments.results import SMALL, find_claims, read_largest
-from kdexplorer.vote.store import open_store
 
 
 def show() -> None:
@@ -149,15 +148,9 @@ def _show_experiment(with_answer: bool) -> None:
     experiments.draw_chart(chosen, found)
 
 
-def _show_vote(teacher: Network, students: list[Network]) -> None:
-    """The question in letters for the last row, or before the first one the picture that it will be about."""
-    store = open_store()
-    audience.show_projector(store, teacher, students, audience.swap_seen(store))
-
-
 SECTIONS = {
     "learning_curves": _show_curves,
     "accuracy_cost": lambda teacher, students: sections.show_cost(_compare(teacher, students)),
-    "vote": _show_vote,
+    "vote": audience.show_projector,
 }
 """The figures that have more on their page than a chart and its control, and are shown with it."""

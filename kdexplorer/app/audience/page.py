@@ -33,10 +33,8 @@ _OWN_LINK, _SEEN = "phones_link", "questions_seen"
 
 def show_page() -> None:
     """The question with its votes, the link for phones and the presenter's controls; or the projector view."""
-    store = open_store()
-    seen = swap_seen(store)
     if st.query_params.get(VIEW) == PROJECTOR:
-        show_projector(store, network_picker.pick_networks(shown=False)[0], [], seen)
+        show_projector(network_picker.pick_networks(shown=False)[0], [])
         return
 
     layout.header(
@@ -45,8 +43,13 @@ def show_page() -> None:
     )
     teacher, students = network_picker.pick_networks()
 
-    show_warning()
-    question = store.current()
+    for address, count in crowded_addresses().items() if access.is_presenter() else ():
+        st.warning(
+            f"{count:,} new browsers have come from {as_text(address)} within a few minutes. If the room is smaller, "
+            "somebody makes up votes there."
+        )
+    store = open_store()
+    seen, question = swap_seen(store), store.current()
     with st.container(key="audience"):  # the buttons come first in the document, for the keyboard
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key="vote_controls"):
             show_buttons(store, teacher, seen)
@@ -124,8 +127,7 @@ def show_code(small: bool) -> None:
 
 
 def _link() -> str:
-    own: str | None = st.session_state.get(_OWN_LINK)
-    return own or layout.server_url() + path()
+    return st.session_state.get(_OWN_LINK) or layout.server_url() + path()
 
 
 def show_link_options() -> None:
@@ -165,7 +167,8 @@ def show_buttons(store: Store, teacher: Network, seen: str) -> None:
     question = store.current()
     if st.button("Close and reveal", disabled=question is None or not question.is_open, key="vote_close"):
         access.act_and_rerun(lambda: store.close(seen))
-    following = _next_index(store, teacher)
+    asked = {one.index for one in store.questions() if one.dataset == teacher.dataset}
+    following = next((int(text) for text in _prepared() if int(text) not in asked), None)
     if st.button("Next question", disabled=following is None, key="vote_next", help="The next prepared test image"):
         access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
     if question is not None and question.is_open:
@@ -197,15 +200,6 @@ def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
         access.act_and_rerun(lambda: store.start(question, seen))
 
 
-def show_warning() -> None:
-    """For the presenter: where votes may be invented."""
-    for address, count in crowded_addresses().items() if access.is_presenter() else ():
-        st.warning(
-            f"{count:,} new browsers have come from {as_text(address)} within a few minutes. If the room is smaller, "
-            "somebody makes up votes there."
-        )
-
-
 def parse_prepared(text: str) -> list[str]:
     """Numbers of test images from text with commas, each once. Raises ValueError."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -230,12 +224,6 @@ def _remember_prepared() -> None:
     choices.put("ask", found) if found else choices.forget("ask")
 
 
-def _next_index(store: Store, teacher: Network) -> int | None:
-    """The first prepared test image that was not asked about."""
-    asked = {one.index for one in store.questions() if one.dataset == teacher.dataset}
-    return next((int(text) for text in _prepared() if int(text) not in asked), None)
-
-
 def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
     if index is None or index not in cached.gallery(teacher.dataset)[2]:
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
@@ -254,8 +242,13 @@ def _make_question(teacher: Network, image: Picture) -> Question:
 # The projector.
 
 
-def show_projector(store: Store, teacher: Network, students: list[Network], seen: str) -> None:
-    """The question for the last row, live while it is open, and the presenter's buttons; without the menu."""
+def show_projector(teacher: Network, students: list[Network]) -> None:
+    """The question for the last row, live while it is open, and the presenter's buttons; without the menu.
+
+    Before the first question the presenter's picture, which may become one, is chosen by these networks' predictions.
+    """
+    store = open_store()
+    seen = swap_seen(store)
     if not layout.is_alone():
         with st.container(key="page_header"):
             st.title("What is it?", anchor=False)
