@@ -19,7 +19,6 @@ from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts import attention as charts
-from kdexplorer.charts import style
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import CheckpointError, KDError
@@ -110,21 +109,19 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
     except KDError as error:
         show_error(error)
         return
-    stored = attention_similarity.load_stored(teacher, comparable, sample)
-    compared = {one.name: one for one in students if stored.get(one.path) is not None}
-    missing = [one.name for one in students if one in comparable and one.name not in compared]
+    rows = attention_similarity.build_rows(teacher, comparable, sample, power)
+    by_name = {one.name: [row for row in rows if row.name == one.name] for one in comparable}
+    missing = [name for name, found in by_name.items() if not found]
     if missing:
         st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
-    if compared:
-        rows = attention_similarity.build_rows(teacher, list(compared.values()), sample, power)
-        found = {name: stored[one.path] for name, one in compared.items()}
-        summaries = {name: attention_similarity.summarize(one, power) for name, one in found.items() if one is not None}
-        roles = {name: style.role_of(student, teacher) for name, student in compared.items()}
+    if rows:
+        roles = {one.name: role_of(one, teacher) for one in comparable}
         chart, text = st.columns([3, 2], gap="large")
-        similarity = charts.similarity_by_stage(summaries, roles, len(sample))
+        compared = {name: found for name, found in by_name.items() if found}
+        similarity = charts.similarity_by_stage(compared, roles, len(sample))
         chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
         text.header("Does the student's attention match the teacher's?")
-        text.markdown(describe_similarity(rows, compared, teacher))
+        text.markdown(describe_similarity(rows, {one.name: one for one in comparable}, teacher))
         st.markdown(to_markdown(attention_similarity.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
 
 
