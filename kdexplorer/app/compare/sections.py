@@ -18,7 +18,7 @@ from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
-from kdexplorer.app.state.cached import KEYS, Network, latency
+from kdexplorer.app.state.cached import Network, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.common import CLASS_LIMIT
@@ -89,6 +89,8 @@ tables the browser shows the one that fits (`app/style.css`).
 
 The objective cannot be compared between rows, so it is not one.
 """
+PAGE_SIZE = 12
+"""Images shown at a time."""
 HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature")
 COLUMNS = [key for key in MEASURES if key not in HIDDEN]
 """Columns of the whole table: all but those that say the same as others."""
@@ -111,7 +113,7 @@ def show_summary(compared: Comparison) -> None:
 
 def describe(section: str, compared: Comparison) -> str:
     """What a section beside the table says of these networks, in a sentence or two."""
-    distilled = [row for row in compared.rows if row.is_distilled and row.to_scratch_baseline]
+    distilled = [row for row in compared.rows if row.to_scratch_baseline]
     best = [max(distilled, key=lambda row: row.accuracy)] if distilled else []
     if section == "Calibration":
         return verdicts.explain_calibration(compared.rows) or ""
@@ -124,7 +126,7 @@ def describe(section: str, compared: Comparison) -> str:
 
 def show_table(compared: Comparison) -> None:
     """The table and its files, and the button of a handout."""
-    rows, teacher = compared.rows, compared.teacher
+    rows = compared.rows
     values = [{key: MEASURES[key].value(row) for key in COLUMNS} for row in rows]
     known = [key for key in COLUMNS if any(shown[key] is not None for shown in values)]
     st.dataframe(
@@ -146,8 +148,12 @@ def show_table(compared: Comparison) -> None:
     files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
     downloads.show_files("kdexplorer-table", files)
     downloads.show_network(compared.networks)
-    if teacher:
-        _show_handout_button(*teacher, compared.networks)
+    if compared.teacher:  # the handout has up to four networks beside it, its own students first
+        (name, teacher), networks = compared.teacher, compared.networks
+        others = [one for one, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
+        own = set(lineage.students_of(networks, teacher))
+        students = sorted(others, key=lambda one: one not in own)[: network_picker.MAX_STUDENTS]
+        downloads.show_handout({name: teacher} | {one: networks[one] for one in students}, compared=networks)
 
 
 def _configure(key: str, baseline: str) -> Any:
@@ -158,18 +164,6 @@ def _configure(key: str, baseline: str) -> Any:
     text = f"{measure.help}, relative to {as_text(baseline)}" if key == "to_baseline" else measure.help
     number = "localized" if measure.format == "," else f"%{measure.format}"
     return st.column_config.NumberColumn(measure.heading, format=number, help=text or None)
-
-
-def _show_handout_button(name: str, teacher: Network, networks: Mapping[str, Network]) -> None:
-    """Of the teacher, up to four networks (its own students first), and all rows of the table."""
-    others = [n for n, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
-    own = set(lineage.students_of(networks, teacher))
-    students = sorted(others, key=lambda name: name not in own)[: network_picker.MAX_STUDENTS]
-    downloads.show_handout({name: teacher} | {one: networks[one] for one in students}, compared=networks)
-
-
-PAGE_SIZE = 12
-"""Images shown at a time."""
 
 
 def show_cost(compared: Comparison) -> None:
@@ -222,17 +216,14 @@ def show_calibration(compared: Comparison) -> None:
     if labels is None:
         return
     scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
-    logits = _scale_logits(compared.networks, labels) if scaled else compared.logits
+    logits = _scale_logits(compared.logits, labels) if scaled else compared.logits
     chart = evaluation.reliability(logits, labels, compared.looks, scaled)
     chart_view.draw(chart, "Calibration", key="reliability")
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs=KEYS)
-def _scale_logits(networks: Mapping[str, Network], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The stored logits of the networks that have them for all labels, after temperature scaling; by name."""
-    logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
-    known = {name: own for name, own in logits.items() if own is not None and len(own) == len(labels)}
-    return {name: metrics.scale_logits(own, labels)[0] for name, own in known.items()}
+@st.cache_data(max_entries=8, show_spinner=False)
+def _scale_logits(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: metrics.scale_logits(own, labels)[0] for name, own in logits.items()}
 
 
 def show_classes(compared: Comparison) -> None:
@@ -319,15 +310,12 @@ def show_inheritance(compared: Comparison) -> None:
     labels = compared.require_labels()
     if labels is None:
         return
-    known = compared.logits.keys()
     students = {
         row.name: (row.to_scratch_baseline.other, row.to_teacher.other)
         for row in compared.rows
-        if row.is_distilled
-        and row.to_scratch_baseline
-        and row.to_teacher
-        and {row.name, row.to_scratch_baseline.other, row.to_teacher.other} <= known
+        if row.to_scratch_baseline and row.to_teacher
     }
+    students = {name: pair for name, pair in students.items() if {name, *pair} <= compared.logits.keys()}
     if not students:
         st.info("Choose a distilled student, its scratch baseline and its teacher above.")
         return
@@ -336,7 +324,7 @@ def show_inheritance(compared: Comparison) -> None:
     logits = {name: compared.logits[name] for name in (student, baseline, teacher)}
     counts = {name: count_inheritance(logits[name], logits[teacher], labels) for name in (student, baseline)}
     chart_view.draw(evaluation.inheritance(counts, teacher), f"Error inheritance {student}", key="inheritance")
-    shown = (logits[student], logits[baseline], logits[teacher])
+    shown = logits[student], logits[baseline], logits[teacher]
     st.markdown(as_text(explain_inheritance((student, baseline, teacher), *shown, labels)))
 
 

@@ -51,11 +51,10 @@ def show_grids() -> None:
     found: dict[str, Table] = {}
     for folder in list_sweeps():
         try:
-            table = folder.table()
+            if (table := folder.table()) is not None:
+                found[folder.run_id] = table
         except ConfigError as error:
             st.caption(as_text(f"{folder.run_id} is left out. {error}"))
-        else:
-            found |= {} if table is None else {folder.run_id: table}
     empty = "There is no sweep yet. Start one on the Launch page: Customize, 'Sweep temperature and weight'."
     _pick_study(found | bundled_tables(with_grid=True), "sweep", empty)
 
@@ -81,10 +80,10 @@ def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
         return
     name = next(iter(found))
     if len(found) > 1 or kind == "sweep":
-        label = {"league": "Comparison"}.get(kind, "Sweep")
         name = choices.pick_one(
-            kind, label, list(found), name, kind=kind, format_func=lambda name: BUNDLED.get(name, name)
-        )
+            kind, "Sweep" if kind == "sweep" else "Comparison", list(found), name,
+            kind=kind, format_func=lambda name: BUNDLED.get(name, name),
+        )  # fmt: skip
     show_study(found[name], name)
 
 
@@ -107,7 +106,7 @@ def _show_grid(table: Table, name: str) -> None:
         return
     said = describe_study(table, summarize(table))
     st.markdown(" ".join(filter(None, [said, table.declared.describe_factors()])))
-    measure = choices.pick_option("surface", "Surface", known, lambda key: charts.SURFACES[key])
+    measure = choices.pick_option("surface", "Surface", known, charts.SURFACES.__getitem__)
     left, right = st.columns([3, 2])
     chart_view.draw(charts.surface(table, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(charts.spread(table), f"Sweep {name} by seed", (), right, key="spread_chart")
