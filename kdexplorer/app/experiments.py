@@ -18,7 +18,7 @@ from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
 from kdexplorer.studies.experiments.results import SMALL, command, count_left, find_claims, read, read_largest, to_csv
-from kdexplorer.studies.folder import experiment_folder, start_experiment
+from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, start_experiment
 from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
@@ -84,42 +84,40 @@ def _show_run(experiment: Experiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
     st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
-    lines = {small: describe_state(experiment_folder(experiment.key, small)) for small in (False, True)}
-    working = [small for small, line in lines.items() if line]
-    if working:
+    folders = [experiment_folder(experiment.key, small) for small in (False, True)]
+    working = next(filter(describe_state, folders), None)
+    if working is not None:
         measurement.forget(_ESTIMATE)
-        st.fragment(_show_progress, run_every=POLL)(experiment.key, working[0])
+        st.fragment(_show_progress, run_every=POLL)(experiment.key, working)
     else:
-        _show_last(experiment.key)
-        _offer_start(experiment.key)
-        _show_estimate(experiment)
+        for run in folders:  # how an earlier start ended, where it did not finish
+            if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
+                st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))
+        _offer_start(experiment)
     st.markdown(f"**What to change.** {experiment.change}")
 
 
-def _offer_start(key: str) -> None:
-    """The buttons that start it; for a guest, what there is instead."""
+def _offer_start(experiment: Experiment) -> None:
+    """The buttons that start it, and how long what is left takes here; for a guest, what there is instead."""
     if not access.is_presenter():
         st.caption("On this server only the presenter can start this. On your own machine use these commands.")
         return
+    key = experiment.key
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
                 access.act_and_rerun(partial(start_experiment, key, small))
-
-
-def _show_estimate(experiment: Experiment) -> None:
-    """How long what is left takes on this machine, from a few batches of each part; for a guest, nothing."""
-    if not access.is_presenter() or count_left(experiment, read(experiment)) == 0:
+    if count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return
-    seconds = measurement.offer_estimate(_ESTIMATE, experiment.key, lambda: measure_left(list_left(experiment)))
+    seconds = measurement.offer_estimate(_ESTIMATE, key, lambda: measure_left(list_left(experiment)))
     if seconds is not None:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(sum(seconds))} on this machine.")
 
 
-def _show_progress(key: str, small: bool) -> None:
+def _show_progress(key: str, run: ExperimentFolder) -> None:
     """What the process does, and a button that stops it; the page anew once it has ended."""
-    line = describe_state(experiment_folder(key, small))
+    line = describe_state(run)
     if not line:
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
@@ -127,12 +125,4 @@ def _show_progress(key: str, small: bool) -> None:
         "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
     )
     if stop:
-        access.act_and_rerun(lambda: stop_run(experiment_folder(key, small)), "Stopping after the current step.")
-
-
-def _show_last(key: str) -> None:
-    """How an earlier start ended, where it did not finish."""
-    for small in (False, True):
-        run = experiment_folder(key, small)
-        if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
-            st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))
+        access.act_and_rerun(lambda: stop_run(run), "Stopping after the current step.")
