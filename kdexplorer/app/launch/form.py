@@ -151,16 +151,7 @@ def _check(
 
 
 def _fill(name: str) -> None:
-    """Fills the form with a starting point."""
-    values = _values_of(name)
-    st.session_state["run_form"] = values
-    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
-        del st.session_state[key]
-    students.redraw()
-
-
-def _values_of(name: str) -> dict[str, Any]:
-    """The form's values at a starting point, with data and a teacher that are available."""
+    """Fills the form with a starting point, with data and a teacher that are available."""
     values = {field: info.default for field, info in RunConfig.model_fields.items()}
     values |= RECIPES[STARTING_POINTS[name].get("recipe", "standard")] | STARTING_POINTS[name]
     if name == DEMO:
@@ -172,7 +163,10 @@ def _values_of(name: str) -> dict[str, Any]:
     found = all_networks()
     if values["teacher"] and values["teacher"] not in found:
         values["teacher"] = network_picker.default_teacher(found) if found else None
-    return values
+    st.session_state["run_form"] = values
+    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
+        del st.session_state[key]
+    students.redraw()
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:
@@ -220,7 +214,7 @@ def _pick_grid() -> dict[str, Any]:
         "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
         help=HOLD_HELP,
     )  # fmt: skip
-    return dict(grid)
+    return grid
 
 
 def _parse(value: Any) -> Any:

@@ -68,8 +68,12 @@ def show(run: Run) -> None:
         _offer_deletion(run)
         return
     layout.mention(networks=f"run {run.run_id}")
-    recipe = config.study.shared if isinstance(config, StudyConfig) else config
-    facts = f" · {start.describe_study(config.study)}" if isinstance(config, StudyConfig) else ""
+    if isinstance(config, StudyConfig):
+        study = config.study
+        recipe, facts = study.shared, f" · {start.describe_study(study)}"
+        command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
+    else:
+        recipe, facts, command = config, "", train_command(config)
     layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
     live = run.status().state in LIVE
 
@@ -89,11 +93,6 @@ def show(run: Run) -> None:
     if isinstance(run, StudyFolder):
         _show_results(run)
     with st.expander("Command line and log"):
-        if not isinstance(config, StudyConfig):
-            command = train_command(config)
-        else:
-            study = config.study
-            command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
     _offer_deletion(run)
@@ -355,12 +354,11 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
 
 def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
     """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
-    compared = [row for row in rows if row.to_scratch_baseline is not None]
-    if compared:
-        best = max(compared, key=lambda row: row.accuracy)
-        assert best.to_scratch_baseline is not None
-        label = f"{as_text(best.name)} against {as_text(best.to_scratch_baseline.other)}"
-        st.metric(label, f"{100 * best.to_scratch_baseline.estimate:+.1f} points".replace("-", "\u2212"))
+    gains = [(row, row.to_scratch_baseline) for row in rows if row.to_scratch_baseline is not None]
+    if gains:
+        best, gain = max(gains, key=lambda pair: pair[0].accuracy)
+        label = f"{as_text(best.name)} against {as_text(gain.other)}"
+        st.metric(label, f"{100 * gain.estimate:+.1f} points".replace("-", "\u2212"))
     for sentence in describe_gains(rows):
         name, _, rest = sentence.partition(": ")
         st.markdown(f"**{as_text(name)}**: {as_text(rest)}")

@@ -181,22 +181,17 @@ def show_demo() -> bool:
     with right:
         if found is None and not alive:
             st.fragment(_measure_demo, run_every=POLL)()
-        else:
-            _show_demo_time(found, seconds, alive)
+            return True
+        st.metric("On this machine", f"≈ {format_duration(seconds)}")
+        if alive:
+            st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")
+        elif found is not None:
+            _warn(found.warning)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption("Measured once; too long if the machine was busy.", width="content")
+                if st.button("Measure again", key="measure_demo", type="tertiary", icon=":material/refresh:"):
+                    access.act_and_rerun(lambda: estimate.store_estimate(None))
     return True
-
-
-def _show_demo_time(found: Estimate | None, seconds: float, alive: int) -> None:
-    """How long the demo takes, from a measurement that is made once for a machine, while nothing trains."""
-    st.metric("On this machine", f"≈ {format_duration(seconds)}")
-    if alive:
-        st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")
-    elif found is not None:
-        _warn(found.warning)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("Measured once; too long if the machine was busy.", width="content")
-            if st.button("Measure again", key="measure_demo", type="tertiary", icon=":material/refresh:"):
-                access.act_and_rerun(lambda: estimate.store_estimate(None))
 
 
 @st.cache_resource(show_spinner=False)

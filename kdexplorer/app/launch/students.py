@@ -26,9 +26,6 @@ COLUMNS = {"name": str, "architecture": str, "preset": str, "ce_weight": float, 
 MAX_CHARACTERS = 64
 """Of a cell, as in the form's text fields."""
 
-SHOWN = ("name", "architecture", "preset", "ce_weight", "terms", "label_smoothing")
-"""The table's columns."""
-
 Row = dict[str, Any]
 
 
@@ -39,22 +36,21 @@ def show(values: dict[str, Any]) -> None:
     if key not in st.session_state:  # the editor's edits count from the rows that it was first drawn with
         st.session_state["students_base"] = values["students"]
     base, column = st.session_state["students_base"], st.column_config
-    presets = [*PRESETS, CUSTOM]
-    smoothing = "Share of the hard label spread over all classes"
+    columns = {
+        "name": column.TextColumn("Name", width=146),
+        "architecture": column.SelectboxColumn("Network", options=ARCHITECTURES, default=ARCHITECTURES[0], width=92),
+        "preset": column.SelectboxColumn(
+            "Preset", options=[*PRESETS, CUSTOM], width=84, help="A preset sets its row's objective"),
+        "ce_weight": column.NumberColumn(
+            "CE ×", format="%g", width=68, help="Weight of cross-entropy with the hard label"),
+        "terms": column.TextColumn("Terms", width=136, help="The distillation terms; edit them below"),
+        "label_smoothing": column.NumberColumn(
+            "Smoothing", format="%g", width=108, help="Share of the hard label spread over all classes"),
+    }  # fmt: skip
     st.data_editor(
-        [{name: row[name] for name in SHOWN} | {"terms": notation.describe_terms(row)} for row in base],
+        [{name: row[name] for name in columns} | {"terms": notation.describe_terms(row)} for row in base],
         key=key, on_change=_edit, args=(values, key), num_rows="dynamic", hide_index=True, disabled=["terms"],
-        column_config={
-            "name": column.TextColumn("Name", width=146),
-            "architecture": column.SelectboxColumn(
-                "Network", options=ARCHITECTURES, default=ARCHITECTURES[0], width=92),
-            "preset": column.SelectboxColumn(
-                "Preset", options=presets, width=84, help="A preset sets its row's objective"),
-            "ce_weight": column.NumberColumn(
-                "CE ×", format="%g", width=68, help="Weight of cross-entropy with the hard label"),
-            "label_smoothing": column.NumberColumn("Smoothing", format="%g", width=108, help=smoothing),
-            "terms": column.TextColumn("Terms", width=136, help="The distillation terms; edit them below"),
-        },
+        column_config=columns,
         alt="The students of this run: name, network, preset, weight of cross-entropy and distillation terms",
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
