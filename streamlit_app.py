@@ -33,7 +33,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     limit_uploads(upload_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     ahead = memory.load_ahead(partial(cached.gallery, Cifar10.key))
-    tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.forget_networks))]
+    tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.Network.network.clear))]
     yield
     for task in tasks:
         task.cancel()
@@ -49,11 +49,5 @@ app = st.App(
     Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",
     routes=audience.routes(),
     lifespan=prepare,
-    middleware=[
-        Middleware(Connections),
-        Middleware(Gate),
-        Middleware(Guard),
-        Middleware(CompressOnce),
-        Middleware(StyleFirst),
-    ],
+    middleware=[Middleware(one) for one in (Connections, Gate, Guard, CompressOnce, StyleFirst)],
 )

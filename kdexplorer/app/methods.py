@@ -69,8 +69,7 @@ def show_methods() -> None:
         "its own weight."
     )
     st.latex(r"L = w_\mathrm{CE}\,\mathrm{CE}(p^s, y) + \sum_m w_m\,L_m")
-    families = [family for family in FAMILIES if any(method.family == family for method in all_methods())]
-    for column, family in zip(st.columns(len(families), gap="large"), families, strict=True):
+    for column, family in zip(st.columns(len(FAMILIES), gap="large"), FAMILIES, strict=True):
         with column:
             st.header(f"{family.capitalize()}-based")
             for method in all_methods():
@@ -107,8 +106,7 @@ def pick_settings(method: type[Method]) -> Method:
         key = f"setting_{method.key}_{name}"
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
-            label = name.replace("_", " ")
-            values[name] = draw_field(label[:1].upper() + label[1:], field, key)
+            values[name] = draw_field(name.replace("_", " ").capitalize(), field, key)
     try:
         return method(**values)
     except ValueError as error:

@@ -44,7 +44,7 @@ def show_page() -> None:
     with right:
         page = soft_labels.build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
-        if said := _describe_example(page, teacher, teacher.dataset):
+        if said := _describe_example(page, teacher):
             st.caption(as_text(said))
         layout.link_to("soft_labels", "Soft labels in detail", icon=layout.ARROW)
     found = network_picker.networks()
@@ -52,16 +52,15 @@ def show_page() -> None:
         show_results(teacher, family)
 
 
-def _describe_example(page: SoftLabels, teacher: Network, dataset: str) -> str:
+def _describe_example(page: SoftLabels, teacher: Network) -> str:
     """Why this test image was chosen, and on which share of all the same holds; empty for another picture."""
-    reason = get_dataset(dataset).examples.get(-1 if page.picture.index is None else page.picture.index)
+    reason = get_dataset(teacher.dataset).examples.get(-1 if page.picture.index is None else page.picture.index)
     if reason is None:
         return ""
     said = f"A chosen example: {reason}."
     scratch = next((name for name, one in zip(page.networks, page.logits, strict=True) if one.role == SCRATCH), None)
     if scratch and page.distilled.role != SCRATCH:
-        pair = page.networks[page.distilled.name], page.networks[scratch]
-        found = _share_of_nearer(teacher, *pair, dataset)
+        found = _share_of_nearer(teacher, page.networks[page.distilled.name], page.networks[scratch])
         if found is not None:
             share, count = found
             said += (
@@ -72,9 +71,10 @@ def _describe_example(page: SoftLabels, teacher: Network, dataset: str) -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
-def _share_of_nearer(teacher: Network, student: Network, other: Network, dataset: str) -> tuple[float, int] | None:
+def _share_of_nearer(teacher: Network, student: Network, other: Network) -> tuple[float, int] | None:
     """On which share of the test images a student's KL from the teacher is smaller than another's, and of how many."""
-    stored = [logits for one in (teacher, student, other) if (logits := one.split_logits(dataset)) is not None]
+    networks = teacher, student, other
+    stored = [logits for one in networks if (logits := one.split_logits(teacher.dataset)) is not None]
     if len(stored) < 3:
         return None
     nearer, farther = (metrics.kl_by_image(stored[0], one, SOFT) for one in stored[1:])

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Hashable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pyarrow as pa
 import streamlit as st
@@ -31,8 +31,14 @@ OF_IMAGE = ("image", "networks")
 _OFFER = """<section><label title="16 to 9, in large type"><input type="checkbox"> For slides</label><div>
 <button value="svg">SVG</button> <button value="png">PNG</button> <button value="csv">CSV</button></div>
 <p>On white, with source and link. CSV: the data behind the chart.</p></section>"""
-_script, _styles = assemble.read("save_chart.js", "save_button.js"), assemble.read("save_button.css")
-_offer = st.components.v2.component("kdexplorer_save_chart", html=_OFFER, js=_script, css=_styles)
+_offer = st.components.v2.component(
+    "kdexplorer_save_chart", html=_OFFER,
+    js=assemble.read("save_chart.js", "save_button.js"), css=assemble.read("save_button.css"),
+)  # fmt: skip
+_page_controls = st.components.v2.component(
+    "kdexplorer_page_controls", isolate_styles=False, css=assemble.read("page_controls.css"),
+    js=assemble.read("explain_refusal.js", "shrink_upload.js", "page_controls.js"),
+)  # fmt: skip
 
 
 def draw(
@@ -58,7 +64,10 @@ def draw(
     if spec is None:
         return
     slug, height = _slug(name), chart_height()
-    spec = _fill(spec, untitled) if height == "stretch" else spec
+    if layout.is_alone():
+        sliders = [param["name"] for param in spec["params"] if "bind" in param]
+        seen = [one for one in sliders if one != "logT" or "alpha" not in sliders]
+        spec = fill(spec, seen, untitled and layout.STORY in st.query_params)
     with place.container(key=f"drawn_{slug}", gap=None, height=height):
         tables = {table: _as_table(rows) for table, rows in spec.get("datasets", {}).items()}
         st.vega_lite_chart(spec | {"datasets": tables}, width="stretch", height=height, key=key)
@@ -88,13 +97,6 @@ def chart_height() -> Literal["content", "stretch"]:
     return "stretch" if layout.is_alone() else "content"
 
 
-def _fill(spec: Spec, untitled: bool) -> Spec:
-    """A chart for a figure alone, in a lecture perhaps without its title."""
-    sliders = [param["name"] for param in spec["params"] if "bind" in param]
-    seen = [name for name in sliders if name != "logT" or "alpha" not in sliders]
-    return fill(spec, seen, untitled and layout.STORY in st.query_params)
-
-
 def _slug(name: str) -> str:
     """A name as a part of a key."""
     plain = re.sub("[^a-z0-9]+", "-", name.lower())[:40].strip("-")
@@ -118,23 +120,22 @@ def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str) -> dict[
 
 _STARTS, _MOVED = "slider_starts", "slider_moved"
 
-Start = TypeVar("Start", bound=tuple[float, ...])
-
 
 @contextlib.contextmanager
 def follow_sliders() -> Iterator[None]:
     """Pins what a visitor moves in a chart of the page that is drawn within: T or α, once the slider rests."""
-    layout.show_page_controls(_keep)
+    _page_controls(key="page_controls", height=0, on_moved_change=_keep)
     yield
     st.session_state.pop(_MOVED, None)
 
 
-def _keep(moved: object) -> None:
+def _keep() -> None:
+    moved = st.session_state["page_controls"].get("moved")
     if isinstance(moved, dict) and choices.pin(moved.get("name"), moved.get("value")):
         st.session_state[_MOVED] = moved.get("chart")
 
 
-def start_sliders(chart: str, shown: Hashable, pinned: Start) -> Start:
+def start_sliders(chart: str, shown: Hashable, pinned: tuple[float, ...]) -> tuple[float, ...]:
     """Where a chart's sliders start: at the pinned numbers, or where they started while the visitor moves them.
 
     Args:
@@ -173,8 +174,9 @@ def show_figure(
         about: as for `draw`.
         choices_in: where these choices are drawn; None for above it.
     """
-    figure, known = all_figures()[key], {}
+    figure = all_figures()[key]
     offered, slid = figure.choices(source), _SLID.get(figure.moves, ())
+    known: dict[str, Any] = {}
     columns: list[Any] = [choices_in or contextlib.nullcontext()] * len(offered)
     if len(offered) > 1 and not layout.is_alone():
         columns = st.columns(len(offered))

@@ -10,7 +10,6 @@ in slides or in a course's text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -79,10 +78,6 @@ def show_error(error: Exception) -> None:
 
 # The page.
 
-_script = assemble.read("explain_refusal.js", "shrink_upload.js", "page_controls.js")
-_styles = assemble.read("page_controls.css")
-_controls = st.components.v2.component("kdexplorer_page_controls", js=_script, css=_styles, isolate_styles=False)
-
 
 def header(page: str, sentence: str, title: str | None = None) -> None:
     """Draws the page's title, and one sentence below it.
@@ -92,7 +87,7 @@ def header(page: str, sentence: str, title: str | None = None) -> None:
         sentence: Markdown.
         title: instead of the page's.
     """
-    begin(title or TITLES[page])
+    st.session_state[_FACTS] = {"page": title or TITLES[page]}  # what the charts of the page before were of is gone
     with st.container(gap=None, key="page_header"):
         st.title(title or TITLES[page], anchor=False)
         st.markdown(sentence)
@@ -121,17 +116,6 @@ def first_screen() -> tuple[Any, Any]:
     return picture.container(key="picture", gap="small"), figure.container(key="figure", gap="small")
 
 
-def show_page_controls(on_move: Callable[[object], None]) -> None:
-    """Adds them to the page, once for all pages of a visit.
-
-    Args:
-        on_move: takes what the browser reports of a chart's slider that was moved.
-    """
-    _controls(
-        key="page_controls", height=0, on_moved_change=lambda: on_move(st.session_state["page_controls"].get("moved"))
-    )
-
-
 FIGURE, STORY = "figure", "story"
 """The parameters of a link that shows one figure alone, or a lecture's step."""
 
@@ -142,11 +126,6 @@ def is_alone() -> bool:
 
 
 _FACTS = "figure_facts"
-
-
-def begin(page: str) -> None:
-    """Forgets what the charts of the page before were of; `page` is this one's title."""
-    st.session_state[_FACTS] = {"page": page}
 
 
 def mention(**facts: str) -> None:

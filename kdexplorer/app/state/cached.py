@@ -112,11 +112,6 @@ class Network(Checkpoint):
 latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
 
 
-def forget_networks() -> None:
-    """Frees the loaded networks."""
-    Network.network.clear()
-
-
 def all_networks() -> dict[str, Network]:
     """Bundled networks by their name in links, imported ones, and finished students, the newest first."""
     found: dict[str, Checkpoint] = {}
@@ -151,15 +146,15 @@ def _students() -> dict[str, Checkpoint | CheckpointError]:
     found = {}
     for run in run_folder.list_runs():
         with contextlib.suppress(FileNotFoundError):  # it may be deleted meanwhile
-            for path in _student_folders(str(run.path), run.path.stat().st_mtime_ns):
+            for path in _student_folders(run, run.path.stat().st_mtime_ns):
                 found[f"{run.run_id}/{path.name}"] = checkpoints.try_checkpoint(path)
     return found
 
 
 @lru_cache(maxsize=2048)
-def _student_folders(path: str, changed: int) -> list[Path]:
+def _student_folders(run: Run, changed: int) -> list[Path]:
     """The folders of a run's finished students, looked for again when anything in its folder was replaced."""
-    return run_folder.finished_students(Run(Path(path)))
+    return run_folder.finished_students(run)
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -214,13 +209,12 @@ def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.nda
 
 def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
     """A run's lines by epoch and within epochs; each line is parsed once for all visitors."""
-    by_epoch, within = _line_readers(str(run.path))
+    by_epoch, within = _line_readers(run)
     return by_epoch.read(), within.read()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _line_readers(path: str) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
-    run = Run(Path(path))
+def _line_readers(run: Run) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
     return run.metrics_reader(), run.batches_reader()
 
 

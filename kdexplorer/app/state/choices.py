@@ -14,7 +14,6 @@ here, each with a test in `tests/app/test_choices.py`:
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -249,25 +248,20 @@ def forget(name: str) -> None:
     publish(name, None)
 
 
-def parse_number(low: float, high: float) -> Callable[[str], float]:
-    """A parser for the link: a finite number from low to high."""
+def pinned_by_visitor(name: str) -> float | None:
+    """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
+    _, low, high = PINNED[name]
 
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             raise ValueError(f"'{text[:30]}' is not a number") from None
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high:  # NaN is not, either
             raise ValueError(f"{text[:30]} is not between {low:g} and {high:g}")
         return value
 
-    return parse
-
-
-def pinned_by_visitor(name: str) -> float | None:
-    """As `pinned`, but None where neither a link nor the visitor has pinned a value."""
-    _, low, high = PINNED[name]
-    return get(name, None, parse_number(low, high))
+    return get(name, None, parse)
 
 
 def pinned(name: str, default: float | None = None) -> float:
