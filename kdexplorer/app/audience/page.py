@@ -14,12 +14,12 @@ from kdexplorer.app.audience import results
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.server.headers import LOCAL, crowded_addresses, visitor_of
+from kdexplorer.app.server.headers import crowded_addresses, visitor_of
 from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture, data_url, qr_png
+from kdexplorer.images.picture import Picture
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
 from kdexplorer.vote.store import Store, open_store
@@ -28,7 +28,7 @@ LINK = 200
 """Characters of a link at most."""
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
-_OWN_LINK, _SEEN = "phones_link", "questions_seen"
+_SEEN = "questions_seen"
 
 
 def show_page() -> None:
@@ -61,7 +61,7 @@ def show_page() -> None:
         if question is None:
             show_first(store, teacher, students, seen, alone=False)
         else:
-            results.show_question(store, teacher, show_code)
+            results.show_question(teacher)
     results.show_history(store.closed(), [teacher, *students])
     if store.questions():
         warning = "Delete all questions and their totals? This cannot be undone."
@@ -83,16 +83,11 @@ def show_first(store: Store, teacher: Network, students: list[Network], seen: st
                 )
                 if access.is_presenter():
                     show_ask(store, teacher, image, seen)
-            show_code(False)
-            results.show_question(store, teacher, show_code)  # once there is one
+            results.show_code(small=False)
+            results.show_question(teacher)  # once there is one
 
 
 # Phones.
-
-
-def path() -> str:
-    """The path of the phones' page on this server."""
-    return layout.with_base(PATH)
 
 
 def routes() -> list[Route]:
@@ -101,7 +96,7 @@ def routes() -> list[Route]:
     def identify(request: Request) -> tuple[str | None, str]:
         return visitor_of(request.cookies), network_of(request.client and request.client.host)
 
-    return build_routes(path(), identify, open_store)
+    return build_routes(layout.with_base(PATH), identify, open_store)
 
 
 def parse_link(text: str) -> str:
@@ -113,26 +108,9 @@ def parse_link(text: str) -> str:
     return text
 
 
-def show_code(small: bool) -> None:
-    """The QR code and below it the link for phones."""
-    link = _link()
-    with st.container(key="code_small") if small else st.container(key="code_large"):
-        st.image(data_url(qr_png(link)), width="stretch", alt=f"QR code of {link}")
-    st.markdown(f"**{as_text(link)}**")
-    if not small and urlsplit(link).hostname in LOCAL:
-        st.caption(
-            "Phones cannot open 'localhost', which means the phone itself: open this page under the server's name, or "
-            "change the link on Audience."
-        )
-
-
-def _link() -> str:
-    return st.session_state.get(_OWN_LINK) or layout.server_url() + path()
-
-
 def show_link_options() -> None:
     """The link for phones to copy, which the presenter can change for this session."""
-    link = _link()
+    link = results.phones_link()
     with st.popover("Link for phones", width="content"):
         st.markdown(f"**{as_text(link)}**")
         layout.show_copy_button("copy_phones", link)
@@ -140,7 +118,7 @@ def show_link_options() -> None:
             text = st.text_input("Another link", link, max_chars=LINK, key="phones_text")
             if st.form_submit_button("Use this link"):
                 try:
-                    st.session_state[_OWN_LINK] = parse_link(text) if text.strip() else None
+                    st.session_state[results.OWN_LINK] = parse_link(text) if text.strip() else None
                 except ValueError as error:
                     show_error(error)
                 else:
@@ -256,7 +234,7 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
         if store.current() is None:
             show_first(store, teacher, students, seen)
         else:
-            results.show_question(store, teacher, show_code, projector=True)
+            results.show_question(teacher, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):
         question = store.current()
         if access.is_presenter() and (question is not None or _prepared()):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy, fit_temperature
-from kdexplorer.app.parts import chart_view
+from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
+from kdexplorer.app.server.headers import LOCAL
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits
@@ -19,9 +21,10 @@ from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode
-from kdexplorer.images.picture import Picture, data_url, enlarge_png
+from kdexplorer.images.picture import Picture, data_url, enlarge_png, qr_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
-from kdexplorer.vote.store import Store
+from kdexplorer.vote.routes import PATH
+from kdexplorer.vote.store import open_store
 
 POLL, IDLE_POLL = 1.5, 5.0
 """Seconds between two looks while a question is open (a page that asks each second would count as one that asks without
@@ -32,6 +35,8 @@ FEW = 3
 """Votes from which on the QR code makes room for them."""
 CHART = "chart_room"
 """The key of the question's chart, see `chart_view.start_sliders`."""
+OWN_LINK = "phones_link"
+"""The key of the link for phones that the presenter has chosen in this session."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,31 @@ def chosen_answer() -> str:
     return chosen if access.is_presenter() else votes_only
 
 
-def show_question(store: Store, teacher: Network, show_code: Callable[[bool], object], projector: bool = False) -> None:
+def phones_link() -> str:
+    """The link of the phones' page: the presenter's own, or this server's."""
+    return st.session_state.get(OWN_LINK) or layout.server_url() + layout.with_base(PATH)
+
+
+def show_code(small: bool) -> None:
+    """The QR code and below it the link for phones."""
+    link = phones_link()
+    with st.container(key="code_small") if small else st.container(key="code_large"):
+        st.image(data_url(qr_png(link)), width="stretch", alt=f"QR code of {link}")
+    st.markdown(f"**{as_text(link)}**")
+    if not small and urlsplit(link).hostname in LOCAL:
+        st.caption(
+            "Phones cannot open 'localhost', which means the phone itself: open this page under the server's name, or "
+            "change the link on Audience."
+        )
+
+
+def show_question(teacher: Network, projector: bool = False) -> None:
     """The last question, live while it is open: its picture, and the QR code, large until there are votes.
 
-    Beside it the result: while it is open `chosen_answer`, afterwards everything. The slider starts at the pinned
-    temperature.
-
-    Args:
-        store: the server's.
-        teacher: whose soft label is shown beside the audience's.
-        show_code: draws the QR code, small or not.
-        projector: in letters for the last row.
+    Beside it the result with the teacher's soft label: while it is open `chosen_answer`, afterwards everything. The
+    slider starts at the pinned temperature. On a `projector` it is in letters for the last row.
     """
+    store = open_store()
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
     truth = Truth(None, None, None)
@@ -77,7 +95,7 @@ def show_question(store: Store, teacher: Network, show_code: Callable[[bool], ob
         if store.current() != question:
             st.rerun()  # the presenter has started or closed a question, perhaps in another tab
         if question is not None:
-            _draw(question, store.counts(question), truth, begin, show_code, projector)
+            _draw(question, store.counts(question), truth, begin, projector)
 
     poll = POLL if question is not None and question.is_open else IDLE_POLL
     st.fragment(follow, run_every=poll)()
@@ -109,10 +127,7 @@ def _picture_of(question: Question) -> Picture:
     return Picture(question.pixels, question.index, question.label, dataset=question.dataset)
 
 
-def _draw(
-    question: Question, counts: Sequence[int], truth: Truth, begin: float, show_code: Callable[[bool], object],
-    projector: bool,
-) -> None:  # fmt: skip
+def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float, projector: bool) -> None:
     height, votes = chart_view.chart_height(), sum(counts)
     waits = question.is_open and votes < FEW and truth.teacher is None
     with st.container(key="question_row", horizontal=True, wrap=False, height=height, gap="medium"):
@@ -122,10 +137,10 @@ def _draw(
             lines = _describe(question, counts, truth)
             st.markdown("  \n".join([*lines, f"shown from {FEW} votes on"] if waits and votes else lines))
             if question.is_open and not waits:
-                show_code(True)
+                show_code(small=True)
         with st.container(key="question_result", height=height):
             if waits:
-                show_code(False)
+                show_code(small=False)
                 return
             known = truth.label, truth.teacher, truth.human
             chart = vote_bars(counts, question.classes, *known, begin, projector)
