@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -227,23 +227,32 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     with st.container(key="learned"):
         left, right = st.columns([2, 3], gap="medium")
     with right:
-        batches: list[CurvePoint] = []
-        if within and pick_toggle(
-            "batches", "Batches within an epoch", help="Thin lines: the mean of a few training batches"
-        ):
-            batches = [
-                CurvePoint(row.student, row.epoch - 1, row.train, {})
-                for row in within
-                if row.student in roles and row.epoch <= config.epochs
-            ]
-        curves = Curves(config, points, batches, looks, teacher, live)
-        curves.draw("accuracy")
+        note = "Thin lines: the mean of a few training batches"
+        has_batches = bool(within) and pick_toggle("batches", "Batches within an epoch", help=note)
+    batches = [
+        CurvePoint(row.student, row.epoch - 1, row.train, {})
+        for row in within
+        if has_batches and row.student in roles and row.epoch <= config.epochs
+    ]
+
+    def draw_curves(measure: str, name: str, key: str) -> None:
+        chart = _make_curves(points, looks, measure, config.epochs, teacher, batches, live)
+        chart_view.draw(chart, name, savable=not live, key=key)
+
+    def draw_losses() -> None:
+        measures = learning_curves.list_measures(points or batches)
+        if terms := [measure for measure in measures if measure != "accuracy"]:
+            term = pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label)
+            draw_curves(term, f"Curves {term}", "terms_chart")
+
+    with right:
+        draw_curves("accuracy", "Accuracy", "accuracy_chart")
     rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
     with left:
         if found:
             _show_result(run, config, found, rows)
         else:
-            curves.draw_losses()
+            draw_losses()
     if metrics and find_dataset(config.dataset).classes:
         _show_soft_labels(config, metrics, teacher, looks, live)
     if found:
@@ -252,7 +261,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             with more:
                 left, right = st.columns(2, gap="medium")
                 with left:
-                    curves.draw_losses()
+                    draw_losses()
                 chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
@@ -265,37 +274,15 @@ def _color(looks: list[Series]) -> list[Series]:
     return [green if one is distilled[0] else one for one in looks]
 
 
-@dataclass(frozen=True)
-class Curves:
-    """The learning curves of a run; after it they can be played again."""
-
-    config: RunConfig
-    points: list[CurvePoint]
-    batches: list[CurvePoint]
-    looks: list[Series]
-    teacher: TeacherFigures | None
-    live: bool
-
-    def draw(self, measure: str) -> None:
-        """One measure of all students."""
-        name, key = ("Accuracy", "accuracy") if measure == "accuracy" else (f"Curves {measure}", "terms")
-        chart_view.draw(_make_chart(self, measure), name, savable=not self.live, key=f"{key}_chart")
-
-    def draw_losses(self) -> None:
-        """The choice of a loss term, and its curves; nothing before there is one."""
-        measures = learning_curves.list_measures(self.points or self.batches)
-        if terms := [measure for measure in measures if measure != "accuracy"]:
-            self.draw(pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label))
-
-
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
-def _make_chart(curves: Curves, measure: str) -> Spec | None:
-    """One measure of all students, for everybody who watches the run."""
-    chart = learning_curves.learning_curves(
-        curves.points, curves.looks, measure, curves.config.epochs, curves.teacher, batches=curves.batches
-    )
-    epochs = sorted({int(point.epoch) + 1 for point in curves.points})
-    if chart is None or curves.live or len(epochs) < 2:
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=dict.fromkeys((list, TeacherFigures), pickle.dumps))
+def _make_curves(
+    points: list[CurvePoint], looks: list[Series], measure: str, count: int, teacher: TeacherFigures | None,
+    batches: list[CurvePoint], live: bool,
+) -> Spec | None:  # fmt: skip
+    """One measure of all students over `count` epochs; after the run it can be played again."""
+    chart = learning_curves.learning_curves(points, looks, measure, count, teacher, batches=batches)
+    epochs = sorted({int(point.epoch) + 1 for point in points})
+    if chart is None or live or len(epochs) < 2:
         return chart
     return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
 

@@ -21,8 +21,9 @@ from kdexplorer.presets import PRESETS
 ARCHITECTURES = [architecture.key for architecture in all_architectures()]
 CUSTOM = "custom"
 """The preset of a row whose objective is none of the presets."""
-COLUMNS = {"name": str, "architecture": str, "preset": str, "ce_weight": float, "label_smoothing": float}
-"""What can be edited in the table, with the type of its values."""
+TEXT, NUMBER = (str, type(None)), (int, float, type(None))
+COLUMNS = {"name": TEXT, "architecture": TEXT, "preset": TEXT, "ce_weight": NUMBER, "label_smoothing": NUMBER}
+"""What can be edited in the table, with the types of its values."""
 MAX_CHARACTERS = 64
 """Of a cell, as in the form's text fields."""
 
@@ -205,16 +206,12 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
 
 def _read_cells(cells: Any) -> Row:
     """The cells that a browser has sent for one row, without what the table would not let a visitor enter."""
-    read: Row = {}
-    for name, value in cells.items() if isinstance(cells, dict) else ():
-        kind = COLUMNS.get(name)
-        if kind is str and isinstance(value, str):
-            read[name] = value[:MAX_CHARACTERS]
-        elif value is None and kind is not None:
-            read[name] = None
-        elif kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            read[name] = value
-    return read
+    sent = cells if isinstance(cells, dict) else {}
+    return {
+        name: value[:MAX_CHARACTERS] if isinstance(value, str) else value
+        for name, value in sent.items()
+        if isinstance(value, COLUMNS.get(name, ())) and not isinstance(value, bool)
+    }
 
 
 def _edit_row(row: Row, changes: Row, taken: Collection[str]) -> Row:
