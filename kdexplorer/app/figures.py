@@ -120,11 +120,9 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
         students = [found[one] for one in lineage.first_family(found, teacher)]
     networks = {one.name: one for one in label_together([teacher, *students])}
     same = next(iter(results.group_by_evaluation(networks).values()))
-    networks = {short: networks[short] for short in same}
-    short = next(iter(networks))
-    labels = evaluation_labels(networks[short])
-    rows = result_rows(networks, labels, (short, networks[short]))
-    return Comparison(networks, (short, networks[short]), rows, labels)
+    networks, first = {name: networks[name] for name in same}, networks[same[0]]
+    labels = evaluation_labels(first)
+    return Comparison(networks, first, result_rows(networks, labels, first), labels)
 
 
 def _show_curves(teacher: Network, students: list[Network]) -> None:

@@ -14,7 +14,7 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.parts import layout, network_picker
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import cached, choices
-from kdexplorer.app.state.cached import Network, evaluation_labels, latency, result_rows
+from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, latency, result_rows
 from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
 
@@ -74,18 +74,18 @@ def show() -> None:
 def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], line: Any, place: Any) -> None:
     """Everything about these networks, which `line` names; the teacher and the baseline are chosen in `place`."""
     _require_same_images(entries)
-    names = results.short_names(list(entries))
     with place:
-        teacher_key, baseline = _pick_references(entries, found, names)
-    if teacher_key and teacher_key not in names:
-        names = results.short_names([*entries, teacher_key])
-    teacher = (names[teacher_key], found[teacher_key]) if teacher_key else None
-    networks = {names[key]: checkpoint for key, checkpoint in entries.items()}
-    others = [name for name in networks if teacher is None or name != teacher[0]]
-    line.markdown(f"{layout.name_networks(teacher and teacher[0], others)}; baseline {as_text(names[baseline])}")
-    layout.mention(networks=lineage.name_family(teacher and teacher[0], others))
+        teacher_key, baseline_key = _pick_references(entries, found)
+    beside = [found[teacher_key]] if teacher_key and teacher_key not in entries else []
+    labeled = {one.key: one for one in label_together([*entries.values(), *beside])}
+    teacher, baseline = labeled.get(teacher_key or ""), labeled[baseline_key].name
+    networks = {labeled[key].name: labeled[key] for key in entries}
+    first = teacher.name if teacher else None
+    others = [name for name in networks if name != first]
+    line.markdown(f"{layout.name_networks(first, others)}; baseline {as_text(baseline)}")
+    layout.mention(networks=lineage.name_family(first, others))
     with st.spinner("Comparing …"):
-        compared = _read(networks, {short: key for key, short in names.items()}, teacher, names[baseline], runs)
+        compared = _read(networks, teacher, baseline, runs)
     section = _pick_section()
     if section in BESIDE:
         with st.container(key="compared"):
@@ -128,13 +128,7 @@ def _pick_section() -> str:
     return chosen
 
 
-def _read(
-    networks: dict[str, Network],
-    keys: dict[str, str],
-    teacher: tuple[str, Network] | None,
-    baseline: str,
-    runs: list[str],
-) -> Comparison:
+def _read(networks: dict[str, Network], teacher: Network | None, baseline: str, runs: list[str]) -> Comparison:
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
     labels, human = evaluation_labels(first), cached.human_labels_of(first.dataset)
@@ -143,7 +137,7 @@ def _read(
     rows = result_rows(networks, labels, teacher, baseline, latencies, human)
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
     stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
-    return Comparison(networks, teacher, rows, labels, stored, baseline, keys, runs)
+    return Comparison(networks, teacher, rows, labels, stored, baseline, runs)
 
 
 def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Network], list[str]]:
@@ -209,11 +203,9 @@ def _require_same_images(entries: dict[str, Network]) -> None:
     st.stop()
 
 
-def _pick_references(
-    entries: dict[str, Network], found: dict[str, Network], names: dict[str, str]
-) -> tuple[str | None, str]:
-    """The teacher for agreement and KL, and the baseline of the differences; `names` are the entries' short names."""
-    first = next(iter(entries.values()))
+def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> tuple[str | None, str]:
+    """The teacher for agreement and KL, and the baseline of the differences."""
+    first, names = next(iter(entries.values())), results.short_names(list(entries))
     options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
     teachers = lineage.teachers_of({name: found[name] for name in options} | entries)
     counts = Counter(teachers[name] for name in entries if name in teachers)

@@ -35,7 +35,7 @@ class Comparison:
     """Networks by the short names that the table has."""
 
     networks: Mapping[str, Network]
-    teacher: tuple[str, Network] | None = None
+    teacher: Network | None = None
     """The teacher for agreement and KL; it need not be one of the networks."""
     rows: Sequence[ResultRow] = ()
     labels: np.ndarray | None = None
@@ -44,14 +44,12 @@ class Comparison:
     """Stored logits `[N, K]` of the networks that have them."""
     baseline: str = ""
     """The network that the differences refer to."""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """The names of the networks in links and on the other pages."""
     runs: Sequence[str] = ()
     """Runs whose curves are shown even if they have not finished."""
 
     @property
     def roles(self) -> dict[str, str]:
-        return {name: style.role_of(one, self.teacher and self.teacher[1]) for name, one in self.networks.items()}
+        return {name: style.role_of(one, self.teacher) for name, one in self.networks.items()}
 
     @property
     def looks(self) -> list[style.Series]:
@@ -148,12 +146,12 @@ def show_table(compared: Comparison) -> None:
     files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
     downloads.show_files("kdexplorer-table", files)
     downloads.show_network(compared.networks)
-    if compared.teacher:  # the handout has up to four networks beside it, its own students first
-        (name, teacher), networks = compared.teacher, compared.networks
+    teacher, networks = compared.teacher, compared.networks
+    if teacher is not None:  # the handout has up to four networks beside it, its own students first
         others = [one for one, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
         own = set(lineage.students_of(networks, teacher))
         students = sorted(others, key=lambda one: one not in own)[: network_picker.MAX_STUDENTS]
-        downloads.show_handout({name: teacher} | {one: networks[one] for one in students}, compared=networks)
+        downloads.show_handout({teacher.name: teacher} | {one: networks[one] for one in students}, compared=networks)
 
 
 def _configure(key: str, baseline: str) -> Any:
@@ -183,10 +181,10 @@ def show_cost(compared: Comparison) -> None:
 def show_curves(compared: Comparison) -> None:
     """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
     networks, roles = compared.networks, compared.roles
-    curves, figures = results.learning_curves(networks, compared.teacher and compared.teacher[1])
+    curves, figures = results.learning_curves(networks, compared.teacher)
     points = [CurvePoint(name, row.epoch, row.train, row.test) for name, history in curves.items() for row in history]
     epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
-    finished = {(checkpoint.card.run, checkpoint.name) for checkpoint in networks.values()}
+    finished = {(checkpoint.card.run, checkpoint.path.name) for checkpoint in networks.values()}
     for run_id in compared.runs:
         try:
             run = find_run(run_id)
@@ -298,10 +296,9 @@ def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> 
         probabilities = metrics.softmax(compared.logits[name][index])
         predicted = int(probabilities.argmax())
         st.caption(as_text(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}"))
-    teacher = compared.teacher[0] if compared.teacher else None
-    query = {"image": str(index), "students": ",".join(compared.keys[name] for name in pair if name != teacher)}
-    if teacher:
-        query["teacher"] = compared.keys[teacher]
+    teacher = {} if compared.teacher is None else {"teacher": compared.teacher.key}
+    students = [key for name in pair if (key := compared.networks[name].key) not in teacher.values()]
+    query = {"image": str(index), "students": ",".join(students)} | teacher
     layout.link_to("soft_labels", f"Open image {index}", query)
 
 

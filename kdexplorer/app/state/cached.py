@@ -167,17 +167,17 @@ def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
 def result_rows(
     entries: Mapping[str, Network],
     labels: np.ndarray | None = None,
-    teacher: tuple[str, Network] | None = None,
+    teacher: Network | None = None,
     baseline: str | None = None,
     latency: dict[str, float] | None = None,
     human: np.ndarray | None = None,
 ) -> list[ResultRow]:
     """`results.build_rows` of the stored logits; `entries` were all evaluated on the same images."""
-    logits = {name: one.logits_or_none() for name, one in (dict([teacher] if teacher else []) | dict(entries)).items()}
+    logits = {name: one.logits_or_none() for name, one in entries.items()}
     evaluated = results.evaluation_dataset(next(iter(entries.values())))
-    if teacher and teacher[0] not in entries and evaluated is not None:  # perhaps evaluated on more images
-        logits[teacher[0]] = teacher[1].split_logits(evaluated.key)
-    return results.build_rows(entries, logits, labels, teacher[0] if teacher else None, baseline, latency, human)
+    if teacher and teacher.name not in entries:  # perhaps evaluated on more images
+        logits[teacher.name] = teacher.logits_or_none() if evaluated is None else teacher.split_logits(evaluated.key)
+    return results.build_rows(entries, logits, labels, teacher.name if teacher else None, baseline, latency, human)
 
 
 # Images, labels and training records.
