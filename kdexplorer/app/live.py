@@ -51,7 +51,7 @@ def show_page() -> None:
 
     message = st.container()
     try:
-        chosen = show_view(teacher, selected, choices.pinned("T"))
+        chosen = show_view(teacher, selected)
         if chosen is not None:
             picture.use_photo(chosen)
             with message.container(horizontal=True, vertical_alignment="center"):
@@ -70,7 +70,7 @@ _view = st.components.v2.component(
 )
 
 
-def show_view(teacher: Network, students: Sequence[Network], temperature: float) -> bytes | None:
+def show_view(teacher: Network, students: Sequence[Network]) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
     It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
@@ -85,8 +85,11 @@ def show_view(teacher: Network, students: Sequence[Network], temperature: float)
         path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
         url = path and layout.with_base(path)
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    settings = assemble.build_settings(networks, temperature, _find_sample(teacher, students))
-    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
+    settings = assemble.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
+    result = _view(
+        data=settings, key=_KEY, on_picture_change=lambda: None,
+        on_temperature_change=lambda: choices.pin("T", st.session_state[_KEY].get("temperature")),
+    )  # fmt: skip
     return None if result.picture is None else _decode(result.picture)
 
 
@@ -98,11 +101,6 @@ def _find_sample(teacher: Network, students: Sequence[Network]) -> tuple[str, st
     examples = picture.list_examples(teacher, known[2])
     first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
     return (first[0].data_url, f"This is a sample ({first[0].caption(teacher.classes)})") if first else None
-
-
-def _keep_temperature() -> None:
-    """The slider's temperature is that of the other pages, too."""
-    choices.pin("T", st.session_state[_KEY].get("temperature"))
 
 
 def _decode(picture: object) -> bytes:

@@ -140,15 +140,13 @@ def _gradient_in_numbers(page: SoftLabels, student: NetworkLogits, alpha: float)
 
 def show_curves(page: SoftLabels) -> None:
     """Entropy, largest probability, KL and gradient over temperature, and in words what it changes over the split."""
-    for position, measure in enumerate(temperature.CURVES):
-        if position % 2 == 0:
-            columns = st.columns(2)
-        column = columns[position % 2]
+    grid = st.grid(2, min_column_width=300)
+    for measure in temperature.CURVES:
         if measure in temperature.COMPARED and not page.students:
-            column.info("Choose a student to compare it with the teacher.")
+            grid.info("Choose a student to compare it with the teacher.")
         else:
             chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
-            chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, column)
+            chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, grid)
     teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
     students = {one.name: page.networks[one.name] for one in page.students}
     sentences = _describe_temperature(teacher, students, page.picture.dataset, t)
@@ -219,11 +217,10 @@ def show_class_similarity(page: SoftLabels) -> None:
     if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())), limit)
-    for position, (name, rows) in enumerate(maps.items()):
-        if position % 2 == 0:
-            columns = st.columns(2)
+    grid = st.grid(2, min_column_width=300)
+    for name, rows in maps.items():
         chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
-        chart_view.draw(chart, f"Class similarity {name}", (), columns[position % 2])
+        chart_view.draw(chart, f"Class similarity {name}", (), grid)
 
 
 def show_human_labels(page: SoftLabels) -> None:

@@ -109,7 +109,6 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 
 
 def _pick_section() -> str:
-    """Draws the sections in their groups; returns the chosen one."""
     chosen = choices.choose_one("show", SECTIONS, FIRST, kind="section")
 
     def take(key: str) -> None:

@@ -155,7 +155,6 @@ def show_table(compared: Comparison) -> None:
 
 
 def _configure(key: str, baseline: str) -> Any:
-    """A measure's heading, format and help."""
     measure = MEASURES[key]
     if not measure.format:
         return st.column_config.TextColumn(measure.heading, help=measure.help or None, pinned=key == "name")

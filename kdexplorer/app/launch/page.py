@@ -45,26 +45,20 @@ def show() -> None:
         if opened is not None:
             run.show(opened)
         access.show_login()
-        if opened is None:
-            if access.is_presenter():
-                _show_start()
-            else:
-                _show_other_pages()
+        if opened is None and access.is_presenter():
+            has_demo = start.show_demo()
+            customize = st.expander(
+                "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
+            )
+            if customize.open:
+                with customize:
+                    form.show()
+        elif opened is None:
+            _show_other_pages()
         _show_list()
         _show_store()
     except KDError as error:
         show_error(error)
-
-
-def _show_start() -> None:
-    """The demo's card and, one click away, the form."""
-    has_demo = start.show_demo()
-    customize = st.expander(
-        "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
-    )
-    if customize.open:
-        with customize:
-            form.show()
 
 
 def _find_opened() -> tuple[Run | None, list[str]]:

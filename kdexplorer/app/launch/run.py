@@ -130,7 +130,6 @@ def _show_log(run: Run, lines: int) -> None:
 
 
 def _describe(config: RunConfig) -> str:
-    """A run in one line."""
     count = "all" if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = find_dataset(config.dataset).label
@@ -355,7 +354,6 @@ def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: l
 
 
 def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
-    """Links that open the students on the other pages, and the handout."""
     names = [f"{run.run_id}/{name}" for name in found]
     known = all_networks()
     teacher = network_picker.find_name(config.teacher, known) if config.teacher else None

@@ -119,7 +119,8 @@ def _show_estimate(config: RunConfig, times: float) -> None:
     )
     if source := _describe_teacher(config, found):
         st.caption(source)
-    _warn(found.warning)
+    if found.warning:
+        st.warning(f"{as_text(found.warning)}.")
 
 
 def _describe_evaluation(config: RunConfig, found: Estimate) -> str:
@@ -148,11 +149,6 @@ def _describe_teacher(config: RunConfig, found: Estimate) -> str:
         f"The teacher's predictions are stored for {100 * found.stored:.0f} % of the epochs: {found.speedup:.1f} "
         "times faster than without."
     )
-
-
-def _warn(text: str) -> None:
-    if text:
-        st.warning(f"{as_text(text)}.")
 
 
 # --- The demo, which is measured once for a machine ---
@@ -186,7 +182,8 @@ def show_demo() -> bool:
         if alive:
             st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")
         elif found is not None:
-            _warn(found.warning)
+            if found.warning:
+                st.warning(f"{as_text(found.warning)}.")
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption("Measured once; too long if the machine was busy.", width="content")
                 if st.button("Measure again", key="measure_demo", type="tertiary", icon=":material/refresh:"):

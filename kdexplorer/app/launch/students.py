@@ -73,7 +73,6 @@ def redraw() -> None:
 
 
 def _edit(values: dict[str, Any], key: str) -> None:
-    """The editor's callback."""
     values["students"], differs = edit_rows(st.session_state["students_base"], st.session_state[key])
     if differs:
         redraw()
@@ -182,10 +181,7 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
 
     A chosen preset sets its row's objective. A name that was made of architecture and preset follows them, and so does
     a name that is deleted. Rows beyond `MAX_STUDENTS` are not added: a visitor may send any number of them.
-
-    Args:
-        rows: as `make_row` returns them.
-        edits: `edited_rows` (changes by position), `added_rows`, `deleted_rows` (positions), as in `st.data_editor`.
+    `edits` has `edited_rows` (changes by position), `added_rows` and `deleted_rows`, as in `st.data_editor`.
     """
     deleted = {position for position in edits.get("deleted_rows") or () if isinstance(position, int)}
     added = [_read_cells(row) for row in (edits.get("added_rows") or [])[: max(0, MAX_STUDENTS - len(rows))]]

@@ -53,12 +53,11 @@ def draw(
     """Draws a chart, and the button that saves it.
 
     Args:
-        spec: the chart; None where there is nothing to draw.
+        spec: None where there is nothing to draw.
         name: what it shows, in a few words; no other chart on the page has the same.
         about: which of the facts that the page has mentioned it depends on; they are in its source and file name.
-        place: where it is drawn.
+        place, key: where it is drawn, and the key of the chart.
         savable: whether it has the button: not while it is drawn again every second.
-        key: the chart's.
         untitled: whether a lecture's step says what its title says.
     """
     if spec is None:
@@ -98,7 +97,6 @@ def chart_height() -> Literal["content", "stretch"]:
 
 
 def _slug(name: str) -> str:
-    """A name as a part of a key."""
     plain = re.sub("[^a-z0-9]+", "-", name.lower())[:40].strip("-")
     return f"{plain}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
@@ -138,10 +136,7 @@ def _keep() -> None:
 def start_sliders(chart: str, shown: Hashable, pinned: tuple[float, ...]) -> tuple[float, ...]:
     """Where a chart's sliders start: at the pinned numbers, or where they started while the visitor moves them.
 
-    Args:
-        chart: its key, which begins with `chart_`.
-        shown: what the chart shows apart from these numbers.
-        pinned: the numbers.
+    `chart` is its key, which begins with `chart_`, and `shown` what it shows apart from these numbers.
     """
     starts = st.session_state.setdefault(_STARTS, {})
     if st.session_state.get(_MOVED) != chart or starts.get(chart, (None,))[0] != shown:
@@ -170,8 +165,7 @@ def show_figure(
         key: the figure's.
         source: what it is drawn from, see `Figure.parts`; where it has sliders, `shown` is what it shows apart from
             their numbers.
-        name: what it shows, as for `draw`.
-        about: as for `draw`.
+        name, about: as for `draw`.
         choices_in: where these choices are drawn; None for above it.
     """
     figure = all_figures()[key]

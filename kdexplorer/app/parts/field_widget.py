@@ -12,17 +12,10 @@ _BOUNDS = {bounds.Ge: "at least", bounds.Gt: "above", bounds.Le: "at most", boun
 
 
 def draw_field(label: str, field: FieldInfo, key: str, empty: str = "", **widget: Any) -> Any:
-    """Draws the widget and returns its value.
+    """Draws the widget, whose initial value is in the session state, and returns its value.
 
     Bounds are part of the help text. The widget does not enforce them: what is out of bounds is reported beside the
-    field, as any other problem is.
-
-    Args:
-        label: of the widget.
-        field: the field's description.
-        key: of the widget in the session state, which contains the initial value.
-        empty: what an empty number means, if it may be empty.
-        widget: `on_change` and `args`.
+    field, as any other problem is. `empty` is what an empty number means, if it may be empty.
     """
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
     widget |= {"key": key, "help": describe_field(field)}

@@ -80,13 +80,7 @@ def show_error(error: Exception) -> None:
 
 
 def header(page: str, sentence: str, title: str | None = None) -> None:
-    """Draws the page's title, and one sentence below it.
-
-    Args:
-        page: a key of `TITLES`.
-        sentence: Markdown.
-        title: instead of the page's.
-    """
+    """Draws the title of a page (a key of `TITLES`), or another one, and one sentence in Markdown below it."""
     st.session_state[_FACTS] = {"page": title or TITLES[page]}  # what the charts of the page before were of is gone
     with st.container(gap=None, key="page_header"):
         st.title(title or TITLES[page], anchor=False)
@@ -170,7 +164,6 @@ def show_page_link(page: str) -> None:
 
 
 def _show_code(link: str, of: str) -> None:
-    """The QR code of a link to this page or figure."""
     if len(link) <= LONGEST:
         st.image(data_url(qr_png(link, 4)), width=260, alt=f"QR code of this {of}'s link")
     else:

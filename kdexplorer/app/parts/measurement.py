@@ -21,11 +21,7 @@ POLL = 1.0
 def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measurement[T]], caption: str = "") -> T | None:
     """Draws the button that starts a measurement, or how far it is; returns the result, or None while there is none.
 
-    Args:
-        key: of the measurement in the session; there is one of each key.
-        subject: what is measured; another one ends the measurement before it.
-        measure: starts it.
-        caption: below the button.
+    There is one measurement of each key in a session; another subject, which is what is measured, ends it.
     """
     before, measured = st.session_state.get(key, (subject, None))
     result: T | None = None

@@ -37,10 +37,7 @@ FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 def first_screen(page: str, sentence: str, needs: str = "") -> tuple[Network, list[Network], Picture, Any]:
     """The header, the choice of networks and the picture; returns them and the place of control and figure.
 
-    Args:
-        page: a key of `TITLES`.
-        sentence: below its title, as Markdown.
-        needs: which of the teacher's outputs one of the students that are chosen by default has learned from.
+    See `layout.header` for `page` and `sentence`, and `network_picker.pick_networks` for `needs`.
     """
     layout.header(page, sentence)
     teacher, students = network_picker.pick_networks(needs=needs)
@@ -98,12 +95,10 @@ def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
 
 
 def _pick_test_image(teacher: Network, students: list[Network], sources: Any, buttons: Any) -> int:
-    """Draws the gallery; returns the chosen image's position in the test split.
+    """Draws the gallery; returns the chosen image's position in the test split. Without an image the page ends.
 
     The filters are drawn in `sources`, the buttons for the next image in `buttons`. Without `sources` the filters that
     were chosen on a page hold as far as they leave the image, and there is no gallery.
-
-    Where no image can be chosen, the page says what to do and ends.
     """
     known = cached.gallery(teacher.dataset)[2]
     if not len(known):
@@ -128,7 +123,6 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
 
 
 def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
-    """Says where images come from, and ends the page."""
     st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page{else_what}.")
     st.stop()
 
@@ -159,10 +153,9 @@ def draw_steps(shown: list[int], index: int) -> None:
 
 
 def choose_first(teacher: Network, students: list[Network], shown: Sequence[int]) -> int:
-    """The image that a page shows first.
+    """The first of the data set's examples that the filters leave.
 
-    The first of the data set's examples that the filters leave. Without one the most instructive image, where the
-    filters begin as usual.
+    Without one the most instructive image, where the filters begin as usual.
     """
     if examples := list_examples(teacher, shown):
         return examples[0]
@@ -181,10 +174,7 @@ def list_examples(teacher: Network, known: Sequence[int] | np.ndarray) -> list[i
 
 
 def pick_example(teacher: Network, students: list[Network]) -> Picture:
-    """Draws the picture that all pages share, a few chosen examples below, and what takes a photo.
-
-    Without a picture the page ends.
-    """
+    """Draws the shared picture, chosen examples below, and what takes a photo. Without a picture the page ends."""
     enlarged, caption = st.empty(), st.empty()
     known = cached.gallery(teacher.dataset)[2].tolist()
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")

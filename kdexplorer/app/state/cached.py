@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 
 def _identify(network: Network) -> tuple[str, str, int]:
-    """Its folder, the hash of its weights, and when its logits were written."""
     logits = network.path / checkpoints.LOGITS
     return str(network.path), network.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
 

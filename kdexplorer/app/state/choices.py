@@ -117,13 +117,11 @@ def pick_one(
 
     Args:
         name: of the shared choice, also in the link.
-        label: of the widget.
-        options: what can be chosen on this page.
+        label, options, format_func: of the widget.
         default: the choice where there is no other, or where the other is not an option on this page.
         known: names that a link may contain without a warning, `options` if not given.
         kind: what the options are, for that warning.
         buttons: instead of a list.
-        format_func: an option's label.
         widget: its other arguments; with `index=None`, None is a choice too.
     """
     options = list(options)
