@@ -86,10 +86,7 @@ def show_view(teacher: Network, students: Sequence[Network]) -> bytes | None:
         url = path and layout.with_base(path)
         networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
     settings = assemble.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
-    result = _view(
-        data=settings, key=_KEY, on_picture_change=lambda: None,
-        on_temperature_change=lambda: choices.pin("T", st.session_state[_KEY].get("temperature")),
-    )  # fmt: skip
+    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
 
 
@@ -101,6 +98,10 @@ def _find_sample(teacher: Network, students: Sequence[Network]) -> tuple[str, st
     examples = picture.list_examples(teacher, known[2])
     first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
     return (first[0].data_url, f"This is a sample ({first[0].caption(teacher.classes)})") if first else None
+
+
+def _keep_temperature() -> None:
+    choices.pin("T", st.session_state[_KEY].get("temperature"))
 
 
 def _decode(picture: object) -> bytes:

@@ -58,7 +58,7 @@ def _describe_example(page: SoftLabels, teacher: Network) -> str:
     if reason is None:
         return ""
     said = f"A chosen example: {reason}."
-    scratch = next((name for name, one in zip(page.networks, page.logits, strict=True) if one.role == SCRATCH), None)
+    scratch = next((one.name for one in page.logits if one.role == SCRATCH), None)
     if scratch and page.distilled.role != SCRATCH:
         found = _share_of_nearer(teacher, page.networks[page.distilled.name], page.networks[scratch])
         if found is not None:

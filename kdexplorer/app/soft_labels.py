@@ -168,8 +168,7 @@ def _describe_temperature(
     of_teacher = teacher.split_logits(dataset)
     if of_teacher is None:
         return []
-    stored = {name: student.split_logits(dataset) for name, student in students.items()}
-    known = {name: logits for name, logits in stored.items() if logits is not None}
+    known = {name: logits for name, one in students.items() if (logits := one.split_logits(dataset)) is not None}
     fresh = {FRESH: np.zeros_like(of_teacher)}
     return [
         *(describe_kl(name, of_teacher, logits, temperature) for name, logits in known.items()),
@@ -196,13 +195,12 @@ def show_class_similarity(page: SoftLabels) -> None:
     groups = labels if labels is not None else None if of_teacher is None else of_teacher.argmax(axis=1)
     if groups is None or not logits:
         return
-    grouped, limit = get_dataset(dataset).superclasses(classes), CLASS_LIMIT
-    if grouped and not choices.pick_toggle("superclasses", "By superclass", True):
-        grouped = None
-    if grouped:
-        classes, limit = grouped[0], len(grouped[0])
+    grouped, members, limit = get_dataset(dataset).superclasses(classes), None, CLASS_LIMIT
+    if grouped and choices.pick_toggle("superclasses", "By superclass", True):
+        classes, members = grouped
+        limit = len(classes)
     maps = {
-        name: metrics.class_similarity(one, groups, page.temperature, len(classes), grouped and grouped[1])
+        name: metrics.class_similarity(one, groups, page.temperature, len(classes), members)
         for name, one in logits.items()
     }
     off_diagonal = ~np.eye(len(classes), dtype=bool)

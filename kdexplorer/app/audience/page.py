@@ -190,7 +190,7 @@ def parse_prepared(text: str) -> list[str]:
 
 
 def _prepared() -> list[str]:
-    return choices.get("ask", [], parse_prepared)
+    return choices.get("ask", parse_prepared) or []
 
 
 def _remember_prepared() -> None:

@@ -249,7 +249,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
     with left:
         if found:
-            _show_result(run, config, found, rows)
+            _show_result(config, found, rows)
         else:
             draw_losses()
     if metrics and find_dataset(config.dataset).classes:
@@ -338,7 +338,7 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
 # --- How the run ended ---
 
 
-def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
+def _show_result(config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
     """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
     gains = [(row, row.to_scratch_baseline) for row in rows if row.to_scratch_baseline is not None]
     if gains:
@@ -350,12 +350,11 @@ def _show_result(run: Run, config: RunConfig, found: dict[str, Network], rows: l
         st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
     if len(rows) > 1:
         st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
-    _show_links(run, config, found, rows)
+    _show_links(config, found, rows)
 
 
-def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
-    names = [f"{run.run_id}/{name}" for name in found]
-    known = all_networks()
+def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
+    names, known = [one.key for one in found.values()], all_networks()
     teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
@@ -368,17 +367,17 @@ def _show_links(run: Run, config: RunConfig, found: dict[str, Network], rows: li
             layout.link_to("soft_labels", "Soft labels", students, ARROW)
             layout.link_to("attention", "Attention", students, ARROW)
             for row in rows:
-                _show_images(run, found, row, query)
+                _show_images(found, row, query)
     if teacher:
         downloads.show_handout({teacher: known[teacher]} | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
 
 
-def _show_images(run: Run, found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:
+def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:
     """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
     if row.to_scratch_baseline is None:
         return
     baseline = row.to_scratch_baseline.other
-    pair = {"students": f"{run.run_id}/{baseline},{run.run_id}/{row.name}"}
+    pair = {"students": f"{found[baseline].key},{found[row.name].key}"}
     for better, worse in ((row.name, baseline), (baseline, row.name)):
         index = _first_difference(found[better], found[worse])
         if index is not None:
@@ -392,6 +391,5 @@ def _first_difference(better: Network, worse: Network) -> int | None:
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return None
     shown = len(cached.gallery(better.dataset)[2])
-    differs = (first.argmax(axis=1) == labels) & (second.argmax(axis=1) != labels)
-    positions = np.flatnonzero(differs[:shown])
-    return int(positions[0]) if len(positions) else None
+    only = results.disagreements(first, second, labels)["first"].tolist()
+    return min((index for index in only if index < shown), default=None)

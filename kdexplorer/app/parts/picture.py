@@ -135,7 +135,7 @@ def read_index(known: Sequence[int] | np.ndarray) -> int | None:
             raise ValueError(f"there is no test image '{text[:20]}'")
         return int(text[:9])
 
-    return choices.get("image", None, parse)
+    return choices.get("image", parse)
 
 
 def draw_steps(shown: list[int], index: int) -> None:

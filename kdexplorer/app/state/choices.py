@@ -194,18 +194,16 @@ def choose_one(
             raise ValueError(f"there is no {kind} '{text[:60]}'")
         return text
 
-    get(name, None, parse)
+    get(name, parse)
     settle(name, options, default, may_be_empty)
     return st.session_state.get(name, default)
 
 
-def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
+def get(name: str, parse: Callable[[str], Any]) -> Any:
     """The current value of a choice without a bound widget: from the link if that has changed, else the session's.
 
-    Args:
-        name: also its name in the link.
-        default: the value as long as nothing has been chosen.
-        parse: turns the link's text into a value, lists with commas; raises ValueError for what must not be used.
+    None as long as nothing has been chosen. `parse` turns the link's text into a value, lists with commas; it raises
+    ValueError for what must not be used.
     """
     seen = st.session_state.setdefault(_LINKED, {})
     text = ",".join(st.query_params.get_all(name))
@@ -216,8 +214,7 @@ def get(name: str, default: Any, parse: Callable[[str], Any]) -> Any:
         except (ValueError, OverflowError) as error:
             st.session_state.pop(name, None)
             _warn(name, str(error))
-    value = st.session_state.get(name)
-    return default if value is None else value
+    return st.session_state.get(name)
 
 
 def put(name: str, value: Any) -> None:
@@ -259,7 +256,7 @@ def pinned_by_visitor(name: str) -> float | None:
             raise ValueError(f"{text[:30]} is not between {low:g} and {high:g}")
         return value
 
-    return get(name, None, parse)
+    return get(name, parse)
 
 
 def pinned(name: str, default: float | None = None) -> float:
