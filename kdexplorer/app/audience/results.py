@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -39,14 +39,12 @@ OWN_LINK = "phones_link"
 """The key of the link for phones that the presenter has chosen in this session."""
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is known of a question beside the votes."""
+class Truth(NamedTuple):
+    """What is known of a question beside the votes; `human` are the shares of annotators `[K]`."""
 
-    label: int | None
-    teacher: NetworkLogits | None
-    human: np.ndarray | None
-    """The shares of annotators `[K]`."""
+    label: int | None = None
+    teacher: NetworkLogits | None = None
+    human: np.ndarray | None = None
 
 
 def chosen_answer() -> str:
@@ -84,7 +82,7 @@ def show_question(teacher: Network, projector: bool = False) -> None:
     store = open_store()
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
-    truth = Truth(None, None, None)
+    truth = Truth()
     if question is not None and not hidden:
         (truth,) = find_truths([question], teacher)
     temperature = choices.pinned("T")
@@ -142,8 +140,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float,
             if waits:
                 show_code(small=False)
                 return
-            known = truth.label, truth.teacher, truth.human
-            chart = vote_bars(counts, question.classes, *known, begin, projector)
+            chart = vote_bars(counts, question.classes, *truth, begin, projector)
             key, savable = f"room_{question.key}", not question.is_open and not projector
             with st.container(key=CHART, height=height):
                 chart_view.draw(chart, "Vote", (), savable=savable, key=key, untitled=True)

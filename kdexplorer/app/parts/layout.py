@@ -81,7 +81,7 @@ def show_error(error: Exception) -> None:
 
 def header(page: str, sentence: str, title: str | None = None) -> None:
     """Draws the title of a page (a key of `TITLES`), or another one, and one sentence in Markdown below it."""
-    st.session_state[_FACTS] = {"page": title or TITLES[page]}  # what the charts of the page before were of is gone
+    st.session_state[_FACTS] = {"page": title or TITLES[page]}  # nothing of the page before
     with st.container(gap=None, key="page_header"):
         st.title(title or TITLES[page], anchor=False)
         st.markdown(sentence)

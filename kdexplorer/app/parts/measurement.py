@@ -21,7 +21,7 @@ POLL = 1.0
 def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measurement[T]], caption: str = "") -> T | None:
     """Draws the button that starts a measurement, or how far it is; returns the result, or None while there is none.
 
-    There is one measurement of each key in a session; another subject, which is what is measured, ends it.
+    A session has one measurement of each key; it ends when another subject is to be measured.
     """
     before, measured = st.session_state.get(key, (subject, None))
     result: T | None = None
