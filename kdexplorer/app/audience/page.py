@@ -22,7 +22,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
-from kdexplorer.vote.store import Store, open_store
+from kdexplorer.vote.store import open_store
 
 LINK = 200
 """Characters of a link at most."""
@@ -49,27 +49,27 @@ def show_page() -> None:
             "somebody makes up votes there."
         )
     store = open_store()
-    seen, question = swap_seen(store), store.current()
+    seen, question = swap_seen(), store.current()
     with st.container(key="audience"):  # the buttons come first in the document, for the keyboard
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key="vote_controls"):
-            show_buttons(store, teacher, seen)
+            show_buttons(teacher, seen)
             show_link_options()
             st.button(
                 "Projector view", icon=":material/present_to_all:", key="projector_view",
                 on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
             )  # fmt: skip
         if question is None:
-            show_first(store, teacher, students, seen, alone=False)
+            show_first(teacher, students, seen, alone=False)
         else:
             results.show_question(teacher)
     results.show_history(store.closed(), [teacher, *students])
     if store.questions():
         warning = "Delete all questions and their totals? This cannot be undone."
         access.offer_deletion("Delete all questions", warning, "vote_clear", store.clear, "Deleted.")
-    show_preparation(store, teacher, students, seen, with_picture=question is not None)
+    show_preparation(teacher, students, seen, with_picture=question is not None)
 
 
-def show_first(store: Store, teacher: Network, students: list[Network], seen: str, alone: bool = True) -> None:
+def show_first(teacher: Network, students: list[Network], seen: str, alone: bool = True) -> None:
     """Before the first question: the presenter's picture, which may become one, without its label, and the QR code."""
     with st.container(key="question_row", horizontal=True, wrap=False, gap="medium", height=chart_view.chart_height()):
         if access.is_presenter():
@@ -82,7 +82,7 @@ def show_first(store: Store, teacher: Network, students: list[Network], seen: st
                     width="content",
                 )
                 if access.is_presenter():
-                    show_ask(store, teacher, image, seen)
+                    show_ask(teacher, image, seen)
             results.show_code(small=False)
             results.show_question(teacher)  # once there is one
 
@@ -128,33 +128,34 @@ def show_link_options() -> None:
 # The presenter.
 
 
-def swap_seen(store: Store) -> str:
+def swap_seen() -> str:
     """The questions' state when this page was last shown, which is what a pressed button is about; once per run."""
-    now = store.state()
+    now = open_store().state()
     seen = st.session_state.get(_SEEN, now)
     st.session_state[_SEEN] = now
     return seen
 
 
-def show_buttons(store: Store, teacher: Network, seen: str) -> None:
+def show_buttons(teacher: Network, seen: str) -> None:
     """Close, and the next of the prepared questions; for others, the field for the token."""
     if not access.is_presenter():
         st.caption("You see the results. The presenter starts and closes questions.")
         access.show_login()
         return
+    store = open_store()
     question = store.current()
     if st.button("Close and reveal", disabled=question is None or not question.is_open, key="vote_close"):
         access.act_and_rerun(lambda: store.close(seen))
     asked = {one.index for one in store.questions() if one.dataset == teacher.dataset}
     following = next((int(text) for text in _prepared() if int(text) not in asked), None)
     if st.button("Next question", disabled=following is None, key="vote_next", help="The next prepared test image"):
-        access.act_and_rerun(lambda: _ask_test_image(store, teacher, following, seen))
+        access.act_and_rerun(lambda: _ask_test_image(teacher, following, seen))
     if question is not None and question.is_open:
         other = "votes" if results.chosen_answer() == "all" else "all"
         st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
 
 
-def show_preparation(store: Store, teacher: Network, students: list[Network], seen: str, with_picture: bool) -> None:
+def show_preparation(teacher: Network, students: list[Network], seen: str, with_picture: bool) -> None:
     """Questions to come: a list of test images, and the picture of all pages. The last part of a page."""
     if not access.is_presenter():
         return
@@ -168,14 +169,14 @@ def show_preparation(store: Store, teacher: Network, students: list[Network], se
     choices.publish("ask", prepared)
     if with_picture:
         with st.container(key="picture", gap="small"):
-            show_ask(store, teacher, picture.pick(teacher, students), seen)
+            show_ask(teacher, picture.pick(teacher, students), seen)
 
 
-def show_ask(store: Store, teacher: Network, image: Picture, seen: str) -> None:
+def show_ask(teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask", type="primary"):
         question = _make_question(teacher, image)
-        access.act_and_rerun(lambda: store.start(question, seen))
+        access.act_and_rerun(lambda: open_store().start(question, seen))
 
 
 def parse_prepared(text: str) -> list[str]:
@@ -202,10 +203,10 @@ def _remember_prepared() -> None:
     choices.put("ask", found) if found else choices.forget("ask")
 
 
-def _ask_test_image(store: Store, teacher: Network, index: int | None, seen: str) -> None:
+def _ask_test_image(teacher: Network, index: int | None, seen: str) -> None:
     if index is None or index not in cached.gallery(teacher.dataset)[2]:
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
-    store.start(_make_question(teacher, teacher.test_images([index])[0]), seen)
+    open_store().start(_make_question(teacher, teacher.test_images([index])[0]), seen)
 
 
 def _make_question(teacher: Network, image: Picture) -> Question:
@@ -225,25 +226,23 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
 
     Before the first question the presenter's picture, which may become one, is chosen by these networks' predictions.
     """
-    store = open_store()
-    seen = swap_seen(store)
+    seen, question = swap_seen(), open_store().current()
     if not layout.is_alone():
         with st.container(key="page_header"):
             st.title("What is it?", anchor=False)
     with st.container(key="projector", height=chart_view.chart_height()):
-        if store.current() is None:
-            show_first(store, teacher, students, seen)
+        if question is None:
+            show_first(teacher, students, seen)
         else:
             results.show_question(teacher, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):
-        question = store.current()
         if access.is_presenter() and (question is not None or _prepared()):
-            show_buttons(store, teacher, seen)
+            show_buttons(teacher, seen)
         if access.is_presenter() and question is not None and not question.is_open:
             with st.popover("Another question", width="content"), st.container(key="picture", gap="small"):
                 place = st.container()
                 image = picture.pick(teacher, students, alone=True, label=False)
                 with place:
-                    show_ask(store, teacher, image, seen)
+                    show_ask(teacher, image, seen)
         if not layout.is_alone():
             st.button("Leave projector view", key="leave_projector", on_click=choices.forget, args=(VIEW,))

@@ -312,8 +312,7 @@ def _show_soft_labels(
         index = int(
             pick_one("probe", "Image", numbers, "0", kind="image", format_func=lambda number: describe(int(number)))
         )
-        trained = [t.temperature for s in config.students for t in s.terms if hasattr(t, "temperature")]
-        first = trained[0] if trained else 1.0
+        first = next((t.temperature for s in config.students for t in s.terms if hasattr(t, "temperature")), 1.0)
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
