@@ -43,7 +43,6 @@ class AlteredKD(Method):
         )
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `altered_kd_loss`."""
         settings = self.settings
         return altered_kd_loss(student.logits, teacher.logits, labels, settings.temperature, settings.keep)
 
@@ -53,14 +52,8 @@ def altered_kd_loss(
 ) -> Tensor:
     """`T² · KL(alter(softmax(z_t / T)) ‖ softmax(z_s / T))`, the mean over the batch, in nats.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        labels: int64 `[B]`.
-        temperature: above 0.
-        keep: see `alter`.
-
-    Returns:
-        A scalar, at least float32.
+    Logits are `[B, K]`, labels int64 `[B]`; no gradient reaches the teacher's. The temperature is above 0. Returns a
+    scalar, at least float32.
     """
     import torch
     import torch.nn.functional as F

@@ -52,14 +52,9 @@ class AT(Method):
 def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
     """The sum over stages of the mean squared difference between L2-normalized flattened attention maps.
 
-    Args:
-        student_maps, teacher_maps: `[B, H, W]` for each stage; where their numbers differ, `match_stages` says which
-            are compared. Maps of different size are average-pooled to the smaller one. No gradient reaches the
-            teacher's.
-
-    Returns:
-        A scalar, at least float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one
-        of 32x32.
+    Maps are `[B, H, W]` for each stage; where their numbers differ, `match_stages` says which are compared. Maps of
+    different size are average-pooled to the smaller one. No gradient reaches the teacher's. Returns a scalar, at least
+    float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one of 32x32.
     """
     import torch
     import torch.nn.functional as F
@@ -72,16 +67,11 @@ def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> T
 
 
 def attention_map(features: Tensor, power: int = 1) -> Tensor:
-    """Reduces the channels of a stage's output to one map per image.
+    """Reduces the channels of a stage's output `[B, C, H, W]` to maps `[B, H, W]`, at least float32, not normalized.
 
-    Args:
-        features: `[B, C, H, W]`, any floating dtype.
-        power: of the absolute values whose mean is taken: the paper's `F_sum^p` up to a constant, which the
-            normalization removes. 1 is the lab's mean over channels where a stage ends in ReLU, as in the ResNets;
-            elsewhere (Wide ResNets, MobileNetV2) values of opposite sign do not cancel.
-
-    Returns:
-        `[B, H, W]`, at least float32, not normalized.
+    `power` is that of the absolute values whose mean is taken: the paper's `F_sum^p` up to a constant, which the
+    normalization removes. 1 is the lab's mean over channels where a stage ends in ReLU, as in the ResNets; elsewhere
+    (Wide ResNets, MobileNetV2) values of opposite sign do not cancel.
     """
     features = as_float(features)
     return (features.abs() if power == 1 else features.pow(power)).mean(dim=1)
@@ -95,14 +85,10 @@ def normalize_maps(maps: Tensor) -> Tensor:
 
 
 def map_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """How similar two networks' maps are, image by image.
+    """How similar two networks' maps `[B, H, W]` of the same images are, pooled to the smaller size where they differ.
 
-    Args:
-        first, second: `[B, H, W]` maps of the same images, pooled to the smaller size where they differ.
-
-    Returns:
-        Cosine similarity `[B]` (-1 to 1), and the mean squared difference `[B]` between the normalized maps:
-        `mse = 2 (1 - cosine) / (H W)`. The loss is the mean of the latter over images.
+    Returns the cosine similarity `[B]` (-1 to 1), and the mean squared difference `[B]` between the normalized maps:
+    `mse = 2 (1 - cosine) / (H W)`. The loss is the mean of the latter over images.
     """
     a, b = (normalize_maps(maps) for maps in pool_to_same_size(first, second))
     return (a * b).sum(dim=1), (a - b).square().mean(dim=1)

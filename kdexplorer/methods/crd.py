@@ -48,7 +48,6 @@ class CRD(Method):
         return make_projections(student.embedding, teacher.embedding, self.settings.width)
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `crd_loss`; over the global batch when several processes train."""
         assert adapter is not None
         of_student, of_teacher = adapter(student.embedding, teacher.embedding)
         return crd_loss(of_student, of_teacher, labels, self.settings.temperature)
@@ -66,14 +65,10 @@ class CRD(Method):
 def crd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """InfoNCE from the student's embeddings to the teacher's and back, the sum of both, in nats.
 
-    Args:
-        student, teacher: projected embeddings `[B, D]`, scaled to unit length here. Gradients reach both, since the
-            teacher's projection is trained too.
-        labels: int64 `[B]`; images of the same class are no negatives of each other.
-        temperature: above 0.
-
-    Returns:
-        A scalar, at least float32, the mean over the batch; 0 where an image has no negatives.
+    Both are projected embeddings `[B, D]`, scaled to unit length here. Gradients reach both, since the teacher's
+    projection is trained too. Labels are int64 `[B]`; images of the same class are no negatives of each other. The
+    temperature is above 0. Returns a scalar, at least float32, the mean over the batch; 0 where an image has no
+    negatives.
     """
     import torch
     import torch.nn.functional as F

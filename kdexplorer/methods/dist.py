@@ -33,7 +33,6 @@ class DIST(Method):
         temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `dist_loss`; over the global batch when several processes train."""
         settings = self.settings
         return dist_loss(student.logits, teacher.logits, settings.temperature, settings.beta, settings.gamma)
 
@@ -41,14 +40,9 @@ class DIST(Method):
 def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float, beta: float, gamma: float) -> Tensor:
     """`T² · (β · inter + γ · intra)`: one minus Pearson's correlation over classes, and over the images of the batch.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        temperature: above 0.
-        beta, gamma: the weights of the relation between classes and of that between images.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32. What is constant correlates with nothing: with one image the
-        relation between images is 1 and has no gradient.
+    Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
+    dtype, at least float32. What is constant correlates with nothing: with one image the relation between images is 1
+    and has no gradient.
     """
     import torch.nn.functional as F
 

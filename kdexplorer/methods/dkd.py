@@ -32,7 +32,6 @@ class DKD(Method):
         temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `dkd_loss`."""
         settings = self.settings
         return dkd_loss(student.logits, teacher.logits, labels, settings.alpha, settings.beta, settings.temperature)
 
@@ -54,13 +53,8 @@ def dkd_parts(
     left. The non-target classes are selected; the reference subtracts 1000 from the target's logit instead, which
     agrees with it as long as logits differ by much less than 1000 T.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        labels: int64 `[B]`.
-        temperature: above 0.
-
-    Returns:
-        Two tensors `[B]` in the logits' dtype, at least float32.
+    Logits are `[B, K]`, labels int64 `[B]`; no gradient reaches the teacher's. The temperature is above 0. Returns two
+    tensors `[B]` in the logits' dtype, at least float32.
     """
     import torch
     import torch.nn.functional as F
@@ -78,8 +72,5 @@ def dkd_parts(
     def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
-    (student_target, student_others), (teacher_target, teacher_others) = (
-        split(student_logits),
-        split(teacher_logits.detach()),
-    )
-    return divergence(teacher_target, student_target), divergence(teacher_others, student_others)
+    student, teacher = split(student_logits), split(teacher_logits.detach())
+    return divergence(teacher[0], student[0]), divergence(teacher[1], student[1])

@@ -33,7 +33,6 @@ class JSD(Method):
         temperature: float = Field(4.0, ge=0.1, le=100, description="divides the logits of teacher and student")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `jsd_loss`."""
         return jsd_loss(student.logits, teacher.logits, self.settings.temperature, self.settings.beta)
 
 
@@ -43,13 +42,8 @@ def jsd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float,
     Near equality it is `β (1 − β)` times the KL divergence. Divided by β it tends to KL(p_t ‖ p_s) as β tends to 0;
     divided by `1 − β` it tends to KL(p_s ‖ p_t) as β tends to 1.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        temperature: above 0.
-        beta: the teacher's share of the mixture, between 0 and 1 exclusive.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32, at most `T² · ln 2`.
+    Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0; β, the teacher's share of the
+    mixture, is between 0 and 1 exclusive. Returns a scalar in the logits' dtype, at least float32, at most `T² · ln 2`.
     """
     import torch
     import torch.nn.functional as F

@@ -30,7 +30,6 @@ class KD(Method):
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of T²·KL, α in the lab's formula")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `kd_loss`."""
         return kd_loss(student.logits, teacher.logits, self.settings.temperature)
 
 
@@ -41,12 +40,8 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     the gradient's size depends on T, see `analysis.metrics.push_size`. `batchmean` divides by the batch size; `mean`
     would divide by the number of classes as well.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        temperature: above 0.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32.
+    Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
+    dtype, at least float32.
     """
     import torch.nn.functional as F
 

@@ -32,7 +32,6 @@ class LogitStd(Method):
         temperature: float = Field(2.0, ge=0.1, le=100, description="divides the standardized logits")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `logit_std_loss`."""
         return logit_std_loss(student.logits, teacher.logits, self.settings.temperature)
 
 

@@ -29,7 +29,6 @@ class MSELogits(Method):
         weight: float = Field(0.1, gt=0, le=1e6, description="weight of the term; 1/classes: KD at high temperature")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `mse_logits_loss`."""
         return mse_logits_loss(student.logits, teacher.logits)
 
 
@@ -38,11 +37,7 @@ def mse_logits_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
     For logits of mean zero, 1/K of it is the limit of `kd_loss` at high temperature (Hinton et al. 2015, equation 4).
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32.
+    Logits are `[B, K]`; no gradient reaches the teacher's. Returns a scalar in the logits' dtype, at least float32.
     """
     difference = as_float(student_logits) - as_float(teacher_logits).detach()
     return 0.5 * difference.square().sum(dim=1).mean()

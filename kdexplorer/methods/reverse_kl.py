@@ -30,7 +30,6 @@ class ReverseKL(Method):
         weight: float = Field(0.7, gt=0, le=1e6, description="weight of the term, by default that of KD")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `reverse_kl_loss`."""
         return reverse_kl_loss(student.logits, teacher.logits, self.settings.temperature)
 
 
@@ -39,12 +38,8 @@ def reverse_kl_loss(student_logits: Tensor, teacher_logits: Tensor, temperature:
 
     The factor T² and the mean are those of `kd_loss`; near equality the two divergences agree to second order.
 
-    Args:
-        student_logits, teacher_logits: `[B, K]`; no gradient reaches the teacher's.
-        temperature: above 0.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32.
+    Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
+    dtype, at least float32.
     """
     import torch.nn.functional as F
 

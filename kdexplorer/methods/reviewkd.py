@@ -20,8 +20,8 @@ class ReviewKD(Method):
     """Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021, section 3.
 
     The levels are the stages (where their numbers differ, those that `match_stages` pairs) and, as the deepest, the
-    embedding. The reference implementation compares with the
-    teacher's stages before their last ReLU; this one with the stages as the networks return them.
+    embedding. The reference implementation compares with the teacher's stages before their last ReLU; this one with the
+    stages as the networks return them.
     """
 
     key, label, family = "reviewkd", "ReviewKD", "feature"
@@ -44,7 +44,6 @@ class ReviewKD(Method):
         return make_fusion(*zip(*channels, (student.embedding, teacher.embedding), strict=True))
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `reviewkd_loss`."""
         assert adapter is not None
         pairs = match_stages(*([stage.shape[-1] for stage in side.stages] for side in (student, teacher)))
         given = levels(student, [one for one, _ in pairs])
@@ -70,19 +69,13 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """The hierarchical context loss of one level: mean squared errors at full size and averaged to 4, 2 and 1 places.
 
     They weigh 1, 1/2, 1/4 and 1/8, divided by the sum of the weights; sizes that are not smaller than the level's are
-    left out, and the weights of the others move up.
-
-    Args:
-        student, teacher: `[B, C, H, W]`; no gradient reaches the teacher's.
-
-    Returns:
-        A scalar, at least float32.
+    left out, and the weights of the others move up. Both levels are `[B, C, H, W]`; no gradient reaches the teacher's.
+    Returns a scalar, at least float32.
     """
     import torch.nn.functional as F
 
     student, teacher = as_float(student), as_float(teacher).detach()
-    total, weights = F.mse_loss(student, teacher), 1.0
-    weight = 1.0
+    total, weight, weights = F.mse_loss(student, teacher), 1.0, 1.0
     for side in (4, 2, 1):
         if side < student.shape[2]:
             weight /= 2

@@ -34,25 +34,18 @@ class RKD(Method):
         angle: float = Field(50.0, ge=0, le=1e6, description="weight of the angles between three images")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `rkd_loss`; over the global batch when several processes train."""
         assert student.embedding is not None
         assert teacher.embedding is not None
         return rkd_loss(student.embedding, teacher.embedding, self.settings.distance, self.settings.angle)
 
     def relations(self, outputs: Outputs) -> Tensor | None:
-        """See `relative_distances`."""
         return None if outputs.embedding is None else relative_distances(as_float(outputs.embedding))
 
 
 def rkd_loss(student: Tensor, teacher: Tensor, distance: float, angle: float) -> Tensor:
-    """The weighted sum of `distance_loss` and `angle_loss`.
+    """The weighted sum of `distance_loss` and `angle_loss`: a scalar, at least float32; 0 for one image.
 
-    Args:
-        student, teacher: embeddings `[B, D]` of the same images; D may differ. No gradient reaches the teacher's.
-        distance, angle: the weights.
-
-    Returns:
-        A scalar, at least float32; 0 for one image.
+    Both are embeddings of the same images, `[B, D]`; D may differ. No gradient reaches the teacher's.
     """
     student, teacher = as_float(student), as_float(teacher).detach()
     return distance * distance_loss(student, teacher) + angle * angle_loss(student, teacher)

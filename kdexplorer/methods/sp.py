@@ -34,22 +34,16 @@ class SP(Method):
         return Outputs(teacher.logits, [teacher.stages[-1]])
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `sp_loss`; over the global batch when several processes train."""
         return sp_loss(student.stages[-1], teacher.stages[-1])
 
     def relations(self, outputs: Outputs) -> Tensor:
-        """See `similarities`, of the last stage."""
         return similarities(outputs.stages[-1])
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean squared difference between the similarity matrices `[B, B]` of two networks.
+    """The mean squared difference between the similarity matrices `[B, B]` of two networks: a scalar, at least float32.
 
-    Args:
-        student, teacher: `[B, ...]`, features of the same images, of any shapes. No gradient reaches the teacher's.
-
-    Returns:
-        A scalar, at least float32.
+    Both are features of the same images, `[B, ...]`, of any shapes. No gradient reaches the teacher's.
     """
     return (similarities(student) - similarities(teacher.detach())).square().mean()
 

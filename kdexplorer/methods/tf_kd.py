@@ -35,7 +35,6 @@ class TfKD(Method):
         correct: float = Field(0.99, ge=0.5, le=1, description="the virtual teacher's probability of the label, a")
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """See `tf_kd_loss`; the teacher's outputs are ignored."""
         return tf_kd_loss(student.logits, labels, self.settings.temperature, self.settings.correct)
 
 
@@ -46,14 +45,8 @@ def tf_kd_loss(student_logits: Tensor, labels: Tensor, temperature: float, corre
     logits have none. That implementation averages over classes too and multiplies by 100, the number of classes of
     CIFAR-100; the mean over the batch alone needs no such factor.
 
-    Args:
-        student_logits: `[B, K]`.
-        labels: int64 `[B]`.
-        temperature: above 0.
-        correct: the probability of the label before the temperature.
-
-    Returns:
-        A scalar in the logits' dtype, at least float32.
+    Logits are `[B, K]`, labels int64 `[B]`. The temperature is above 0; before it the label has the probability
+    `correct`. Returns a scalar in the logits' dtype, at least float32.
     """
     import torch
     import torch.nn.functional as F
