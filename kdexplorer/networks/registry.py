@@ -7,6 +7,7 @@ multiply-adds, time for an image) is derived from it, and computed once.
 from __future__ import annotations
 
 import importlib
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -124,15 +125,9 @@ def get_architecture(key: str) -> Architecture:
 
 
 def build(architecture: str, classes: int = 10, seed: int | None = None) -> StagedNetwork:
-    """Builds a network with fresh weights, in train mode, float32, channels_last.
+    """Builds a network with fresh weights, in train mode, float32, channels_last. Raises ConfigError on an unknown key.
 
-    Args:
-        architecture: a key of the registry.
-        classes: length of the logits.
-        seed: makes the initial weights reproducible without touching torch's global generator.
-
-    Raises:
-        ConfigError: on a key that is not known.
+    A seed makes the weights reproducible without touching torch's global generator.
     """
     import torch
 
@@ -148,10 +143,7 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
 
 
 def build_empty(architecture: str, classes: int = 10) -> StagedNetwork:
-    """A network as `build` returns it, but for its values: weights are to be loaded, no time is spent on drawing them.
-
-    Raises ConfigError on a key that is not known.
-    """
+    """A network as from `build`, but for its values: weights are to be loaded, no time is spent on drawing them."""
     from torch.overrides import TorchFunctionMode
 
     class _Undrawn(TorchFunctionMode):
@@ -186,19 +178,18 @@ def count_multiply_adds(architecture: str, classes: int = 10) -> int:
     return counter.get_total_flops() // 2
 
 
-def measure_latency(architecture: str, batch: int = 1, repetitions: int = 30) -> float:
-    """Seconds that a batch takes on this machine's processor in float32: the median, after a warm-up."""
+def measure_latency(architecture: str) -> float:
+    """Seconds that one image takes on this machine's processor in float32: the median of 30, after 3 to warm up."""
     import torch
 
     from kdexplorer.networks.base import fold_batch_norm
 
     network = fold_batch_norm(build(architecture))
-    images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    images = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     seconds = []
     with torch.inference_mode():
-        for repetition in range(repetitions + 3):
+        for _ in range(33):
             begin = time.perf_counter()
             network(images)
-            if repetition >= 3:
-                seconds.append(time.perf_counter() - begin)
-    return sorted(seconds)[len(seconds) // 2]
+            seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[3:])

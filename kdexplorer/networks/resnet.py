@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -107,11 +108,12 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, stride: int, expansion: int) -> None:
         super().__init__()
-        wide, downsample = channels * expansion, None
-        if stride != 1 or channels_in != wide:  # drawn first
-            downsample = nn.Sequential(nn.Conv2d(channels_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+        downsample = None
+        if stride != 1 or channels_in != channels:  # drawn first
+            convolution = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+            downsample = nn.Sequential(convolution, nn.BatchNorm2d(channels))
         sizes = [(3, stride), (3, 1)] if expansion == 1 else [(1, 1), (3, stride), (1, 1)]
-        counts = [channels_in, *[channels] * (len(sizes) - 1), wide]
+        counts = [channels_in, *[channels // expansion] * (len(sizes) - 1), channels]
         for number, (size, step) in enumerate(sizes):
             conv = nn.Conv2d(counts[number], counts[number + 1], size, step, size // 2, bias=False)
             setattr(self, f"conv{number + 1}", conv)
@@ -140,14 +142,11 @@ class ImageNetResNet(_ResNet):
     def __init__(self, blocks: Sequence[int], expansion: int, classes: int = 10) -> None:
         super().__init__()
         first = nn.Conv2d(3, 64, 7, bias=False)  # draws what the ImageNet stem's would
-        channels_in, stages = 64, []
+        block, channels_in, stages = partial(_ResidualBlock, expansion=expansion), 64, []
         for number, count in enumerate(blocks):
-            channels, row = 64 * 2**number, list[nn.Module]()
-            for block in range(count):
-                stride = 2 if block == 0 and number > 0 else 1
-                row.append(_ResidualBlock(channels_in, channels, stride, expansion))
-                channels_in = channels * expansion
-            stages.append(nn.Sequential(*row))
+            channels = expansion * 64 * 2**number
+            stages.append(_stack(block, channels_in, channels, 2 if number else 1, count))
+            channels_in = channels
         fc = nn.Linear(channels_in, classes)
         initialize(nn.ModuleList([first, *stages]))
         self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
