@@ -15,7 +15,6 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -109,9 +108,8 @@ def decode_sizes(
             f"The file has {len(data) / 2**20:.1f} MB; the limit is {limit >> 20} MB. Save a smaller version."
         )
     try:
-        stripped = strip(data)
-        with Image.open(io.BytesIO(stripped.data), formats=FORMATS) as image:
-            orientation = stripped.orientation
+        kept, orientation = strip(data)
+        with Image.open(io.BytesIO(kept), formats=FORMATS) as image:
             if image.format == "WEBP":
                 check_size("WebP", *image.size)
                 orientation = read_orientation(image.info.get("exif", b""))
@@ -192,19 +190,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-@dataclass(frozen=True)
-class StrippedFile:
-    """An image file without metadata, and its EXIF orientation (1 to 8)."""
+def strip(data: bytes) -> tuple[bytes, int]:
+    """A PNG or JPEG file without what the pixels do not need, and its EXIF orientation (1 to 8).
 
-    data: bytes
-    orientation: int = 1
-
-
-def strip(data: bytes) -> StrippedFile:
-    """Removes what the pixels do not need.
-
-    Args:
-        data: a PNG or JPEG file; any other format is returned unchanged.
+    Any other format is returned unchanged, with orientation 1.
 
     Raises:
         ImageError: the image has more pixels, or more scans over them, than its format may have.
@@ -214,15 +203,11 @@ def strip(data: bytes) -> StrippedFile:
         return _strip_png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _strip_jpeg(data)
-    return StrippedFile(data)
+    return data, 1
 
 
 def check_size(kind: str, width: int, height: int) -> None:
-    """Checks an image's size against `MAX_MEGAPIXELS[kind]`.
-
-    Raises:
-        ImageError: the image has more pixels.
-    """
+    """Raises ImageError where an image has more pixels than `MAX_MEGAPIXELS[kind]`."""
     if width * height > MAX_MEGAPIXELS[kind] * 1_000_000:
         raise ImageError(
             f"The image has {width} × {height} pixels; the limit for a {kind} is {MAX_MEGAPIXELS[kind]} megapixels. "
@@ -251,7 +236,7 @@ def read_orientation(exif: bytes) -> int:
     return 1
 
 
-def _strip_png(data: bytes) -> StrippedFile:
+def _strip_png(data: bytes) -> tuple[bytes, int]:
     kind, width, height, depth = struct.unpack_from(">4sIIB", data, 12)
     if kind != b"IHDR":
         raise ValueError("the first chunk is not the header")
@@ -272,8 +257,7 @@ def _strip_png(data: bytes) -> StrippedFile:
         elif kind == b"eXIf":
             orientation = read_orientation(bytes(body[:65_536]))
         elif kind == b"IEND":
-            parts = [*head, *_chunk(b"IDAT", b"".join(pixels)), *_chunk(b"IEND", b"")]
-            return StrippedFile(b"".join(parts), orientation)
+            return b"".join([*head, *_chunk(b"IDAT", b"".join(pixels)), *_chunk(b"IEND", b"")]), orientation
         place += 12 + length
     raise ValueError(f"more than {MAX_PARTS} chunks")
 
@@ -282,7 +266,7 @@ def _chunk(kind: bytes, body: bytes) -> tuple[bytes, ...]:
     return struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
 
 
-def _strip_jpeg(data: bytes) -> StrippedFile:
+def _strip_jpeg(data: bytes) -> tuple[bytes, int]:
     place, orientation, frame = 2, 1, None
     head = [b"\xff\xd8"]
     for _ in range(MAX_PARTS):
@@ -305,7 +289,7 @@ def _strip_jpeg(data: bytes) -> StrippedFile:
             end = data.find(b"\xff\xd9", place)
             rest = data[place:] if end < 0 else data[place : end + 2]
             _check_jpeg(*frame, [body[0], *(components[0] for components in _LATER_SCAN.findall(rest))])
-            return StrippedFile(b"".join([*head, rest]), orientation)
+            return b"".join([*head, rest]), orientation
     raise ValueError(f"more than {MAX_PARTS} segments")
 
 

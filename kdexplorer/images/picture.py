@@ -17,21 +17,13 @@ from kdexplorer.images.decode import SIZE
 
 @dataclass(frozen=True)
 class Picture:
-    """A network's input: uint8 `[3, 32, 32]`. A test image has an index, a photo perhaps a file name.
+    """A network's input. A test image has an index, a photo perhaps a file name."""
 
-    Attributes:
-        pixels: the input.
-        index: the position in the test split of `dataset`.
-        label: the hard label, where it is one of the classes of the networks that are shown with it.
-        name: a photo's file name.
-        dataset: the key of the data set that fits those networks.
-    """
-
-    pixels: np.ndarray
-    index: int | None = None
-    label: int | None = None
-    name: str = ""
-    dataset: str = ""
+    pixels: np.ndarray  # uint8 `[3, 32, 32]`
+    index: int | None = None  # the position in the test split of `dataset`
+    label: int | None = None  # the hard label, where it is one of the classes of the networks that are shown with it
+    name: str = ""  # a photo's file name
+    dataset: str = ""  # the key of the data set that fits those networks
 
     @property
     def pixels_last(self) -> np.ndarray:
@@ -81,9 +73,7 @@ def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int
     A photo under it stays visible where there is no attention, or no difference.
 
     Args:
-        values: the map; values outside `low` to `high` take the color of the nearer end.
-        low: value of the palette's first color.
-        high: value of its last color.
+        low, high: values of the palette's first and last color; values outside take the color of the nearer end.
         palette: a name in `PALETTES`; `difference` is neutral in its middle.
         side: longer side of the result in pixels; the largest whole factor up to it is used, and at least 1.
         smooth: interpolates between the pixels (bicubic); else their edges are sharp.
@@ -97,7 +87,7 @@ def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int
     colors = interpolate_palette(palette)[(large * 255).round().astype(np.uint8)]
     image = np.concatenate([colors, (opacity[..., None] * 255).round().astype(np.uint8)], axis=2)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=False, compress_level=6)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
@@ -118,14 +108,9 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
 
 
 def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
-    """Enlarges an image with sharp pixel edges: nearest neighbor, by a whole factor.
+    """Enlarges an image uint8 `[H, W, 3]`, RGB, with sharp pixel edges to a PNG: nearest neighbor, by a whole factor.
 
-    Args:
-        pixels: uint8 `[H, W, 3]`, RGB.
-        size: height of the result in pixels; the largest multiple of H up to it is used, and at least H.
-
-    Returns:
-        PNG bytes.
+    Its height is the largest multiple of H up to `size` pixels, and at least H.
     """
     return _enlarge_png(np.ascontiguousarray(pixels).tobytes(), *pixels.shape[:2], size)
 
@@ -134,9 +119,8 @@ def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
 def _enlarge_png(pixels: bytes, height: int, width: int, size: int) -> bytes:
     factor = max(1, size // height)
     image = Image.frombytes("RGB", (width, height), pixels)
-    image = image.resize((width * factor, height * factor), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=6)
+    image.resize((width * factor, height * factor), Image.Resampling.NEAREST).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
@@ -144,14 +128,8 @@ def _enlarge_png(pixels: bytes, height: int, width: int, size: int) -> bytes:
 def qr_png(text: str, scale: int = 8) -> bytes:
     """A QR code as PNG, black on white with the quiet zone of four modules (ISO/IEC 18004), correction level M.
 
-    It is made on the server: no other host learns the link.
-
-    Args:
-        text: what it encodes, at most 2,331 bytes.
-        scale: pixels of a module.
-
-    Raises:
-        ValueError: when the text is too long.
+    A module has `scale` pixels. It is made on the server: no other host learns the link. Raises ValueError for a text
+    of more than 2,331 bytes.
     """
     import segno
 
