@@ -138,11 +138,12 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
     """
     from scipy.special import ndtri
 
-    mean, half = float(differences.mean()), float(1.96 * differences.std() / max(1, len(differences)) ** 0.5)
-    if len(differences) < 2:
-        return Difference(mean, count=len(differences), other=other)
+    mean, count = float(differences.mean()), len(differences)
+    if count < 2:
+        return Difference(mean, count=count, other=other)
+    half = float(1.96 * differences.std() / count**0.5)
     found = half * (1 + float(ndtri(POWER)) / 1.96)
-    return Difference(mean, (mean - half, mean + half), count=len(differences), other=other, detectable=found)
+    return Difference(mean, (mean - half, mean + half), count=count, other=other, detectable=found)
 
 
 def over_seeds(values: Sequence[float]) -> Difference:
@@ -150,14 +151,17 @@ def over_seeds(values: Sequence[float]) -> Difference:
 
     A single seed says nothing about others: it has neither interval nor p.
     """
-    from scipy.special import stdtr
+    from scipy.special import stdtr, stdtrit
 
-    mean, interval, p, found = float(np.mean(values)), t_interval(values), None, None
-    if interval is not None:
-        error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-        statistic = abs(mean) / error if error else np.inf if mean else 0.0
-        p = min(1.0, 2 * float(stdtr(len(values) - 1, -statistic)))
-        found = find_detectable(error, len(values) - 1)
+    mean, freedom = float(np.mean(values)), len(values) - 1
+    if not freedom:
+        return Difference(mean, unit="seeds", count=1, values=tuple(values))
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
+    statistic = abs(mean) / error if error else np.inf if mean else 0.0
+    p = min(1.0, 2 * float(stdtr(freedom, -statistic)))
+    found = find_detectable(error, freedom)
+    interval = mean - reach, mean + reach
     return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values), detectable=found)
 
 
@@ -289,13 +293,7 @@ def wilson_interval(correct: int, count: int) -> tuple[float, float]:
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Student's 95 % interval for the mean over seeds; None for a single seed, which says nothing about others."""
-    from scipy.special import stdtrit
-
-    if len(values) < 2:
-        return None
-    middle, error = float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5
-    reach = float(stdtrit(len(values) - 1, 1 - LEVEL / 2)) * error
-    return middle - reach, middle + reach
+    return over_seeds(values).interval if values else None
 
 
 def format_p(p: float) -> str:
