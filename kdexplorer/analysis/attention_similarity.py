@@ -18,12 +18,15 @@ import numpy as np
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import Table
 from kdexplorer.errors import KDError
-from kdexplorer.methods.at import AT
+from kdexplorer.methods.at import AT, map_similarity, normalize_maps
 from kdexplorer.networks import get_architecture
+from kdexplorer.networks.outputs import pool_to_same_size
 from kdexplorer.runs import array_store, lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kdexplorer.networks.base import StagedNetwork
 
 BATCH = 50
@@ -68,13 +71,15 @@ def relative_map(attention: np.ndarray) -> np.ndarray:
 
 def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """Student minus teacher, each as `relative_map`, at the smaller of the two sizes (pooled as in the loss)."""
+    first, second = (relative_map(maps[0].numpy()) for maps in _pool(student[None], teacher[None]))
+    return first - second
+
+
+def _pool(student: np.ndarray, teacher: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Maps `[N, H, W]` as tensors of the smaller of their sizes."""
     import torch
 
-    from kdexplorer.methods.at import pool_to_same_size
-
-    pair = pool_to_same_size(*(torch.from_numpy(np.array(one))[None] for one in (student, teacher)))
-    first, second = (relative_map(maps[0].numpy()) for maps in pair)
-    return first - second
+    return pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in (student, teacher)))
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
@@ -84,17 +89,12 @@ def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nda
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
     and the teacher's map of the next image, NaN for a single image.
     """
-    import torch
-
-    from kdexplorer.methods.at import map_similarity, pool_to_same_size
-
     stages = []
     for pair in zip(student, teacher, strict=True):
-        own, other = pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))
-        cosine, mse = (part.numpy() for part in map_similarity(own, other))
-        first, second = own.numpy(), other.numpy()
-        single = len(first) == 1
-        chance = np.full(1, np.nan) if single else correlate(first, np.roll(second, -1, axis=0))
+        pooled = _pool(*pair)
+        cosine, mse = (part.numpy() for part in map_similarity(*pooled))
+        first, second = (maps.numpy() for maps in pooled)
+        chance = np.full(1, np.nan) if len(first) == 1 else correlate(first, np.roll(second, -1, axis=0))
         stages.append(np.stack([cosine, mse, correlate(first, second), chance]).astype(np.float32))
     return np.stack(stages, axis=-1)
 
@@ -104,14 +104,9 @@ def correlate_own(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nd
 
     Maps are scaled to unit norm first. What all images have in common, such as an object in the middle, is left out.
     """
-    import torch
-
-    from kdexplorer.methods.at import normalize_maps, pool_to_same_size
-
     stages = []
     for pair in zip(student, teacher, strict=True):
-        pooled = pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in pair))
-        scaled = [normalize_maps(maps).numpy() for maps in pooled]
+        scaled = [normalize_maps(maps).numpy() for maps in _pool(*pair)]
         stages.append(correlate(*(maps - maps.mean(axis=0) for maps in scaled)).astype(np.float32))
     return np.stack(stages, axis=-1)
 
@@ -200,32 +195,28 @@ def measure(
         missing = {_identify(one): one for one in students if _load(teacher, one, part, name) is None}
         chosen = ({_identify(teacher): teacher} | missing) if missing else {}
         networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
-        found: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in missing}
-        kept: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}
+        maps: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}  # by power, of each batch
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
-            maps = {key: predict_with_attention(one, batch, norm)[1] for key, (one, norm) in networks.items()}
-            for key, one in maps.items():
-                kept[key].append(one)
-            for key, compared in found.items():
-                own, other = maps[key], maps[_identify(teacher)]
-                compared.append(np.stack([compare_maps(own[power], other[power]) for power in (1, 2)]))
+            for key, (one, normalization) in networks.items():
+                maps[key].append(predict_with_attention(one, batch, normalization)[1])
             done += len(batch)
             progress(done / len(images))
-        for key, similarities in found.items():
-            pair = kept[key], kept[_identify(teacher)]
-            alone = np.stack([correlate_own(*(_join(maps, power) for maps in pair)) for power in (1, 2)])
+        for key, student in missing.items():
+            values = [_compare_batches(maps[key], maps[_identify(teacher)], power) for power in (1, 2)]
             try:
-                values = np.concatenate([np.concatenate(similarities, axis=2), alone[:, None]], axis=1)
-                array_store.save_array(_facts(teacher, missing[key], name), values)
+                array_store.save_array(_facts(teacher, student, name), np.stack(values))
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"
                 raise KDError(f"{where}: free some space or check its permissions.") from error
 
 
-def _join(batches: list[Any], power: int) -> list[np.ndarray]:
-    """All batches' maps of each stage."""
-    return [np.concatenate(stage) for stage in zip(*(one[power] for one in batches), strict=True)]
+def _compare_batches(student: list[Any], teacher: list[Any], power: int) -> np.ndarray:
+    """What `COMPARED` lists, `[5, N, stages]`, of two networks' maps of each batch."""
+    pairs = [(own[power], other[power]) for own, other in zip(student, teacher, strict=True)]
+    compared = np.concatenate([compare_maps(*pair) for pair in pairs], axis=1)
+    joined = ([np.concatenate(stage) for stage in zip(*batches, strict=True)] for batches in zip(*pairs, strict=True))
+    return np.concatenate([compared, [correlate_own(*joined)]])
 
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:

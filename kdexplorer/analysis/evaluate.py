@@ -96,7 +96,7 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         name=card.name, images=len(split), accuracy=accuracy, accuracy_low=low, accuracy_high=high,
         cross_entropy=cross_entropy,
         calibration_error=metrics.expected_calibration_error(logits, split.labels),
-        per_class_accuracy=metrics.per_class_accuracy(logits, split.labels, len(split.classes)),
+        per_class_accuracy=metrics.per_class_accuracy(logits, split.labels),
         card_accuracy=expected[0], card_cross_entropy=expected[1],
         matches_card=accuracy == expected[0] and abs(cross_entropy - expected[1]) < 1e-4,
     )  # fmt: skip

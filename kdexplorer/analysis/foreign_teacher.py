@@ -32,17 +32,13 @@ SUFFIXES = (".npz", ".pt2", ".onnx")
 BATCH = 100
 """Images at once, where a program does not say how many it takes."""
 
-Logits = dict[SplitName, np.ndarray]
-Predict = Callable[[np.ndarray], np.ndarray]
-"""Normalized images float32 `[B, 3, H, W]` to logits `[B, K]`."""
-
 
 class Program(NamedTuple):
-    """What is run, for how many images at once and of which size, where it takes only one."""
+    """What is run: normalized images float32 `[B, 3, H, W]` to logits `[B, K]`."""
 
-    predict: Predict
-    batch: int | None
-    side: int | None
+    predict: Callable[[np.ndarray], np.ndarray]
+    batch: int | None = None  # how many images at once, where it takes only so many
+    side: int | None = None  # of which size, where it takes only one
 
 
 PIXELS = Normalization(mean=(0, 0, 0), std=(1, 1, 1))
@@ -79,7 +75,7 @@ def import_logits(
     if program is None:
         logits = _read_stored(Path(source), dataset)
     else:
-        chosen = normalization or _choose_normalization(splits["train"], program, dataset.normalization)
+        chosen = normalization or _choose_normalization(_first(splits["train"]), program, dataset.normalization)
         if show:
             values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
             print(f"{source} sees images normalized by mean and std {values}", file=sys.stderr)
@@ -88,11 +84,10 @@ def import_logits(
             for key, split in splits.items()
         }
     for key, split in splits.items():
-        if logits[key].shape != (len(split), len(dataset.classes)) or not np.isfinite(logits[key]).all():
-            raise CheckpointError(
-                f"{source}: {key} has shape {logits[key].shape} instead of {(len(split), len(dataset.classes))}, or "
-                "values that are not finite."
-            )
+        shape, expected = logits[key].shape, (len(split), len(dataset.classes))
+        if shape != expected or not np.isfinite(logits[key]).all():
+            wrong = f"{key} has shape {shape} instead of {expected}, or values that are not finite"
+            raise CheckpointError(f"{source}: {wrong}.")
     test, labels = logits["test"].astype(np.float16), splits["test"].labels
     card = {
         "name": name, "architecture": STORED.key, "parameters": 0, "classes": dataset.classes,
@@ -136,10 +131,10 @@ def _open(source: Path | str) -> Program | None:
     return {".npz": lambda _: None, ".onnx": _open_onnx}.get(source.suffix, _open_exported)(source)
 
 
-def _read_stored(source: Path, dataset: Dataset) -> Logits:
+def _read_stored(source: Path, dataset: Dataset) -> dict[SplitName, np.ndarray]:
     try:
         with np.load(source, allow_pickle=False) as archive:
-            found: Logits = {"train": archive["train"], "test": archive["test"]}
+            found: dict[SplitName, np.ndarray] = {"train": archive["train"], "test": archive["test"]}
             sha256 = str(archive["sha256"])
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
         raise CheckpointError(f"{source} cannot be read as arrays train, test and sha256 ({error}).") from error
@@ -151,12 +146,13 @@ def _read_stored(source: Path, dataset: Dataset) -> Logits:
     return found
 
 
-def _choose_normalization(train: Split, program: Program, own: Normalization) -> Normalization:
-    """Whichever has the smaller cross-entropy on the first training images: a program does not tell."""
-    some = _first(train)
-    return min(
-        (PIXELS, own), key=lambda one: metrics.cross_entropy(_predict_split(some, program, one, ""), some.labels)
-    )
+def _choose_normalization(some: Split, program: Program, own: Normalization) -> Normalization:
+    """Whichever has the smaller cross-entropy on some training images: a program does not tell."""
+
+    def rate(one: Normalization) -> float:
+        return metrics.cross_entropy(_predict_split(some, program, one, ""), some.labels)
+
+    return min((PIXELS, own), key=rate)
 
 
 def _first(split: Split) -> Split:
@@ -252,10 +248,10 @@ def open_function(source: str) -> Program:
             found = network(torch.from_numpy(images))
         return getattr(found, "logits", found).float().cpu().numpy()
 
-    return Program(predict, None, None)
+    return Program(predict)
 
 
-def _describe_program(predict: Predict, shape: Sequence[object]) -> Program:
+def _describe_program(predict: Callable[[np.ndarray], np.ndarray], shape: Sequence[object]) -> Program:
     """`shape` is that of its input, with a number where it takes only one size."""
     sizes = [int(size) if isinstance(size, int) else None for size in shape]
     return Program(predict, sizes[0], sizes[2] if len(sizes) == 4 else None)

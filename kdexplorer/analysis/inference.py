@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,36 +89,23 @@ def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalizati
 class Probe:
     """What a method's loss says about one student, its teacher and a batch of images."""
 
-    loss: float
-    """Unweighted, the mean over the batch."""
+    loss: float  # unweighted, the mean over the batch
     push: np.ndarray | None
     """`-dL/dz` on the first image's logits `[K]`, times the batch size; None where the loss does not use logits."""
     changes: list[np.ndarray | None]
-    """By stage the size of `-dL/dF` on the first image `[H, W]`: its L2 norm over channels, times the batch size.
-
-    None for stages that the loss does not use.
-    """
-    relations: tuple[np.ndarray, np.ndarray] | None
-    """The teacher's and the student's relations of all pairs of images `[B, B]`, or None."""
+    """By stage the size of `-dL/dF` on the first image `[H, W]`, its L2 norm over channels, times the batch size; None
+    for stages that the loss does not use."""
+    relations: tuple[np.ndarray, np.ndarray] | None  # the teacher's and the student's of all pairs of images `[B, B]`
 
 
 def probe(
-    method: Method,
-    student: Outputs,
-    teacher: Outputs,
-    labels: np.ndarray,
-    architectures: tuple[Architecture, Architecture],
+    method: Method, student: Outputs, teacher: Outputs, labels: np.ndarray, architectures: Sequence[Architecture]
 ) -> Probe:
     """The method's loss on a batch, its gradient on the student's outputs for the first image, and its relations.
 
     The gradient is taken on the outputs themselves, by automatic differentiation of the loss that trains. What a method
-    trains beside the student has fresh weights here.
-
-    Args:
-        method: with its settings.
-        student, teacher: outputs of the same images; stages and embeddings may be missing where the loss needs none.
-        labels: int64 `[B]`.
-        architectures: the student's and the teacher's.
+    trains beside the student has fresh weights here. Outputs are of the same images, their stages and embeddings may be
+    missing where the loss needs none; labels are int64 `[B]`, the architectures the student's and the teacher's.
     """
     import torch
 
@@ -132,12 +120,11 @@ def probe(
     loss = method.loss(given, target, torch.from_numpy(np.asarray(labels)), adapter)
     leaves = [leaf.logits, *leaf.stages]
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else [None] * len(leaves)
-    count = len(labels)
-    push, *stages = gradients
-    related = method.relations(student), method.relations(teacher)
+    count, (push, *stages) = len(labels), gradients
+    own, other = method.relations(student), method.relations(teacher)
     return Probe(
         loss=float(loss.detach()),
         push=None if push is None else -count * push[0].double().numpy(),
         changes=[None if one is None else count * one[0].norm(dim=0).double().numpy() for one in stages],
-        relations=None if related[0] is None or related[1] is None else (related[1].numpy(), related[0].numpy()),
+        relations=None if own is None or other is None else (other.numpy(), own.numpy()),
     )

@@ -106,10 +106,11 @@ def calibration_noise(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((2 / np.pi) ** 0.5 * sum(row["count"] * row["noise"] for row in rows) / len(labels))
 
 
-def per_class_accuracy(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> list[float]:
+def per_class_accuracy(logits: np.ndarray, labels: np.ndarray) -> list[float]:
     """The share of each class's images that are right (recall), 0 to 1; NaN where a class has none."""
     right = logits.argmax(axis=1) == labels
-    return [float(right[labels == k].mean()) if (labels == k).any() else float("nan") for k in range(classes)]
+    of_class = [right[labels == label] for label in range(logits.shape[1])]
+    return [float(one.mean()) if len(one) else float("nan") for one in of_class]
 
 
 def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
@@ -128,9 +129,9 @@ def kl_by_image(teacher_logits: np.ndarray, student_logits: np.ndarray, temperat
     return (np.exp(teacher) * (teacher - student)).sum(axis=1)
 
 
-def confusion(logits: np.ndarray, labels: np.ndarray, classes: int = 10) -> np.ndarray:
+def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How often each class is taken for each: `[classes, classes]`, rows are true, each row sums to 1 (or is 0)."""
-    counts = np.zeros((classes, classes))
+    counts = np.zeros((logits.shape[1], logits.shape[1]))
     np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
@@ -144,11 +145,7 @@ def sum_classes(probabilities: np.ndarray, superclasses: np.ndarray) -> np.ndarr
 
 
 def class_similarity(
-    logits: np.ndarray,
-    groups: np.ndarray,
-    temperature: float,
-    classes: int = 10,
-    superclasses: np.ndarray | None = None,
+    logits: np.ndarray, groups: np.ndarray, temperature: float, superclasses: np.ndarray | None = None
 ) -> np.ndarray:
     """The mean soft label of each group of images, `[classes, classes]` float64: which classes a network finds similar.
 
@@ -158,7 +155,7 @@ def class_similarity(
     probabilities = softmax(logits, temperature)
     if superclasses is not None:
         probabilities, groups = sum_classes(probabilities, superclasses), superclasses[groups]
-        classes = probabilities.shape[1]
+    classes = probabilities.shape[1]
     rows = [probabilities[groups == group] for group in range(classes)]
     return np.stack([row.mean(axis=0) if len(row) else np.full(classes, np.nan) for row in rows])
 
@@ -208,12 +205,8 @@ def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, fl
 def push_size(student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float) -> np.ndarray:
     """The L1 norm over classes of the gradient of `T² KL` on the student's logits, unweighted, float64 `[...]`.
 
-    `T Σ |p_s(T) - p_t(T)|`, from Hinton et al. 2015, equation 2. The factor T² balances the gradient's 1/T² only in the
-    limit of large T, where this is `Σ |z_s - z_t| / K` for logits of mean zero (equation 4).
-
-    Args:
-        student_logits, teacher_logits: `[..., K]`.
-        temperature: above 0.
+    `T Σ |p_s(T) - p_t(T)|` for logits `[..., K]`, from Hinton et al. 2015, equation 2. The factor T² balances the
+    gradient's 1/T² in the limit of large T only, where this is `Σ |z_s - z_t| / K` for logits of mean 0 (equation 4).
     """
     difference = softmax(student_logits, temperature) - softmax(teacher_logits, temperature)
     return temperature * np.abs(difference).sum(axis=-1)
@@ -230,10 +223,8 @@ def gradient_on_logits(
     """The gradient of the lab's response-based loss on the student's logits, for one image.
 
     `dL/dz = alpha * T * (p_s(T) - p_t(T)) + (1 - alpha) * (p_s - y)`, from Hinton et al. 2015, equation 2, with the
-    factor T^2 of the loss. A step of training moves the logits *against* the gradient.
-
-    Returns:
-        `teacher`, `label` (zero without one, as for an upload) and their sum `total`, each `[classes]` float64.
+    factor T^2 of the loss. A step of training moves the logits *against* the gradient. Returns `teacher`, `label` (zero
+    without one, as for an upload) and their sum `total`, each `[classes]` float64.
     """
     teacher = alpha * temperature * (softmax(student_logits, temperature) - softmax(teacher_logits, temperature))
     hard = np.zeros_like(teacher)

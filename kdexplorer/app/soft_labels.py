@@ -200,7 +200,7 @@ def show_class_similarity(page: SoftLabels) -> None:
         classes, members = grouped
         limit = len(classes)
     maps = {
-        name: metrics.class_similarity(one, groups, page.temperature, len(classes), members)
+        name: metrics.class_similarity(one, groups, page.temperature, members)
         for name, one in logits.items()
     }
     off_diagonal = ~np.eye(len(classes), dtype=bool)

@@ -108,7 +108,7 @@ def confusion_map(
         name: the network's.
         limit: of the classes that are shown, those with the most confusion.
     """
-    shares = confusion(logits, labels, len(classes))
+    shares = confusion(logits, labels)
     shown = _largest_off_diagonal(shares, limit)
     off = shares - np.diag(np.diag(shares))
     true, predicted = divmod(int(off.argmax()), len(classes))
@@ -141,7 +141,7 @@ def confusion_difference(
         names: of the two networks.
         limit: of the classes that are shown, those with the largest differences.
     """
-    points = 100 * (confusion(first, labels, len(classes)) - confusion(second, labels, len(classes)))
+    points = 100 * (confusion(first, labels) - confusion(second, labels))
     sizes = np.abs(points)
     shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
     reach = max(1.0, float(sizes.max()))

@@ -191,7 +191,7 @@ def per_class(
         looks: the networks.
         classes: the names of all K classes; of more than ten, those with the lowest mean accuracy are shown.
     """
-    accuracies = {name: np.array(per_class_accuracy(values, labels, len(classes))) for name, values in logits.items()}
+    accuracies = {name: np.array(per_class_accuracy(values, labels)) for name, values in logits.items()}
     shown = largest_classes(-np.mean(list(accuracies.values()), axis=0))
     rows: list[dict[str, Any]] = [
         {"network": name, "class": classes[index], "accuracy": round(float(values[index]), 5)}

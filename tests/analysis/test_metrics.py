@@ -79,7 +79,7 @@ def test_what_sampling_gives_a_calibrated_network_is_the_mean_of_simulated_label
 
 
 def test_per_class_accuracy_is_nan_where_a_class_is_absent():
-    shares = metrics.per_class_accuracy(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]), classes=3)
+    shares = metrics.per_class_accuracy(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]))
     assert shares[:2] == [0.5, 1.0]
     assert math.isnan(shares[2])
 
@@ -95,13 +95,13 @@ def test_divergence_agrees_with_scipy_and_goes_from_teacher_to_student(random_lo
 
 
 def test_confusion_by_hand():
-    shares = metrics.confusion(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]), classes=3)
+    shares = metrics.confusion(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]))
     np.testing.assert_array_equal(shares, [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
 
 
 def test_class_similarity_by_hand():
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
-    rows = metrics.class_similarity(logits, np.array([0, 0, 1]), 1.0, classes=3)
+    rows = metrics.class_similarity(logits, np.array([0, 0, 1]), 1.0)
     np.testing.assert_allclose(rows[0], [0.6, 0.225, 0.175])
     np.testing.assert_allclose(rows[1], [0.1, 0.8, 0.1])
     assert np.isnan(rows[2]).all()

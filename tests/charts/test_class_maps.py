@@ -22,7 +22,7 @@ def predictions(count):
 @pytest.mark.parametrize("count", [10, 12])
 def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     logits, labels, classes = predictions(count)
-    expected = count_confusion(logits["plain"], labels, count)
+    expected = count_confusion(logits["plain"], labels)
     spec = class_maps.confusion_map(logits["plain"], labels, classes, "plain")
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec, "value")}
     assert len(cells) == 100

@@ -61,7 +61,7 @@ def test_accuracies_have_their_intervals_in_percent():
 def test_accuracy_by_class_is_the_metric_of_the_least_accurate_classes(count):
     logits, labels, classes = predictions(count)
     spec = evaluation.per_class(logits, labels, LOOKS, classes)
-    expected = {name: per_class_accuracy(values, labels, count) for name, values in logits.items()}
+    expected = {name: per_class_accuracy(values, labels) for name, values in logits.items()}
     mean = np.mean(list(expected.values()), axis=0)
     shown = {row["class"] for row in rows_of(spec, "accuracy")}
     assert len(shown) == 10
