@@ -101,14 +101,11 @@ def numpy_fusion(module, features, sizes):
 def test_the_fusion_agrees_with_numpy_up_to_its_last_convolutions():
     module = make_fusion([3, 4, 5], [6, 7, 8]).double().eval()
     features = [random(2, 3, 8, 8), random(2, 4, 4, 4, seed=1), random(2, 5, 1, 1, seed=2)]
-    assert [tuple(x.shape) for x in module(features, [(4, 4), (2, 2), (1, 1)])] == [
-        (2, 6, 4, 4),
-        (2, 7, 2, 2),
-        (2, 8, 1, 1),
-    ]
+    sizes = [(4, 4), (2, 2), (1, 1)]
+    assert [tuple(x.shape) for x in module(features, sizes)] == [(2, 6, 4, 4), (2, 7, 2, 2), (2, 8, 1, 1)]
     expected = numpy_fusion(module, [x.numpy() for x in features], [4, 2, 1])
     module.leave = torch.nn.ModuleList(torch.nn.Identity() for _ in features)
-    for fused, reference in zip(module(features, [(4, 4), (2, 2), (1, 1)]), expected, strict=True):
+    for fused, reference in zip(module(features, sizes), expected, strict=True):
         np.testing.assert_allclose(fused.detach().numpy(), reference, rtol=1e-10, atol=1e-12)
 
 

@@ -1,12 +1,10 @@
-"""SP, RKD and CRD: by hand, in NumPy, by finite differences, and what changes nothing."""
+"""SP, RKD and CRD: by hand, in NumPy, and by finite differences."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from kdexplorer.methods import rkd
 from kdexplorer.methods.crd import CRD, crd_loss
@@ -17,12 +15,8 @@ from kdexplorer.networks import get_architecture
 LABELS = torch.tensor([0, 1, 0, 2, 1])
 
 
-def random(*shape, seed=0, scale=1.0):
-    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def rotation(size, seed):
-    return torch.linalg.qr(random(size, size, seed=seed))[0]
+def random(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 LOSSES = {
@@ -125,32 +119,7 @@ def test_the_loss_has_the_gradient_of_finite_differences(key):
     assert (teacher.grad is not None) == (key == "crd")  # its projection is trained
 
 
-# --- What changes nothing ---------------------------------------------------------------------------------
-
-seeds = st.integers(0, 2**31)
-
-
-@given(seeds, st.floats(0.01, 100), st.floats(-10, 10))
-@settings(max_examples=15, deadline=None)
-def test_geometry_ignores_scale_rotation_and_place_and_similarities_scale_and_rotation(seed, scale, shift):
-    student, teacher = random(6, 4, seed=seed), random(6, 3, seed=seed + 1)
-    turned = scale * student @ rotation(4, seed)
-    loss = rkd_loss(student, teacher, 25.0, 50.0).item()
-    assert rkd_loss(turned + shift, teacher, 25.0, 50.0).item() == pytest.approx(loss, rel=1e-6)
-    assert rkd_loss(turned + shift, student, 25.0, 50.0).item() == pytest.approx(0, abs=1e-8)
-    assert sp_loss(turned, teacher).item() == pytest.approx(sp_loss(student, teacher).item(), rel=1e-8)
-    assert sp_loss(turned, student).item() == pytest.approx(0, abs=1e-12)
-
-
-@given(seeds)
-@settings(max_examples=10, deadline=None)
-def test_the_order_of_the_batch_does_not_matter(seed):
-    order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
-    student, teacher = random(5, 4, seed=seed), random(5, 4, seed=seed + 1)
-    for loss in (sp_loss, LOSSES["rkd"]):
-        assert loss(student[order], teacher[order]).item() == pytest.approx(loss(student, teacher).item(), rel=1e-8)
-    shuffled = crd_loss(student[order], teacher[order], LABELS[order], 0.5)
-    assert shuffled.item() == pytest.approx(crd_loss(student, teacher, LABELS, 0.5).item(), rel=1e-8)
+# --- Large batches, equal images, what is trained ---------------------------------------------------------
 
 
 def test_angles_in_blocks_are_the_same_with_the_same_gradient(monkeypatch):

@@ -1,12 +1,10 @@
-"""The response-based losses beside KD: by hand, in NumPy, by finite differences, and what changes nothing."""
+"""The response-based losses: by hand, in NumPy, by finite differences, and their limits."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr, softmax
 from torch.nn import functional as F
 
@@ -46,18 +44,29 @@ LOSSES = {
 
 
 def test_the_divergences_by_hand():
-    """Teacher (1/4, 3/4), student (1/2, 1/2); their mixture with β 1/2 is (3/8, 5/8), with β 1/4 (7/16, 9/16)."""
+    """Teacher (1/4, 3/4), student (1/2, 1/2); their mixture with β 1/2 is (3/8, 5/8), with β 1/4 (7/16, 9/16).
+
+    KL is 1/4 ln 1/2 + 3/4 ln 3/2, the reverse 1/2 ln 2 + 1/2 ln 2/3; at T = 2 from doubled logits 4 times as much.
+    """
     student, teacher = logs(0.5, 0.5), logs(0.25, 0.75)
-    reverse = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
-    assert reverse_kl_loss(student, teacher, 1.0).item() == pytest.approx(reverse, rel=1e-12)
-    assert reverse_kl_loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(4 * reverse, rel=1e-12)
 
     def kl(p, q):
         return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
 
+    for loss, expected in ((kd_loss, kl((0.25, 0.75), (0.5, 0.5))), (reverse_kl_loss, kl((0.5, 0.5), (0.25, 0.75)))):
+        assert loss(student, teacher, 1.0).item() == pytest.approx(expected, rel=1e-12)
+        assert loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(4 * expected, rel=1e-12)
     for beta, mixture in ((0.5, (3 / 8, 5 / 8)), (0.25, (7 / 16, 9 / 16))):
         expected = beta * kl((0.25, 0.75), mixture) + (1 - beta) * kl((0.5, 0.5), mixture)
         assert jsd_loss(student, teacher, 1.0, beta).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_loss_is_the_mean_over_the_batch_and_not_over_classes():
+    student, teacher = torch.zeros(1, 2), torch.tensor([[0.0, math.log(3)]])
+    once = kd_loss(student, teacher, 1.0)
+    equal = torch.cat([teacher, torch.zeros(1, 2)])
+    torch.testing.assert_close(kd_loss(student.repeat(8, 1), teacher.repeat(8, 1), 1.0), once)
+    torch.testing.assert_close(kd_loss(student.repeat(2, 1), equal, 1.0), once / 2)
 
 
 def test_the_decoupled_parts_by_hand():
@@ -153,30 +162,23 @@ def test_the_loss_has_the_gradient_of_finite_differences_for_the_student_alone(k
     assert teacher.grad is None
 
 
-# --- What changes nothing, and limits ---------------------------------------------------------------------
-
-seeds = st.integers(0, 2**31)
-
-
-@given(seeds, st.floats(-50, 50))
-@settings(max_examples=15, deadline=None)
-def test_the_losses_are_zero_for_equals_positive_otherwise_and_the_same_after_a_shift(seed, shift):
-    student, teacher = random(5, 5, seed=seed), random(5, 5, seed=seed + 1)
-    for key in set(LOSSES) - {"mse_logits", "tf_kd"}:
-        loss = LOSSES[key](student, teacher).item()
-        assert loss > 0, key
-        assert LOSSES[key](teacher, teacher).item() == pytest.approx(0, abs=1e-10), key
-        assert LOSSES[key](student + shift, teacher).item() == pytest.approx(loss, rel=1e-6), key
-    assert mse_logits_loss(teacher, teacher).item() == 0
-    assert LOSSES["tf_kd"](student + shift, teacher).item() == pytest.approx(LOSSES["tf_kd"](student, teacher).item())
-    assert LOSSES["tf_kd"](virtual_teacher(LABELS, 5, 0.5, 0.9).log(), teacher).item() == pytest.approx(0, abs=1e-12)
+@pytest.mark.parametrize("key", LOSSES)
+def test_confident_half_precision_logits_stay_finite(key):
+    logits = torch.tensor(5 * [[30_000.0, -30_000, 30_000, 0, 0]], dtype=torch.float16, requires_grad=True)
+    loss = LOSSES[key](logits, -logits)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
 
 
-@given(seeds, st.floats(0.2, 20))
-@settings(max_examples=15, deadline=None)
-def test_decoupled_parts_with_one_minus_the_teachers_probability_are_kd(seed, temperature):
+# --- Limits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.2, 4.0, 20.0])
+def test_decoupled_parts_with_one_minus_the_teachers_probability_are_kd(temperature):
     """Equation 6 of Zhao et al. 2022: α = 1, β = 1 - p_t, image by image."""
-    student, teacher = random(5, 5, seed=seed, scale=3), random(5, 5, seed=seed + 1, scale=3)
+    student, teacher = random(5, 5, scale=3), random(5, 5, seed=1, scale=3)
     target, others = dkd_parts(student, teacher, LABELS, temperature)
     p_target = F.softmax(teacher / temperature, dim=1)[torch.arange(5), LABELS]
     together = (target + (1 - p_target) * others).mean() * temperature**2
@@ -188,18 +190,6 @@ def test_with_two_classes_the_other_part_is_zero_and_the_target_part_is_kd():
     assert dkd_parts(student, teacher, labels, 2.0)[1].tolist() == [0, 0, 0, 0]
     expected = kd_loss(student, teacher, 2.0).item()
     assert dkd_loss(student, teacher, labels, 1.0, 7.0, 2.0).item() == pytest.approx(expected, rel=1e-9)
-
-
-@given(seeds, st.floats(0.01, 100), st.floats(-50, 50))
-@settings(max_examples=15, deadline=None)
-def test_standardized_logits_ignore_scale_and_shift_and_correlations_affine_change(seed, scale, shift):
-    student, teacher = random(5, 5, seed=seed), random(5, 5, seed=seed + 1)
-    loss = logit_std_loss(student, teacher, 2.0).item()
-    assert logit_std_loss(scale * student + shift, teacher, 2.0).item() == pytest.approx(loss, rel=1e-6)
-    assert logit_std_loss(student, scale * teacher + shift, 2.0).item() == pytest.approx(loss, rel=1e-6)
-    torch.testing.assert_close(
-        correlation(scale * student + shift, teacher), correlation(student, teacher), rtol=1e-6, atol=1e-9
-    )
 
 
 def test_the_mixture_tends_to_either_divergence_and_near_equality_to_a_quarter():
