@@ -11,11 +11,6 @@ from scipy.special import softmax as scipy_softmax
 from kdexplorer.analysis import metrics, verdicts
 from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.metrics import FOLDS, fit_temperature, kl_by_image, scale_logits, softmax
-from kdexplorer.methods.kd import kd_loss
-
-
-def logits_of(predictions, classes=10):
-    return np.eye(classes)[predictions] * 5
 
 
 @pytest.fixture
@@ -25,14 +20,9 @@ def random_logits():
 
 
 def test_softmax_by_hand():
-    np.testing.assert_allclose(metrics.softmax(np.array([0.0, np.log(3)])), [0.25, 0.75])
-    np.testing.assert_allclose(metrics.softmax(np.array([0.0, 2 * np.log(3)]), 2.0), [0.25, 0.75])
-
-
-def test_softmax_of_large_logits_is_finite():
-    probabilities = metrics.softmax(np.array([1000.0, -1000.0, 0.0]), 0.5)
-    assert np.isfinite(probabilities).all()
-    assert probabilities.sum() == pytest.approx(1)
+    np.testing.assert_allclose(softmax(np.array([0.0, np.log(3)])), [0.25, 0.75])
+    np.testing.assert_allclose(softmax(np.array([0.0, 2 * np.log(3)]), 2.0), [0.25, 0.75])
+    assert softmax(np.array([1000.0, -1000.0, 0.0]), 0.5).tolist() == [1, 0, 0]
 
 
 def test_entropy_by_hand():
@@ -78,10 +68,10 @@ def test_what_sampling_gives_a_calibrated_network_is_the_mean_of_simulated_label
     assert metrics.calibration_noise(logits, drawn[0]) == pytest.approx(simulated, rel=0.1)
 
 
-def test_per_class_accuracy_is_nan_where_a_class_is_absent():
-    shares = metrics.per_class_accuracy(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]))
-    assert shares[:2] == [0.5, 1.0]
-    assert math.isnan(shares[2])
+def test_per_class_accuracy_and_confusion_by_hand():
+    logits, labels = 5 * np.eye(3)[[0, 1, 1]], np.array([0, 0, 1])
+    np.testing.assert_array_equal(metrics.per_class_accuracy(logits, labels), [0.5, 1, np.nan])
+    np.testing.assert_array_equal(metrics.confusion(logits, labels), [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
@@ -94,20 +84,10 @@ def test_divergence_agrees_with_scipy_and_goes_from_teacher_to_student(random_lo
     assert metrics.kl_divergence(teacher, teacher, temperature) == pytest.approx(0, abs=1e-12)
 
 
-def test_confusion_by_hand():
-    shares = metrics.confusion(logits_of([0, 1, 1], classes=3), np.array([0, 0, 1]))
-    np.testing.assert_array_equal(shares, [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
-
-
 def test_class_similarity_by_hand():
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
     rows = metrics.class_similarity(logits, np.array([0, 0, 1]), 1.0)
-    np.testing.assert_allclose(rows[0], [0.6, 0.225, 0.175])
-    np.testing.assert_allclose(rows[1], [0.1, 0.8, 0.1])
-    assert np.isnan(rows[2]).all()
-
-
-GENERATOR = np.random.default_rng(0)
+    np.testing.assert_allclose(rows, [[0.6, 0.225, 0.175], [0.1, 0.8, 0.1], 3 * [np.nan]])
 
 
 def test_annotators_who_follow_the_network_at_some_temperature_are_closest_there():
@@ -159,20 +139,6 @@ def test_without_a_best_temperature_logits_stay_as_they_are():
     assert (scale_logits(logits[:1], labels[:1])[0] == logits[:1]).all()
 
 
-def differentiate(student, teacher, temperature):
-    """The mean over images of the L1 norm of the loss's gradient, by autograd."""
-    logits = torch.tensor(student, dtype=torch.float64, requires_grad=True)
-    kd_loss(logits, torch.tensor(teacher, dtype=torch.float64), temperature).backward()
-    return float(logits.grad.abs().sum(dim=1).sum())  # the loss is a mean over images: each has 1/N of its gradient
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0])
-def test_the_push_is_the_losss_gradient(temperature):
-    student, teacher = GENERATOR.normal(0, 3, (2, 30, 10))
-    expected = differentiate(student, teacher, temperature)
-    assert metrics.push_size(student, teacher, temperature).mean() == pytest.approx(expected)
-
-
 SURE, UNSURE = np.array([[8.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 0.0]])
 
 
@@ -199,11 +165,7 @@ RIGHT, WRONG = np.array([[8.0, 0.0, 0.0]]), np.array([[6.0, 4.0, 0.0]])
         (SURE, SURE + 1, "grows on 0% of 1 test images; its mean stays at 0.000"),
         (SURE, UNSURE, "grows on 0% of 1 test images; its mean falls from"),
         (RIGHT, WRONG, "grows on 100% of 1 test images; its mean rises from"),
-        (
-            np.concatenate([RIGHT, SURE]),
-            np.concatenate([WRONG, UNSURE]),
-            "grows on 50% of 2 test images; its mean falls",
-        ),
+        (np.vstack([RIGHT, SURE]), np.vstack([WRONG, UNSURE]), "grows on 50% of 2 test images; its mean falls"),
     ],
 )
 def test_the_sentence_on_kl_follows_the_numbers(teacher, student, change):
