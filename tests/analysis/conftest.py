@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -25,6 +25,10 @@ class Family:
 
     def rows(self, labels: bool = True, **options):
         return results.build_rows(self.entries, self.logits(), self.labels if labels else None, **options)
+
+    def changed(self, **changes):
+        """The rows with other values, by name."""
+        return [replace(row, **changes.get(row.name, {})) for row in self.rows()]
 
 
 @pytest.fixture

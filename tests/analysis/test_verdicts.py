@@ -10,42 +10,38 @@ import pytest
 from kdexplorer.analysis import results, verdicts
 from kdexplorer.analysis.difference import Difference
 from kdexplorer.config import Objective
-from kdexplorer.methods import get_method
+from tests.analysis.conftest import KD_OBJECTIVE
 from tests.charts.records import make_row
 
 
 def test_the_objective_is_written_as_its_sum(family):
-    text = verdicts.explain_larger_loss(family.rows())
-    label = get_method("kd").label
-    assert f"0.3 × cross-entropy 1.500 + 0.7 × {label} 2.000 = 1.850" in text
+    assert "0.3 × cross-entropy 1.500 + 0.7 × KD 2.000 = 1.850" in verdicts.explain_larger_loss(family.rows())
     assert "Select a distilled student" in verdicts.explain_larger_loss(family.rows()[:2])
-
-
-def test_several_terms_of_a_method_are_told_apart(family):
-    rows = family.rows()
     terms = [{"method": "kd", "weight": 2, "temperature": 1}, {"method": "kd", "weight": 0.5, "temperature": 8}]
-    rows[2] = replace(rows[2], objective_terms=Objective(ce_weight=0, terms=terms), terms={"kd": 0.2, "kd.2": 0.03})
-    assert "2 × KD 0.200 + 0.5 × KD 0.03 = 1.850" in verdicts.explain_larger_loss(rows)
+    twice = {"objective_terms": Objective(ce_weight=0, terms=terms), "terms": {"kd": 0.2, "kd.2": 0.03}}
+    assert "2 × KD 0.200 + 0.5 × KD 0.03 = 1.850" in verdicts.explain_larger_loss(family.changed(student=twice))
 
 
 def test_a_sum_with_an_unknown_term_is_not_shown(family):
-    rows = family.rows()
-    smoothed = rows[2].objective_terms.model_copy(update={"label_smoothing": 0.1})
+    smoothed = Objective.model_validate(KD_OBJECTIVE | {"label_smoothing": 0.1})
     for change in ({"objective_terms": smoothed}, {"terms": {"cross_entropy": 1.5}}, {"objective_terms": None}):
-        text = verdicts.explain_larger_loss([*rows[:2], replace(rows[2], **change)])
+        text = verdicts.explain_larger_loss(family.changed(student=change))
         assert "×" not in text
         assert "1.850" in text
 
 
 @pytest.mark.parametrize(("cross_entropy", "words"), [(0.5, "lower than"), (1.0, "equal to"), (1.5, "higher than")])
 def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy, words):
-    rows = family.rows()
-    rows[1], rows[2] = replace(rows[1], cross_entropy=1.0), replace(rows[2], cross_entropy=cross_entropy)
-    text = verdicts.explain_larger_loss(rows)
+    plain, student = {"cross_entropy": 1.0}, {"cross_entropy": cross_entropy}
+    text = verdicts.explain_larger_loss(family.changed(plain=plain, student=student))
     assert f"is {cross_entropy:.3f}: {words} the 1.000 of plain" in text
     assert "smaller number" not in text
-    rows[2] = replace(rows[2], objective=0.9)
+    rows = family.changed(plain=plain, student=student | {"objective": 0.9})
     assert "smaller number" in verdicts.explain_larger_loss(rows)
+
+
+def differ(difference):
+    return {"scaled_to_scratch_baseline": Difference(difference, (difference - 0.01, difference + 0.01))}
 
 
 @pytest.mark.parametrize(
@@ -58,31 +54,22 @@ def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy,
     ],
 )
 def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, difference, cross_entropy, words):
-    rows = family.rows()
-    scaled = Difference(difference, (difference - 0.01, difference + 0.01))
-    rows[1] = replace(rows[1], cross_entropy=1.0)
-    rows[2] = replace(rows[2], cross_entropy=cross_entropy, scaled_to_scratch_baseline=scaled)
-    text = verdicts.explain_larger_loss(rows)
+    student = {"cross_entropy": cross_entropy} | differ(difference)
+    text = verdicts.explain_larger_loss(family.changed(plain={"cross_entropy": 1.0}, student=student))
     assert words in text
-    assert scaled.nats in text
-    rows[2] = replace(rows[2], scaled_to_scratch_baseline=None)
-    assert "scaling" not in verdicts.explain_larger_loss(rows)
+    assert f"{difference:+.3f} ± 0.010" in text
+    unknown = family.changed(student={"scaled_to_scratch_baseline": None})
+    assert "scaling" not in verdicts.explain_larger_loss(unknown)
 
 
-@pytest.mark.parametrize(("after", "words"), [(0.01, "explains most"), (0.06, "explains less than half")])
-def test_how_much_of_calibration_one_number_explains(family, after, words):
-    measures = {"calibration_error": 0.08, "scaled_calibration_error": after}
-    rows = [replace(row, measures=measures) for row in family.rows()]
-    text = verdicts.explain_calibration(rows)
+@pytest.mark.parametrize(("after", "words", "near"), [(0.01, "explains most", 3), (0.06, "explains less than half", 0)])
+def test_how_much_of_calibration_one_number_explains(family, after, words, near):
+    measures = {"calibration_error": 0.08, "scaled_calibration_error": after, "calibration_noise": 0.02}
+    text = verdicts.explain_calibration([replace(row, measures=measures) for row in family.rows()])
     assert words in text
     assert f"{100 * after:.2f} % after" in text
-    assert "Sampling" not in text
-    noisy = [replace(row, measures=measures | {"calibration_noise": 0.02}) for row in rows]
-    said, near = verdicts.explain_calibration(noisy), 3 if after < 0.028 else 0
-    assert (
-        f"2.00 to 2.00 % on these images, and in 95 % of samples less than about 1.4 times that: so have {near} of"
-        in said
-    )
+    assert "gives a calibrated network 2.00 to 2.00 %" in text
+    assert f"less than about 1.4 times that: so have {near} of 3" in text
     assert verdicts.explain_calibration(family.rows(labels=False)) is None
 
 
@@ -90,26 +77,20 @@ def test_how_much_of_calibration_one_number_explains(family, after, words):
     ("difference", "words"), [(-0.07, "lower than"), (0.07, "higher than"), (0.005, "not clearly different from")]
 )
 def test_the_scaled_cross_entropy_is_compared_with_the_baselines(family, difference, words):
-    rows = family.rows()
-    rows[2] = replace(
-        rows[2], scaled_to_scratch_baseline=Difference(difference, (difference - 0.01, difference + 0.01))
-    )
-    text = verdicts.explain_calibration(rows)
+    text = verdicts.explain_calibration(family.changed(student=differ(difference)))
     assert f"Scaled cross-entropy is {words} the scratch baseline's for student" in text
     kinds = ("lower than", "higher than", "not clearly different from")
     assert [kind in text for kind in kinds] == [kind == words for kind in kinds]
 
 
 def test_the_training_of_each_network_is_told_from_its_card(family):
-    rows = family.rows()
-    assert "Each network was trained in one run" in verdicts.describe_training(rows)
-    rows[0] = replace(rows[0], epochs_by_run=(8, 10), continued_in_view=True)
-    rows[1] = replace(rows[1], epochs_by_run=(4, 2), continued_in_view=False)
-    text = verdicts.describe_training(rows)
+    assert "Each network was trained in one run" in verdicts.describe_training(family.rows())
+    seen = {"epochs_by_run": (8, 10), "continued_in_view": True}
+    text = verdicts.describe_training(family.changed(teacher=seen, plain={"epochs_by_run": (4, 2)}))
     assert "after the test accuracy was known for teacher (8 + 10 epochs)." in text
     assert "after the accuracy on held-out images was known for plain (4 + 2 epochs)." in text
     assert "student: each trained in one run" in text
-    text = verdicts.describe_training([replace(rows[0], epochs_by_run=(), continued_in_view=False)])
+    text = verdicts.describe_training(family.changed(teacher={"epochs_by_run": ()})[:1])
     assert "How teacher was trained is unknown." in text
     assert "was known" not in text
 
