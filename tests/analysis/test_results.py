@@ -33,21 +33,19 @@ def test_rows_agree_with_the_logits(family):
     assert rows[1].to_baseline is None
 
 
-def test_different_evaluation_images_are_different_groups(family, tmp_path, make_checkpoint):
+HELD = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
+
+
+def test_networks_evaluated_on_different_images_are_grouped_apart_and_not_subtracted(family, tmp_path, make_checkpoint):
     assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
-    other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})
-    held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
-    unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
-    networks = {"other": other, "held": make_checkpoint(tmp_path / "held", data=held), "unknown": unknown}
-    assert len(results.group_by_evaluation(family.entries | networks)) == 4
-
-
-def test_networks_evaluated_on_different_images_are_not_subtracted(family, tmp_path, make_checkpoint):
     card = family.entries["student"].card
-    held = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
-    moved = make_checkpoint(tmp_path / "moved", objective=card.objective, teacher=card.teacher, run="r", data=held)
-    row = results.build_rows(family.entries | {"moved": moved}, family.logits(), family.labels)[3]
-    assert (row.to_scratch_baseline, row.to_teacher) == (None, None)
+    held = make_checkpoint(tmp_path / "held", objective=card.objective, teacher=card.teacher, run="r", data=HELD)
+    other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})
+    unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
+    networks = family.entries | {"held": held, "other": other, "unknown": unknown}
+    assert len(results.group_by_evaluation(networks)) == 4
+    row = results.build_rows(networks, family.logits(), family.labels)[3]
+    assert (row.name, row.to_scratch_baseline, row.to_teacher) == ("held", None, None)
 
 
 def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_checkpoint, tiny):
@@ -57,10 +55,7 @@ def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_c
     assert results.whole_split_logits(checkpoint, checkpoint.logits(), "synthetic") is not None
     assert results.whole_split_logits(checkpoint, checkpoint.logits()[:50], "synthetic") is None
     assert results.whole_split_logits(checkpoint, checkpoint.logits(), "cifar10") is None
-    for name, changes in (
-        ("held", {"data": {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}}),
-        ("classes", {"classes": [str(number) for number in range(10)]}),
-    ):
+    for name, changes in (("held", {"data": HELD}), ("classes", {"classes": list("0123456789")})):
         assert results.evaluation_labels(make_checkpoint(tmp_path / name, **changes)) is None
 
 
@@ -79,19 +74,15 @@ def test_short_names_are_unique():
 
 
 def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher(family, tmp_path, make_checkpoint):
-    history = [{"epoch": 0, "test": {"accuracy": 0.5}}]
-    taught = {"objective": family.entries["student"].card.objective, "history": history}
-    teacher = family.entries["teacher"]
-    mine = make_checkpoint(tmp_path / "mine", teacher={"name": "teacher", "sha256": teacher.sha256}, **taught)
+    teacher, student = family.entries["teacher"], family.entries["student"].card
+    taught = {"objective": student.objective, "history": [{"epoch": 0, "test": {"accuracy": 0.5}}]}
+    mine = make_checkpoint(tmp_path / "mine", teacher=student.teacher, **taught)
     other = make_checkpoint(tmp_path / "other", teacher={"name": "x", "sha256": "another"}, **taught)
     curves, figures = results.learning_curves({"mine": mine, "plain": family.entries["plain"]}, teacher)
     assert (curves["mine"][0].epoch, curves["mine"][0].test, curves["plain"]) == (0, {"accuracy": 0.5}, [])
     assert (figures.accuracy, figures.cross_entropy) == (90 / 120, teacher.card.test_cross_entropy)
     assert figures.described_images == ""
-    data = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 40}
-    held = make_checkpoint(
-        tmp_path / "held", teacher={"name": "teacher", "sha256": teacher.sha256}, data=data, **taught
-    )
+    held = make_checkpoint(tmp_path / "held", teacher=student.teacher, data=HELD, **taught)
     assert results.learning_curves({"held": held}, teacher)[1].described_images.startswith("on the 120 test images")
     assert results.learning_curves({"mine": mine, "other": other}, teacher)[1] is None
     assert results.learning_curves({"mine": mine}, None)[1] is None
@@ -116,14 +107,12 @@ def test_files_read_back_to_the_same_numbers(family):
     rows = family.rows(teacher="teacher", baseline="plain")
     read = list(csv.DictReader(io.StringIO(results.to_csv(rows))))
     assert [line["name"] for line in read] == ["teacher", "plain", "student"]
-    assert [float(read[2][key]) for key in ("accuracy", "teacher_kl")] == [
-        rows[2].accuracy,
-        rows[2].measures["teacher_kl"],
-    ]
     pair = rows[2].to_baseline
-    assert [read[2][key] for key in ("difference", "p", "gained", "lost")] == [
-        str(value) for value in (pair.estimate, pair.p, pair.gained, pair.lost)
-    ]
+    expected = {
+        "accuracy": rows[2].accuracy, "teacher_kl": rows[2].measures["teacher_kl"], "difference": pair.estimate,
+        "p": pair.p, "gained": pair.gained, "lost": pair.lost,
+    }  # fmt: skip
+    assert {key: float(read[2][key]) for key in expected} == expected
     assert [read[1][key] for key in ("p", "difference", "teacher")] == ["", "", ""]
     assert (read[2]["scratch_baseline"], read[2]["teacher"]) == ("plain", "teacher")
     values = json.loads(to_json(rows))
