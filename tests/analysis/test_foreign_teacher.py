@@ -69,19 +69,14 @@ def save_pt2(path, dataset, batch="dynamic"):
 def save_onnx(path, dataset):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    helper, numbers = onnx.helper, onnx.TensorProto.FLOAT
-    nodes = [
-        helper.make_node("Flatten", ["images"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "teacher",
-        [helper.make_tensor_value_info("images", numbers, ["batch", 3, 32, 32])],
-        [helper.make_tensor_value_info("logits", numbers, ["batch", 3])],
-        [onnx.numpy_helper.from_array(fit(dataset).T.contiguous().numpy(), "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["": 17]>
+        teacher (float[batch, 3, 32, 32] images) => (float[batch, 3] logits) {
+            flat = Flatten (images)
+            logits = MatMul (flat, weights)
+        }
+    """)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(fit(dataset).T.contiguous().numpy(), "weights"))
     onnx.save(model, path)
 
 
@@ -148,9 +143,8 @@ def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monke
 
 def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert (
-        main(["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]) == 0
-    )
+    words = ["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]
+    assert main(words) == 0
     (own,) = run_checkpoints(list_runs()[0])
     (tmp_path / "own.pt2").write_bytes(export(own))
     assert main(["import", "own.pt2", "--name", "mine", "--dataset", "folder:shapes"]) == 0
@@ -175,12 +169,10 @@ def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path
 
 
 def test_logits_of_other_images_are_refused(shapes, tmp_path, capsys):
-    save_npz(tmp_path / "teacher.npz", shapes, sha256="0" * 64)
-    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
-    assert "other images" in capsys.readouterr().err
-    save_npz(tmp_path / "teacher.npz", shapes, test=np.zeros((4, 3)))
-    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
-    assert "shape (4, 3)" in capsys.readouterr().err
+    for change, words in (({"sha256": "0" * 64}, "other images"), ({"test": np.zeros((4, 3))}, "shape (4, 3)")):
+        save_npz(tmp_path / "teacher.npz", shapes, **change)
+        assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["evil.npz", "evil.pt2"])
@@ -190,7 +182,6 @@ def test_nothing_is_unpickled(shapes, tmp_path, capsys, file):
         np.savez(path, train=np.array([Marker(tmp_path / "fired")], object), test=np.zeros(3), sha256="x")
     else:
         save_pt2(path, shapes)
-        parts = {}
         with zipfile.ZipFile(path) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
         with zipfile.ZipFile(path, "w") as archive:
