@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.training.configs import SHRINK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,9 +36,7 @@ def show_pages(teacher, student, pages=PAGES):
         assert not at.error, (page, [error.value for error in at.error])
 """
 
-TRAIN_AND_SHOW = (
-    SHOW_PAGES
-    + """
+TRAIN_AND_SHOW = """
 def train(name, *words):
     assert main(["train", "--quiet", *sys.argv[1:], "--epochs", "1", "--name", name, "--students", *words]) == 0
     (run,) = Path("runs").glob(f"*-{name}-*")
@@ -52,12 +48,9 @@ assert main(["runs", "table", run]) == 0
 assert main(["handout", "--networks", teacher, f"{run}/resnet8-cosine", "--images", "2", "-o", "handout.html"]) == 0
 show_pages(teacher, f"{run}/resnet8-cosine")
 """
-)
 """Trains a teacher and its student; then the table, the handout and every page show it."""
 
-AFTER_REMOVAL = (
-    SHOW_PAGES
-    + """
+AFTER_REMOVAL = """
 run, teacher = sys.argv[1:]
 assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
 show_pages(teacher, f"{run}/resnet8-cosine", ("overview", "soft_labels", "launch", "compare"))
@@ -66,7 +59,6 @@ status = Path("runs", run, "status.json")
 status.write_text(status.read_text().replace("finished", "stopped"))
 sys.exit(main(["resume", run]))
 """
-)
 """The same run without the method, and with another that is faulty: everything is shown, nothing is trained."""
 
 
@@ -76,53 +68,33 @@ def example():
     return next(block for block in blocks if "(Method)" in block)
 
 
-def environment(folder, package):
-    """Runs in a folder with this package and the bundled networks, nothing else of the user's."""
+def run(folder, package, *arguments):
+    """Runs Python in a folder with this package and the bundled networks, nothing else of the user's."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")}
     paths = {"RUNS": folder / "runs", "DATA": folder / "data", "CHECKPOINTS": ROOT / "checkpoints"}
     (folder / "data").mkdir(exist_ok=True)
-    return own | {"PYTHONPATH": str(package)} | {f"KDEXPLORER_{name}": str(path) for name, path in paths.items()}
+    own |= {"PYTHONPATH": str(package)} | {f"KDEXPLORER_{name}": str(path) for name, path in paths.items()}
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=own, capture_output=True, text=True)
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """Runs Python in a copy of the package with the example in it."""
+def test_the_example_trains_and_appears_everywhere(tmp_path):
+    """That every method resumes to the same bits is tested with those of the package."""
     for name in ("kdexplorer", "pages"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text(example())
     (tmp_path / "sitecustomize.py").write_text(SHRINK)
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", *arguments],
-            cwd=tmp_path,
-            env=environment(tmp_path, tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
-
-
-def test_the_example_is_short():
-    assert len(example().splitlines()) < 40
-
-
-def test_the_example_trains_and_appears_everywhere(copy, tmp_path):
-    """That every method resumes to the same bits is tested with those of the package."""
-    shown = copy(TRAIN_AND_SHOW, *SIZES)
+    shown = run(tmp_path, tmp_path, "-c", SHOW_PAGES + TRAIN_AND_SHOW, *SIZES)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "Cosine" in shown.stdout
     assert "Cosine" in (tmp_path / "handout.html").read_text()
-    (run,) = (tmp_path / "runs").glob("*-s-*")
-    card = json.loads((run / "resnet8-cosine" / "card.json").read_text())
+    (trained,) = (tmp_path / "runs").glob("*-s-*")
+    card = json.loads((trained / "resnet8-cosine" / "card.json").read_text())
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
 
     (teacher,) = (tmp_path / "runs").glob("*-t-*")
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text("clas Cosine:")
-    gone = copy(AFTER_REMOVAL, run.name, f"{teacher.name}/t")
+    gone = run(tmp_path, tmp_path, "-c", SHOW_PAGES + AFTER_REMOVAL, trained.name, f"{teacher.name}/t")
     assert gone.returncode == 1, gone.stderr
     assert "damaged" not in gone.stdout
     assert "| resnet8-cosine " in gone.stdout
@@ -168,31 +140,22 @@ for name, student in (("t", "tiny:scratch"), ("s", "tiny:cosine")):
     (run,) = Path("runs").glob(f"*-{name}-*")
 """
 
-WITHOUT_PLUGIN = (
-    SHOW_PAGES
-    + """
+WITHOUT_PLUGIN = """
 run, teacher = sys.argv[1:]
 assert main(["runs", "list"]) == main(["runs", "table", run]) == main(["runs", "show", run]) == 0
 show_pages(teacher, f"{run}/tiny-cosine", ("launch", "compare"))
 """
-)
 
 
 def test_a_plugin_adds_methods_networks_and_data_sets(tmp_path):
     file = tmp_path / "own.py"
     file.write_text(example() + PLUGIN)
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment(tmp_path, ROOT), capture_output=True, text=True
-        )
-
-    trained = run("-c", TRAIN_WITH_PLUGIN, file)
+    trained = run(tmp_path, ROOT, "-c", TRAIN_WITH_PLUGIN, file)
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "| tiny-cosine " in trained.stdout
     assert "architecture resnet8 in" in trained.stderr  # the package's own stays
     runs = sorted((path.name for path in (tmp_path / "runs").glob("*-*")), key=lambda name: name.split("-")[2])
-    shown = run("-c", WITHOUT_PLUGIN, runs[0], f"{runs[1]}/tiny-scratch")
+    shown = run(tmp_path, ROOT, "-c", SHOW_PAGES + WITHOUT_PLUGIN, runs[0], f"{runs[1]}/tiny-scratch")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "damaged" not in shown.stdout
-    assert run("-m", "kdexplorer", "--plugin", tmp_path / "gone.py", "runs", "list").returncode == 2
+    assert run(tmp_path, ROOT, "-m", "kdexplorer", "--plugin", tmp_path / "gone.py", "runs", "list").returncode == 2
