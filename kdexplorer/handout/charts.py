@@ -179,7 +179,7 @@ class Charts:
         classes, members, limit = self.request.teacher.classes, None, CLASS_LIMIT
         if grouped := get_dataset(results.dataset_of(self.request.teacher)).superclasses(classes):
             (classes, members), limit = grouped, len(grouped[0])
-        similar = partial(metrics.class_similarity, groups=groups, classes=len(classes), superclasses=members)
+        similar = partial(metrics.class_similarity, groups=groups, superclasses=members)
         stacks = {
             name: np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
             for name, logits in self.stored.items()

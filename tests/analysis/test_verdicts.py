@@ -14,85 +14,69 @@ from tests.analysis.conftest import KD_OBJECTIVE
 from tests.charts.records import make_row
 
 
-def test_the_objective_is_written_as_its_sum(family):
-    assert "0.3 × cross-entropy 1.500 + 0.7 × KD 2.000 = 1.850" in verdicts.explain_larger_loss(family.rows())
-    assert "Select a distilled student" in verdicts.explain_larger_loss(family.rows()[:2])
-    terms = [{"method": "kd", "weight": 2, "temperature": 1}, {"method": "kd", "weight": 0.5, "temperature": 8}]
-    twice = {"objective_terms": Objective(ce_weight=0, terms=terms), "terms": {"kd": 0.2, "kd.2": 0.03}}
-    assert "2 × KD 0.200 + 0.5 × KD 0.03 = 1.850" in verdicts.explain_larger_loss(family.changed(student=twice))
-
-
-def test_a_sum_with_an_unknown_term_is_not_shown(family):
-    smoothed = Objective.model_validate(KD_OBJECTIVE | {"label_smoothing": 0.1})
-    for change in ({"objective_terms": smoothed}, {"terms": {"cross_entropy": 1.5}}, {"objective_terms": None}):
-        text = verdicts.explain_larger_loss(family.changed(student=change))
-        assert "×" not in text
-        assert "1.850" in text
-
-
-@pytest.mark.parametrize(("cross_entropy", "words"), [(0.5, "lower than"), (1.0, "equal to"), (1.5, "higher than")])
-def test_the_cross_entropy_is_compared_with_the_baselines(family, cross_entropy, words):
-    plain, student = {"cross_entropy": 1.0}, {"cross_entropy": cross_entropy}
-    text = verdicts.explain_larger_loss(family.changed(plain=plain, student=student))
-    assert f"is {cross_entropy:.3f}: {words} the 1.000 of plain" in text
-    assert "smaller number" not in text
-    rows = family.changed(plain=plain, student=student | {"objective": 0.9})
-    assert "smaller number" in verdicts.explain_larger_loss(rows)
-
-
-def differ(difference):
+def scaled(difference):
     return {"scaled_to_scratch_baseline": Difference(difference, (difference - 0.01, difference + 0.01))}
 
 
-@pytest.mark.parametrize(
-    ("difference", "cross_entropy", "words"),
-    [
-        (-0.07, 1.1, "it is lower, so the excess was the level of confidence"),
-        (-0.07, 0.9, "(95 %): it is lower."),
-        (0.07, 1.1, "it is higher"),
-        (0.005, 1.1, "no clear difference"),
-    ],
-)
-def test_what_is_left_of_the_cross_entropy_after_temperature_scaling(family, difference, cross_entropy, words):
-    student = {"cross_entropy": cross_entropy} | differ(difference)
-    text = verdicts.explain_larger_loss(family.changed(plain={"cross_entropy": 1.0}, student=student))
-    assert words in text
-    assert f"{difference:+.3f} ± 0.010" in text
-    unknown = family.changed(student={"scaled_to_scratch_baseline": None})
-    assert "scaling" not in verdicts.explain_larger_loss(unknown)
-
-
-@pytest.mark.parametrize(("after", "words", "near"), [(0.01, "explains most", 3), (0.06, "explains less than half", 0)])
-def test_how_much_of_calibration_one_number_explains(family, after, words, near):
+def calibrated(after):
     measures = {"calibration_error": 0.08, "scaled_calibration_error": after, "calibration_noise": 0.02}
-    text = verdicts.explain_calibration([replace(row, measures=measures) for row in family.rows()])
-    assert words in text
-    assert f"{100 * after:.2f} % after" in text
-    assert "gives a calibrated network 2.00 to 2.00 %" in text
-    assert f"less than about 1.4 times that: so have {near} of 3" in text
-    assert verdicts.explain_calibration(family.rows(labels=False)) is None
+    return {name: {"measures": measures} for name in ("teacher", "plain", "student")}
+
+
+def cross_entropies(plain, student, **changes):
+    return {"plain": {"cross_entropy": plain}, "student": {"cross_entropy": student} | changes}
+
+
+LOSS, CALIBRATION, TRAINING = verdicts.explain_larger_loss, verdicts.explain_calibration, verdicts.describe_training
+SMOOTHED = Objective.model_validate(KD_OBJECTIVE | {"label_smoothing": 0.1})
+TERMS = [{"method": "kd", "weight": 2, "temperature": 1}, {"method": "kd", "weight": 0.5, "temperature": 8}]
+TWICE = {"objective_terms": Objective(ce_weight=0, terms=TERMS), "terms": {"kd": 0.2, "kd.2": 0.03}}
 
 
 @pytest.mark.parametrize(
-    ("difference", "words"), [(-0.07, "lower than"), (0.07, "higher than"), (0.005, "not clearly different from")]
-)
-def test_the_scaled_cross_entropy_is_compared_with_the_baselines(family, difference, words):
-    text = verdicts.explain_calibration(family.changed(student=differ(difference)))
-    assert f"Scaled cross-entropy is {words} the scratch baseline's for student" in text
-    kinds = ("lower than", "higher than", "not clearly different from")
-    assert [kind in text for kind in kinds] == [kind == words for kind in kinds]
+    ("describe", "changes", "words", "absent"),
+    [
+        (LOSS, {}, "0.3 × cross-entropy 1.500 + 0.7 × KD 2.000 = 1.850", "Select"),
+        (LOSS, {"student": TWICE}, "2 × KD 0.200 + 0.5 × KD 0.03 = 1.850", "Select"),
+        (LOSS, {"student": {"objective_terms": SMOOTHED}}, "1.850", "×"),  # a term of the sum is unknown
+        (LOSS, {"student": {"terms": {"cross_entropy": 1.5}}}, "1.850", "×"),
+        (LOSS, {"student": {"objective_terms": None}}, "1.850", "×"),
+        (LOSS, cross_entropies(1, 0.5), "is 0.500: lower than the 1.000 of plain", "smaller number"),
+        (LOSS, cross_entropies(1, 1), "is 1.000: equal to the 1.000 of plain", "smaller number"),
+        (LOSS, cross_entropies(1, 1.5), "is 1.500: higher than the 1.000 of plain", "smaller number"),
+        (LOSS, cross_entropies(1, 1.5, objective=0.9), "that sum is the smaller number", "Select"),
+        (LOSS, cross_entropies(1, 1.1, **scaled(-0.07)),
+         "-0.070 ± 0.010 (95 %): it is lower, so the excess was the level of confidence", "clear"),
+        (LOSS, cross_entropies(1, 0.9, **scaled(-0.07)), "(95 %): it is lower.", "clear"),
+        (LOSS, {"student": scaled(0.07)}, "+0.070 ± 0.010 (95 %): it is higher", "clear"),
+        (LOSS, {"student": scaled(0.005)}, "no clear difference", "it is"),
+        (LOSS, {"student": {"scaled_to_scratch_baseline": None}}, "Its cross-entropy", "scaling"),
+        (CALIBRATION, calibrated(0.01), "1.00 % after temperature scaling", "less than half"),
+        (CALIBRATION, calibrated(0.01), "explains most", "less than half"),
+        (CALIBRATION, calibrated(0.06), "explains less than half", "most"),
+        (CALIBRATION, calibrated(0.06), "gives a calibrated network 2.00 to 2.00 %", "most"),
+        (CALIBRATION, calibrated(0.027), "less than about 1.4 times that: so have 3 of 3", "0 of 3"),
+        (CALIBRATION, calibrated(0.029), "less than about 1.4 times that: so have 0 of 3", "3 of 3"),
+        (CALIBRATION, {"student": scaled(-0.07)}, "is lower than the scratch baseline's for student", "higher than"),
+        (CALIBRATION, {"student": scaled(0.07)}, "is higher than the scratch baseline's for student", "lower than"),
+        (CALIBRATION, {"student": scaled(0.005)}, "is not clearly different from the scratch baseline's", "lower than"),
+        (TRAINING, {}, "Each network was trained in one run", "known"),
+        (TRAINING, {"teacher": {"epochs_by_run": (8, 10), "continued_in_view": True}},
+         "after the test accuracy was known for teacher (8 + 10 epochs). plain, student: each trained", "held-out"),
+        (TRAINING, {"plain": {"epochs_by_run": (4, 2)}},
+         "after the accuracy on held-out images was known for plain (4 + 2 epochs).", "test accuracy"),
+        (TRAINING, {"teacher": {"epochs_by_run": ()}}, "How teacher was trained is unknown.", "was known"),
+    ],
+)  # fmt: skip
+def test_every_sentence_about_a_table(family, describe, changes, words, absent):
+    text = describe(family.changed(**changes))
+    assert words in text
+    assert absent not in text
 
 
-def test_the_training_of_each_network_is_told_from_its_card(family):
-    assert "Each network was trained in one run" in verdicts.describe_training(family.rows())
-    seen = {"epochs_by_run": (8, 10), "continued_in_view": True}
-    text = verdicts.describe_training(family.changed(teacher=seen, plain={"epochs_by_run": (4, 2)}))
-    assert "after the test accuracy was known for teacher (8 + 10 epochs)." in text
-    assert "after the accuracy on held-out images was known for plain (4 + 2 epochs)." in text
-    assert "student: each trained in one run" in text
-    text = verdicts.describe_training(family.changed(teacher={"epochs_by_run": ()})[:1])
-    assert "How teacher was trained is unknown." in text
-    assert "was known" not in text
+def test_without_students_or_labels_there_is_less_to_say(family):
+    assert "Select a distilled student" in LOSS(family.rows()[:2])
+    assert CALIBRATION(family.rows(labels=False)) is None
 
 
 def test_a_difference_beyond_chance_is_called_so(family):
