@@ -181,11 +181,9 @@ def measure(
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
 
-    Students with another number of stages are left out; what is stored already is not computed again. `network` loads
-    a checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1.
-
-    Raises:
-        KDError: when a network cannot be loaded or the result cannot be stored.
+    Students with another number of stages are left out; what is stored already is not computed again. `network` loads a
+    checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1. Raises
+    KDError when a network cannot be loaded or the result cannot be stored.
     """
     from kdexplorer.analysis.inference import predict_with_attention
 

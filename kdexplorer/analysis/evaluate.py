@@ -69,10 +69,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
 
     Where that is missing, on the images of it that come with the package, whose stored logits stand for the card. Its
     logits are rounded to float16 as they are stored, so that the figures are those that the application computes from
-    the stored logits. `show` draws a progress bar on stderr.
-
-    Raises:
-        KDError: when the checkpoint or the data cannot be used.
+    the stored logits. `show` draws a progress bar on stderr. Raises KDError when the checkpoint or the data cannot be
+    used.
     """
     checkpoint = find_checkpoint(name)
     card, dataset = checkpoint.card, _prepared(checkpoint, evaluation_dataset)
@@ -129,10 +127,8 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
     """Measures a network that was evaluated on held-out images on the test split, and records that in its card.
 
     The figures are an estimate without selection only if the choice is final, so they are measured once: a card that
-    has them is not measured again.
-
-    Raises:
-        KDError: when the network was evaluated on the test split, or it or the data cannot be used.
+    has them is not measured again. Raises KDError when the network was evaluated on the test split, or it or the data
+    cannot be used.
     """
     card, dataset = checkpoint.card, _prepared(checkpoint, known_dataset)
     if card.after_choice is not None:
@@ -220,9 +216,7 @@ def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str
 
     Weights do not tell how their inputs were normalized. One that is better only by chance (McNemar's p times the
     number of normalizations that were tried is not below 0.05) is not named. `show` draws a progress bar on stderr.
-
-    Raises:
-        KDError: when the weights or the data cannot be read.
+    Raises KDError when the weights or the data cannot be read.
     """
     network, card, dataset = checkpoint.network(), checkpoint.card, evaluation_dataset(checkpoint)
     if dataset is None:

@@ -53,18 +53,11 @@ def import_logits(
 ) -> Checkpoint:  # fmt: skip
     """Makes the checkpoint folder `output / name` of a teacher's logits for all training and test images.
 
-    Args:
-        source: `.npz` with arrays `train` and `test` `[N, K]` in the data's order and `sha256`, the data's fingerprint;
-            `.pt2` or `.onnx` of a program from images `[B, 3, H, W]` to logits `[B, K]`. Where it takes another size
-            than the images have, they are enlarged. Or `module:function`, as text, see `open_function`.
-        name: of the folder.
-        output: where it is made.
-        dataset: what it classifies.
-        normalization: of a program's images; None tries `PIXELS` and the data's on training images.
-        show: draws a progress bar on stderr.
-
-    Raises:
-        KDError: when the file or the data cannot be used, or the name is taken.
+    `source` is `.npz` with arrays `train` and `test` `[N, K]` in the data's order and `sha256`, the data's fingerprint;
+    or `.pt2` or `.onnx` of a program from images `[B, 3, H, W]` to logits `[B, K]`, for which images are enlarged where
+    it takes another size; or `module:function`, as text, see `open_function`. `normalization` is that of a program's
+    images; None tries `PIXELS` and the data's on training images. `show` draws a progress bar on stderr. Raises KDError
+    when the file or the data cannot be used, or the name is taken.
     """
     from kdexplorer.networks.stored import pack
 
@@ -225,10 +218,7 @@ def open_function(source: str) -> Program:
     """Calls `module:function` of the current folder or an installed package, once; it returns a network.
 
     That is any function of normalized images float32 `[B, 3, H, W]`, such as a `torch.nn.Module`, to logits `[B, K]` or
-    to an object with `logits`, as Transformers' models return.
-
-    Raises:
-        CheckpointError: when it is not found, or fails.
+    to an object with `logits`, as Transformers' models return. Raises CheckpointError when it is not found, or fails.
     """
     import torch
 

@@ -65,13 +65,8 @@ def gather_predictions(
 ) -> Predictions | None:
     """Stored logits of the teacher and of the first distilled student, one with a scratch baseline if there is any.
 
-    Args:
-        teacher, students: the networks.
-        dataset: the key of the images' data set.
-        labels, indices: the images' labels `[N]` and positions in the test split `[N]`.
-
-    Returns:
-        None where the teacher's stored logits are missing, or its classes are not the data set's.
+    `labels` and `indices` are the images' labels `[N]` and their positions `[N]` in the test split of a data set, given
+    by its key. None where the teacher's stored logits are missing, or its classes are not the data set's.
     """
 
     def stored(network: Checkpoint) -> np.ndarray | None:

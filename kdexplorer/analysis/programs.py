@@ -33,11 +33,8 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
 
     `pt2` (`torch.export`) and `onnx` take pixels float32 `[N, 3, 32, 32]` from 0 to 1, any N, and return logits
     `[N, K]`: the normalization is inside. `safetensors` has the weights under the names of this package; the card's
-    facts are its metadata. Each is read back and compared with the network on 200 images.
-
-    Args:
-        network: a name as for `load`, or its checkpoint.
-        format: `pt2`, `onnx` (needs onnx, onnxscript and onnxruntime) or `safetensors`.
+    facts are its metadata. Each is read back and compared with the network on 200 images. `network` is a name as for
+    `load`, or its checkpoint; `onnx` needs onnx, onnxscript and onnxruntime.
 
     Raises:
         ConfigError: on a format that is not known, or whose libraries are missing.

@@ -359,8 +359,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
 def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
     """Positions of the images for which two networks predict different classes, the most confident pair first.
 
-    Returns:
-        `all`; with labels also `first` (only the first network is right), `second` and `neither`.
+    By key: `all`; with labels also `first` (only the first network is right), `second` and `neither`.
     """
     predicted, other = first.argmax(axis=1), second.argmax(axis=1)
     confidence = np.minimum(metrics.softmax(first).max(axis=1), metrics.softmax(second).max(axis=1))
