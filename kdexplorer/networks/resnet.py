@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from kdexplorer.networks.base import StagedNetwork, initialize
 
 
-def _stack(
-    block: Callable[[int, int, int], nn.Module], channels_in: int, channels: int, stride: int, count: int
-) -> nn.Sequential:
-    """So many blocks, of which the first takes other channels and has the stride."""
-    first = block(channels_in, channels, stride)
-    return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(count - 1)))
+def _make_stages(
+    block: Callable[[int, int, int], nn.Module], channels_in: int, channels: Sequence[int], counts: Sequence[int]
+) -> list[nn.Module]:
+    """Each stage has so many blocks, of which the first takes the previous channels and has the stride."""
+    stages: list[nn.Module] = []
+    for width, count in zip(channels, counts, strict=True):
+        first = block(channels_in, width, 2 if stages else 1)
+        stages.append(nn.Sequential(first, *(block(width, width, 1) for _ in range(count - 1))))
+        channels_in = width
+    return stages
 
 
 class _BasicBlock(nn.Module):
@@ -57,11 +61,9 @@ class CifarResNet(_ResNet):
 
     def __init__(self, depth: int, classes: int = 10) -> None:
         super().__init__()
-        blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        for name, sizes in zip(self.stage_names, ((16, 16, 1), (16, 32, 2), (32, 64, 2)), strict=True):
-            setattr(self, name, _stack(_BasicBlock, *sizes, blocks))
+        self.layer1, self.layer2, self.layer3 = _make_stages(_BasicBlock, 16, (16, 32, 64), 3 * [(depth - 2) // 6])
         self.fc = nn.Linear(64, classes)
         initialize(self)
 
@@ -90,13 +92,11 @@ class WideResNet(StagedNetwork):
 
     def __init__(self, depth: int, width: int, classes: int = 10) -> None:
         super().__init__()
-        blocks = (depth - 4) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        first, second, third = 16 * width, 32 * width, 64 * width
-        for name, sizes in zip(self.stage_names, ((16, first, 1), (first, second, 2), (second, third, 2)), strict=True):
-            setattr(self, name, _stack(_WideBlock, *sizes, blocks))
-        self.bn = nn.BatchNorm2d(third)
-        self.fc = nn.Linear(third, classes)
+        channels = 16 * width, 32 * width, 64 * width
+        self.layer1, self.layer2, self.layer3 = _make_stages(_WideBlock, 16, channels, 3 * [(depth - 4) // 6])
+        self.bn = nn.BatchNorm2d(channels[-1])
+        self.fc = nn.Linear(channels[-1], classes)
         initialize(self)
 
     def embed(self, features: Tensor) -> Tensor:
@@ -142,15 +142,11 @@ class ImageNetResNet(_ResNet):
     def __init__(self, blocks: Sequence[int], expansion: int, classes: int = 10) -> None:
         super().__init__()
         first = nn.Conv2d(3, 64, 7, bias=False)  # draws what the ImageNet stem's would
-        block, channels_in, stages = partial(_ResidualBlock, expansion=expansion), 64, []
-        for number, count in enumerate(blocks):
-            channels = expansion * 64 * 2**number
-            stages.append(_stack(block, channels_in, channels, 2 if number else 1, count))
-            channels_in = channels
-        fc = nn.Linear(channels_in, classes)
+        channels = [expansion * count for count in (64, 128, 256, 512)]
+        stages = _make_stages(partial(_ResidualBlock, expansion=expansion), 64, channels, blocks)
+        fc = nn.Linear(channels[-1], classes)
         initialize(nn.ModuleList([first, *stages]))
         self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         initialize(self.conv1)
         self.bn1, self.fc = nn.BatchNorm2d(64), fc
-        for name, stage in zip(self.stage_names, stages, strict=True):
-            setattr(self, name, stage)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
