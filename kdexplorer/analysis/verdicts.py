@@ -30,14 +30,13 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
         points = round(100 * pair.estimate, digits)
         gain = f"{'+' if points >= 0 else ''}{abs(points):.{digits}f} points {'over' if points >= 0 else 'below'}"
         own, other = (f"{100 * one.accuracy:.{digits}f}" for one in (row, by_name[pair.other]))
-        figures = f"{own} against {other} %"
         if pair.p is not None:
             correction = f", corrected for {pair.family} comparisons" if pair.family > 1 else ""
             significant = "significant" if pair.sign else "not significant"
             verdict = f", {significant} ({format_p(pair.p)}, McNemar{correction})"
-        sentences.append(f"{row.name}: {gain} its scratch baseline ({figures}), {row.evaluated_on}{verdict}.")
-    paired = {name for pair in pairs.items() for name in (pair[0], pair[1].other)}
-    alone = [row for row in rows if row.name not in paired]
+        compared = f"its scratch baseline ({own} against {other} %)"
+        sentences.append(f"{row.name}: {gain} {compared}, {row.evaluated_on}{verdict}.")
+    alone = [row for row in rows if row.name not in {*pairs, *(pair.other for pair in pairs.values())}]
     return sentences + [f"{row.name}: {100 * row.accuracy:.{_digits(row)}f} %, {row.evaluated_on}." for row in alone]
 
 
@@ -88,13 +87,9 @@ def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
     scaled = row.scaled_to_scratch_baseline
     if scaled is None:
         return ""
-    text = f" After temperature scaling the difference is {scaled.nats} (95 %): "
-    if not scaled.sign:
-        return f"{text}no clear difference."
-    if scaled.sign > 0:
-        return f"{text}it is higher."
-    overconfident = row.cross_entropy > baseline.cross_entropy
-    return text + ("it is lower, so the excess was the level of confidence." if overconfident else "it is lower.")
+    excess = ", so the excess was the level of confidence" if row.cross_entropy > baseline.cross_entropy else ""
+    verdict = {1: "it is higher", 0: "no clear difference", -1: f"it is lower{excess}"}[scaled.sign]
+    return f" After temperature scaling the difference is {scaled.nats} (95 %): {verdict}."
 
 
 def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
@@ -102,22 +97,17 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
     known = [row for row in rows if "scaled_calibration_error" in row.measures]
     if not known:
         return None
-    before, after = (
-        [100 * row.measures[key] for row in known] for key in ("calibration_error", "scaled_calibration_error")
-    )
+    keys = "calibration_error", "scaled_calibration_error", "calibration_noise"
+    before, after, noise = ([100 * row.measures[key] for row in known] for key in keys)
     explained = sum(after) < sum(before) / 2
+    near = sum(value < TOLERANCE * least for value, least in zip(after, noise, strict=True))
     sentences = [
         f"Calibration errors are {min(before):.2f} to {max(before):.2f} % as trained and {min(after):.2f} to "
         f"{max(after):.2f} % after temperature scaling, fitted on the other folds: one number per network explains "
-        f"{'most' if explained else 'less than half'} of them."
+        f"{'most' if explained else 'less than half'} of them.",
+        f"Sampling alone gives a calibrated network {min(noise):.2f} to {max(noise):.2f} % on these images, and in "
+        f"95 % of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling.",
     ]
-    noise = [100 * row.measures["calibration_noise"] for row in known if "calibration_noise" in row.measures]
-    if noise:
-        near = sum(value < TOLERANCE * least for value, least in zip(after, noise, strict=False))
-        sentences.append(
-            f"Sampling alone gives a calibrated network {min(noise):.2f} to {max(noise):.2f} % on these images, and in "
-            f"95 % of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling."
-        )
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
     for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):
         names = [f"{name} ({one.nats})" for name, one in paired.items() if one.sign == sign]
