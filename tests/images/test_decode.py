@@ -14,21 +14,6 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
 GRAY = (125, 123, 114)
 
 
-def halves(width=64, height=64):
-    """Red on the left, blue on the right."""
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[:, : width // 2] = RED
-    pixels[:, width // 2 :] = BLUE
-    return Image.fromarray(pixels)
-
-
-@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-def test_lossless_formats_decode_to_32_by_32_rgb(kind, options):
-    pixels = decode.decode_image(encode(halves(), kind, **options))
-    assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, np.asarray(halves(32, 32)))
-
-
 @pytest.mark.parametrize("side", [2048, 4000, 4096])
 def test_reduced_size_of_a_large_jpeg_keeps_the_average(side):
     image = photo(side, side)
@@ -40,11 +25,6 @@ def test_both_fits_equal_each_fit():
     data = encode(photo(mode="RGBA"))
     for fit, (pixels,) in decode.decode_sizes(data, (decode.SIZE,)).items():
         assert (pixels == decode.decode_image(data, fit)).all()
-
-
-def test_pixels_are_averaged_not_sampled():
-    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    assert set(np.unique(decode.decode_image(encode(Image.fromarray(board))))) <= {127, 128}
 
 
 @pytest.mark.parametrize("block", [50, 1_000_000])
@@ -79,16 +59,11 @@ def test_letterbox_keeps_the_whole_image():
 @pytest.mark.parametrize("fit", ["crop", "letterbox"])
 def test_extreme_sizes(size, fit):
     pixels = decode.decode_image(encode(Image.new("RGB", size, RED)), fit)
-    assert pixels.shape == (32, 32, 3)
+    assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
     assert pixels[15, 15].tolist() == list(RED)
 
 
 # --- Orientation ----------------------------------------------------------------------------------------------
-
-
-def test_orientation_6_is_rotated_clockwise():
-    pixels = decode.decode_image(encode(halves(), exif=exif(6)))  # left becomes top
-    np.testing.assert_array_equal(pixels, np.asarray(halves(32, 32)).transpose(1, 0, 2))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -163,7 +138,7 @@ def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):
 
     monkeypatch.setattr(decode, "_resize", fail)
     with pytest.raises(ImageMemoryError, match="too little memory"):
-        decode.decode_image(encode(halves()))
+        decode.decode_image(encode(photo()))
 
 
 def test_file_over_the_byte_limit():

@@ -60,8 +60,3 @@ def test_scans_of_several_components_count_several_times(before):
     decode.strip(data[:begin] + first * 47 + data[begin:])
     with pytest.raises(ImageError, match="scans"):
         decode.strip(data[:begin] + first * 50 + data[begin:])
-
-
-def test_other_formats_are_unchanged():
-    data = encode(photo(), "WEBP")
-    assert decode.strip(data) == (data, 1)

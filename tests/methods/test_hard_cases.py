@@ -10,35 +10,27 @@ STUDENT, TEACHER = get_architecture("resnet8"), get_architecture("wrn_16_2")
 SHAPES = ((16, 16, 16), (32, 8, 8), (64, 4, 4)), ((32, 16, 16), (64, 8, 8), (128, 4, 4))
 
 
-def outputs(network, batch, classes, dtype=torch.float32, scale=1.0):
+def outputs(network, batch, classes, dtype=torch.float32):
     generator = torch.Generator().manual_seed(network)
 
     def draw(*shape):
         return torch.randn(batch, *shape, generator=generator).to(dtype).requires_grad_(network == 0)
 
-    logits = (scale * torch.randn(batch, classes, generator=generator)).to(dtype).requires_grad_(network == 0)
-    return Outputs(logits, [draw(*shape) for shape in SHAPES[network]], draw(SHAPES[network][-1][0]))
+    return Outputs(draw(classes), [draw(*shape) for shape in SHAPES[network]], draw(SHAPES[network][-1][0]))
 
 
-def extreme(batch, classes):
-    """Logits of 1e4 and -1e4, where the teacher prefers what the student excludes."""
-    signs = torch.ones(batch, classes)
-    signs[:, ::2] = -1
-    student = Outputs(1e4 * signs, *outputs(0, batch, classes)[1:])
-    student.logits.requires_grad_()
-    return student, Outputs(-1e4 * signs, *outputs(1, batch, classes)[1:])
+def with_logits(*logits):
+    """A student and a teacher with the same logits for each of four images."""
+    student, teacher = (torch.tensor(4 * [one]) for one in logits)
+    return outputs(0, 4, 10)._replace(logits=student.requires_grad_()), outputs(1, 4, 10)._replace(logits=teacher)
 
 
 CASES = {
     "two classes": (outputs(0, 4, 2), outputs(1, 4, 2), torch.tensor([0, 1, 1, 0])),
     "classes missing": (outputs(0, 4, 10), outputs(1, 4, 10), torch.tensor([3, 3, 3, 3])),
     "one image": (outputs(0, 1, 10), outputs(1, 1, 10), torch.tensor([9])),
-    "extreme logits": (*extreme(4, 10), torch.tensor([0, 1, 2, 3])),
-    "equal logits": (
-        outputs(0, 4, 10)._replace(logits=torch.zeros(4, 10).requires_grad_()),
-        outputs(1, 4, 10)._replace(logits=torch.zeros(4, 10)),
-        torch.arange(4),
-    ),
+    "extreme logits": (*with_logits(5 * [1e4, -1e4], 5 * [-1e4, 1e4]), torch.arange(4)),  # the reverse preference
+    "equal logits": (*with_logits(10 * [0.0], 10 * [0.0]), torch.arange(4)),
     "bfloat16": (outputs(0, 4, 10, torch.bfloat16), outputs(1, 4, 10, torch.bfloat16), torch.arange(4)),
 }
 
