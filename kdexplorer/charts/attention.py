@@ -13,7 +13,7 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, NAMES, Spec, data, fill_shape, name_networks, spec, title, tooltips
+from kdexplorer.charts.common import INK, NAMES, Spec, data, fill_shape, name_networks, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
@@ -183,7 +183,7 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -
     ]
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
     layers = [*_pictures(line), *(_correlations() if is_large else []), *_scale_bar(), *name_networks(heads)]
-    return spec(layers, title("", "—"), "", f"{maps} + {strip} * em", *params)
+    return spec(layers, "", "—", "", f"{maps} + {strip} * em", *params)
 
 
 _LINE, _LARGE = 1.4, 4.4
@@ -344,4 +344,4 @@ def similarity_by_stage(
         f"Points with spread: centered correlation with the teacher's attention per stage for {', '.join(summaries)}, "
         "and ticks for its chance level."
     )
-    return spec([spread, points, chance], title("Similarity to the teacher's attention", over), described, 360)
+    return spec([spread, points, chance], "Similarity to the teacher's attention", over, described, 360)

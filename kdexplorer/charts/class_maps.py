@@ -13,13 +13,12 @@ import numpy as np
 from kdexplorer.analysis.metrics import confusion
 from kdexplorer.charts.common import (
     CLASS_LIMIT,
-    Heading,
     Spec,
     data,
     describe_selection,
+    join_parts,
     largest_classes,
     spec,
-    title,
     tooltips,
 )
 from kdexplorer.charts.style import em
@@ -92,8 +91,8 @@ def similarity(
     layers = _draw_cells(chart, names, tips, ".2%", color, number, dark)
     selection = describe_selection(len(shown), len(classes), "the largest similarities")
     described = f"Map of classes by classes: the mean probability that {name} gives each, per class of image."
-    said = title(heading, selection, "" if diagonal else "diagonal removed")
-    return spec(layers, said, described, max(420, CELL * len(shown)), *params)
+    said = join_parts(selection, "" if diagonal else "diagonal removed")
+    return spec(layers, heading, said, described, max(420, CELL * len(shown)), *params)
 
 
 def confusion_map(
@@ -115,13 +114,13 @@ def confusion_map(
     scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
     color = _color(scale, "Share of the true class (square-root scale)", ".0%")
     number = "datum.value < 0.005 ? '' : format(datum.value * 100, '.0f')"
-    heading = title(f"Confusion of {name}", describe_selection(len(shown), len(classes), "the most confused"))
+    selection = describe_selection(len(shown), len(classes), "the most confused")
     described = (
         f"Confusion matrix of {name}; the most frequent error predicts {classes[predicted]} for {classes[true]}, "
         f"{off[true, predicted]:.1%} of its images"
     )
-    texts = ".1%", number, "datum.value > 0.35"
-    return _draw_confusion(shares, classes, shown, color, texts, heading, described)
+    layers = _draw_confusion(shares, classes, shown, ".1%", color, number, "datum.value > 0.35")
+    return spec(layers, f"Confusion of {name}", selection, described, max(300, CELL * len(shown)))
 
 
 def confusion_difference(
@@ -149,12 +148,13 @@ def confusion_difference(
     scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
     color = _color(scale, "Difference (points of the true class)", "+.0f")
     number = "abs(datum.value) < 0.5 ? '' : format(datum.value, '+.0f')"
-    between, selection = f"{names[0]} minus {names[1]}", "the largest differences"
-    heading = title("Difference in confusion", between, describe_selection(len(shown), len(classes), selection))
+    between = f"{names[0]} minus {names[1]}"
+    selection = describe_selection(len(shown), len(classes), "the largest differences")
     largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
     described = f"Difference of the confusion matrices, {between}; largest: {largest}"
-    texts = "+.1f", number, f"abs(datum.value) < {0.6 * reach}"
-    return _draw_confusion(points, classes, shown, color, texts, heading, described)
+    layers = _draw_confusion(points, classes, shown, "+.1f", color, number, f"abs(datum.value) < {0.6 * reach}")
+    said = join_parts(between, selection)
+    return spec(layers, "Difference in confusion", said, described, max(300, CELL * len(shown)))
 
 
 def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
@@ -167,17 +167,15 @@ def _draw_confusion(
     values: np.ndarray,
     classes: Sequence[str],
     shown: Sequence[int],
+    form: str,
     color: alt.Color,
-    texts: tuple[str, str, str],
-    heading: Heading,
-    described: str,
-) -> Spec:
-    """`texts`: the value's format in the tooltip, a cell's text, and whether that is dark; see `_draw_cells`."""
-    names, (form, number, dark) = [classes[index] for index in shown], texts
+    number: str,
+    dark: str,
+) -> list[alt.Chart]:
+    """The cells of a matrix `[K, K]`, see `_draw_cells`."""
     rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
-    titles = ("True class", "Predicted class", "Value")
-    layers = _draw_cells(alt.Chart(data(rows)), names, titles, form, color, number, dark)
-    return spec(layers, heading, described, max(300, CELL * len(shown)))
+    names, titles = [classes[index] for index in shown], ("True class", "Predicted class", "Value")
+    return _draw_cells(alt.Chart(data(rows)), names, titles, form, color, number, dark)
 
 
 def _draw_cells(

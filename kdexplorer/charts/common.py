@@ -16,28 +16,12 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK, PADDING
+from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
-
-THEME: dict[str, Any] = CONFIG | {
-    "axis": CONFIG["axis"]
-    | dict.fromkeys(("tickColor", "domainColor", "gridColor"), INK)
-    | {"titleFontWeight": "normal"}
-    | {"domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
-    "title": {"color": INK, "subtitleColor": INK},
-    "view": {"stroke": None},
-}
-"""What the application's theme does to a chart, for where there is none: in files."""
-
-FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
-"""The width is the page's; title, axes and legend add to the height instead of shrinking the plot."""
-
-SVG = {"embedOptions": {"renderer": "svg"}}
-"""Streamlit would draw thousands of marks on a canvas, where text has not the page's color."""
 
 CLASS_LIMIT = 10
 """Charts with a row or a column for each class show so many."""
@@ -62,22 +46,50 @@ def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
     return NetworkLogits(style.FRESH, style.FRESH, np.zeros_like(teacher.logits))
 
 
+def _broken(name: str, width: float) -> dict[str, str]:
+    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`.
+
+    At their end there is room for the page's button that saves the chart.
+    """
+    count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
+    pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
+    return {"expr": f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"}
+
+
+_LAYOUT: dict[str, Any] = {
+    "title": {
+        "text": _broken("heading", 0.62), "fontSize": {"expr": "1.1 * em"},
+        "subtitle": _broken("subtitle", 0.52), "subtitleFontSize": {"expr": "em"}, "subtitleColor": INK,
+        "anchor": "start", "frame": "bounds", "offset": {"expr": "em / 2"}, "limit": 0,
+    },
+    # The width is the page's; title, axes and legend add to the height instead of shrinking the plot.
+    "width": "container", "height": 300, "autosize": {"type": "fit-x", "contains": "padding"},
+    "padding": {"left": 2, "right": 2, "top": 2, "bottom": 6},  # Streamlit's is more, and the first screen is short
+    "config": CONFIG,
+    # Streamlit would draw thousands of marks on a canvas, where text has not the page's color.
+    "usermeta": {"embedOptions": {"renderer": "svg"}},
+}  # fmt: skip
+"""What all charts have: texts and sizes are in their parameters."""
+
+
 def spec(
     layers: Sequence[alt.Chart],
-    heading: Heading,
+    heading: str | alt.ExprRef,
+    subtitle: str,
     description: str,
     height: float | str,
     *params: alt.Parameter,
     rows: dict[str, list[dict[str, Any]]] | None = None,
     size: str = EM,
 ) -> Spec:
-    """The specification of layers, as wide as the page.
+    """The specification of layers, as wide as the page; its title breaks into lines where the chart ends.
 
     Not validated, which would take longer than all else: tests validate each chart.
 
     Args:
         layers: what is drawn.
-        heading: see `title`.
+        heading: the title, which says what the chart shows, or a Vega expression of it.
+        subtitle: a smaller text below it, see `join_parts`.
         description: the alternative text.
         height: of the plot, in pixels in a window of 1280 pixels, or as a Vega expression.
         params: of the chart; those of its text sizes are added.
@@ -87,11 +99,15 @@ def spec(
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
     tall = f"({tall}) * (file ? file.taller : 1)"
-    sizes = [alt.param(name="file", value=None), alt.param(name="em", expr=size), alt.param(name="height", expr=tall)]
-    chart = alt.layer(*layers).properties(title=heading.params, height=300, width="container", autosize=FIT)
-    filled = chart.properties(description=description).add_params(*sizes, *params, *heading.texts)
-    made = filled.to_dict(validate=False) | {"config": CONFIG, "padding": PADDING, "usermeta": SVG}
-    made["title"]["subtitle"] = {"expr": _broken("subtitle", 0.52)}  # Vega takes it, Vega-Lite's schema has text alone
+    own = [
+        alt.param(name="file", value=None),
+        alt.param(name="em", expr=size),
+        alt.param(name="height", expr=tall),
+        *params,
+        alt.param(name="heading", **({"value": heading} if isinstance(heading, str) else {"expr": heading.expr})),
+        alt.param(name="subtitle", value=subtitle),
+    ]
+    made = alt.layer(*layers).add_params(*own).to_dict(validate=False) | _LAYOUT | {"description": description}
     return made | {"datasets": made.get("datasets", {}) | rows} if rows else made
 
 
@@ -127,43 +143,6 @@ def list_tables(spec: Spec) -> list[list[dict[str, Any]]]:
 def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
     """Tooltips from fields, each with its title and, if it is a number, the number's format."""
     return [alt.Tooltip(field, title=text, format=form[0] if form else alt.Undefined) for field, text, *form in fields]
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A chart's title, and the parameters that contain its texts."""
-
-    params: alt.TitleParams
-    texts: list[alt.Parameter]
-
-
-def title(text: Any, *subtitles: str) -> Heading:
-    """A chart's title that says what it shows, with smaller parts below it, see `join_parts`.
-
-    Both are broken into lines in the browser, as wide as the chart is there.
-
-    Args:
-        text: or a Vega expression.
-        subtitles: parts; empty ones are left out.
-    """
-    words = {"value": text} if isinstance(text, str) else {"expr": text.expr}
-    texts = [alt.param(name="heading", **words), alt.param(name="subtitle", value=join_parts(*subtitles))]
-    sizes: dict[str, Any] = {"fontSize": alt.expr("1.1 * em"), "subtitleFontSize": alt.expr("em")}
-    lines = alt.Title(
-        text=alt.expr(_broken("heading", 0.62)), subtitleColor=INK,
-        anchor="start", frame="bounds", offset=alt.expr("em / 2"), limit=0, **sizes,
-    )  # fmt: skip
-    return Heading(lines, texts)
-
-
-def _broken(name: str, width: float) -> str:
-    """A parameter's text as lines that fit the chart, as a Vega expression; `width` is a letter's, in `em`.
-
-    At their end there is room for the page's button that saves the chart.
-    """
-    count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
-    pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
-    return f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"
 
 
 NAMES = "(longest * em / 2 > column - em / 4 ? 3.5 : 2.4) * em"

@@ -14,7 +14,7 @@ from kdexplorer.analysis.metrics import accuracy, calibration_bins, per_class_ac
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, data, describe_selection, largest_classes, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, describe_selection, join_parts, largest_classes, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 
 _LOSSES = ("cross-entropy", "objective")
@@ -39,8 +39,8 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),
     )
     described = "Accuracy: " + ", ".join(f"{row.name} {100 * row.accuracy:.1f} %" for row in rows) + "."
-    heading = title("Test accuracy of each network", "lines: 95 % interval")
-    return spec([intervals, marks], heading, described, 36 * len(points))
+    heading = "Test accuracy of each network", "lines: 95 % interval"
+    return spec([intervals, marks], *heading, described, 36 * len(points))
 
 
 def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
@@ -73,8 +73,8 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     marks = base.mark_bar().encode(color=style.color(looks).legend(None), opacity=opacity)
     text = base.mark_text(color=INK, align="left", dx=em(4)).encode(text="text:N")
     said = "; ".join(f"{point['line']}: {point['text']}" for point in points)
-    heading = title("Cross-entropy and objective of each network", "beside its name: test accuracy")
-    return spec([marks, text], heading, f"Losses: {said}.", 52 * len(rows))
+    heading = "Cross-entropy and objective of each network", "beside its name: test accuracy"
+    return spec([marks, text], *heading, f"Losses: {said}.", 52 * len(rows))
 
 
 COSTS = {key: MEASURES[key] for key in ("multiply_adds", "parameters", "size", "latency")}
@@ -119,8 +119,7 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
     against = f"Accuracy against {facts.label.lower()}"
     listed = "; ".join(f"{point['network']} {point['accuracy']:.1%} at {point['cost']:.3g}" for point in points)
     aside = "; equal costs are side by side" if any(point["aside"] for point in points) else ""
-    said = title(against, f"Upper left is better{aside}")
-    return spec([intervals, markers], said, f"{against}: {listed}", 225)
+    return spec([intervals, markers], against, f"Upper left is better{aside}", f"{against}: {listed}", 225)
 
 
 LEAST_IN_BIN = 20
@@ -175,9 +174,9 @@ def reliability(
     after = "after temperature scaling" if scaled else ""
     cues = "Below the diagonal: overconfident; gray: where sampling alone puts 95 %"
     few = f"bins of fewer than {LEAST_IN_BIN} images are left out"
-    heading = title("Accuracy of predictions by their confidence", cues, few, after)
+    heading = "Accuracy of predictions by their confidence", join_parts(cues, few, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
-    return spec(layers, heading, described, 270)
+    return spec(layers, *heading, described, 270)
 
 
 def per_class(
@@ -215,7 +214,7 @@ def per_class(
     worst = min(rows, key=lambda row: row["accuracy"])
     described = f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
     selection = describe_selection(len(shown), len(classes), "the least accurate")
-    return spec([span, points], title("Accuracy by class", selection), described, 27 * len(shown))
+    return spec([span, points], "Accuracy by class", selection, described, 27 * len(shown))
 
 
 OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
@@ -248,13 +247,13 @@ def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
     numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
     wrong, right = (sum(outcomes.values()) for outcomes in next(iter(counts.values())).values())
     images = f"on the {wrong:,} images that it gets wrong, and the {right:,} that it gets right"
-    heading = title(f"Predictions on {teacher}'s errors", images)
+    heading = f"Predictions on {teacher}'s errors"
     described = "; ".join(
         f"{name}: where {teacher} is wrong, right on {share_of(one, 'wrong', RIGHT):.1%} and the same wrong class on "
         f"{share_of(one, 'wrong', REPEATED):.1%}; where it is right, right on {share_of(one, 'right', RIGHT):.1%}"
         for name, one in counts.items()
     )
-    return spec([bars, numbers], heading, f"Error inheritance. {described}", 34 * len(order))
+    return spec([bars, numbers], heading, images, f"Error inheritance. {described}", 34 * len(order))
 
 
 def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:

@@ -21,7 +21,6 @@ from kdexplorer.charts.common import (
     select_classes,
     slider_value,
     spec,
-    title,
     tooltips,
 )
 from kdexplorer.charts.soft_labels import ROW
@@ -87,8 +86,7 @@ def _gradient_shape(classes: tuple[str, ...]) -> Spec:
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
     layers = [*_bars(base.transform_filter("!datum.hidden"), order), _sizes(base)]
     params = [*temperature_params(), alt.param(name="alpha", value=0, bind=slider)]
-    heading = title(alt.expr(text))
-    return spec(layers, heading, "", ROW * len(order), *params)
+    return spec(layers, alt.expr(text), "", "", ROW * len(order), *params)
 
 
 def _pushes() -> alt.Chart:
@@ -183,10 +181,10 @@ def push_bars(
         tooltip=tooltips(("class:N", "class"), ("push:Q", "push", "+.4f")),
     )  # fmt: skip
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
-    heading = title(f"{method}: the push on each logit of {student}", selection)
+    heading = f"{method}: the push on each logit of {student}"
     up, down = classes[int(push.argmax())], classes[int(push.argmin())]
     described = f"Bars: how strongly {method} pushes each logit of {student}; most up: {up}, most down: {down}."
-    return spec([bars], heading, described, 27 * len(shown))
+    return spec([bars], heading, selection, described, 27 * len(shown))
 
 
 def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method: str, student: str) -> Spec:
@@ -223,11 +221,10 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
             for field, below in lines
         ),
     ]
-    heading = title(
-        f"{method}: where the gradient changes {student}", "bright: a large gradient on the stage's output there"
-    )
+    heading = f"{method}: where the gradient changes {student}"
+    says = "bright: a large gradient on the stage's output there"
     described = f"Maps over the image, one for each stage that {method} uses: the size of its gradient at each place."
-    return spec(layers, heading, described, "cell + 3 * em", *params)
+    return spec(layers, heading, says, described, "cell + 3 * em", *params)
 
 
 def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: str, limits: tuple[float, float]) -> Spec:
@@ -261,6 +258,6 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
         .mark_image(**thumb)
         .encode(x=x, y=alt.Y(datum=-1, type="ordinal", axis=None), url="url:N"),
     ]
-    heading = title(f"{look_of(role).mark} {name}")
+    heading = f"{look_of(role).mark} {name}"
     described = f"Map of {count} by {count} images: how {name} relates every two of them."
-    return spec(layers, heading, described, "width", alt.param(name="cell", expr=f"width / {count + 1}"))
+    return spec(layers, heading, "", described, "width", alt.param(name="cell", expr=f"width / {count + 1}"))

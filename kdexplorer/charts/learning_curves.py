@@ -16,7 +16,7 @@ import numpy as np
 from kdexplorer.analysis.measures import Measure
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, title, tooltips
+from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, find_method
@@ -121,9 +121,9 @@ def learning_curves(
         subtitle = join_parts(subtitle, "Thin lines: the training batches")
     subtitle = join_parts(subtitle, _name_late_starts(rows))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
-    heading = title(f"{facts.label} {where}, by epoch", subtitle)
+    heading = f"{facts.label} {where}, by epoch"
     drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
-    return spec(layers, heading, words, 240, rows=drawn)
+    return spec(layers, heading, subtitle, words, 240, rows=drawn)
 
 
 def _name_late_starts(rows: list[dict[str, Any]]) -> str:
@@ -234,13 +234,13 @@ def soft_labels_by_epoch(
     layers = _marks(students, bars, list(names.values()), looks, temperature, reach)
     selection = describe_selection(len(shown), len(classes), "the most probable")
     cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
-    heading = title(alt.expr(f"'Soft labels after epoch ' + {SLIDER}"), cues, selection)
+    heading = alt.expr(f"'Soft labels after epoch ' + {SLIDER}"), join_parts(cues, selection)
     latest = ({} if teacher is None else {style.TEACHER: teacher}) | dict(by_epoch[epochs[-1]])
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
     rows = {"students": students} | ({"bars": bars} if bars else {})
-    made = spec(layers, heading, words, 27 * len(shown), rows=rows)
+    made = spec(layers, *heading, words, 27 * len(shown), rows=rows)
     return made | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1), *made["params"]]}  # the title reads it
 
 

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 from scipy.special import rel_entr
 
-from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, spec, tooltips
 from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, SCRATCH, TEACHER, color, dash, em, look_of, series
 from kdexplorer.methods import FAMILIES, Method, all_methods
 
@@ -78,8 +78,8 @@ def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     described = "Teacher above, student below; between them the methods at the output that they compare: " + "; ".join(
         f"{BLOCKS[place]}: {', '.join(method.label for method in column)}" for place, column in sorted(columns.items())
     )
-    heading = title("Where each method connects teacher (above) and student (below)")
-    return spec(layers, heading, described, height)
+    heading = "Where each method connects teacher (above) and student (below)"
+    return spec(layers, heading, "", described, height)
 
 
 GRID = np.linspace(-6, 6, 121)
@@ -172,8 +172,8 @@ def mode_figure() -> Spec:
         "A teacher with two modes and the one-mode student that is closest to it. With forward KL the student is wide "
         "and covers both modes; with reverse KL it is narrow and covers the larger mode alone."
     )
-    heading = title(alt.expr(words), "the student has one mode; its mean and width are fitted for each β")
-    return spec([lines], heading, described, 260, *params)
+    subtitle = "the student has one mode; its mean and width are fitted for each β"
+    return spec([lines], alt.expr(words), subtitle, described, 260, *params)
 
 
 def _bell(mean: np.ndarray | float, deviation: np.ndarray | float) -> np.ndarray:

@@ -30,7 +30,6 @@ from kdexplorer.charts.common import (
     select_classes,
     slider_value,
     spec,
-    title,
     tooltips,
 )
 from kdexplorer.charts.style import DESIGN_EM, em
@@ -109,7 +108,7 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
         *_bars(base, down, rest),
         *_numbers(base.transform_filter("datum.first"), down, count),
     ]
-    heading = title(alt.expr("'Soft labels at T = ' + format(T, '.2f')"))
+    heading = alt.expr("'Soft labels at T = ' + format(T, '.2f')")
     params = [
         *(alt.param(name=name, value=0) for name in ("letters", "longest")),
         alt.param(name="narrow", expr="width < 30 * em"),
@@ -120,7 +119,7 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
         alt.param(name="head", expr=f"names_above * {end} / max(1, height - names_above)"),  # in rows
     ]
     height = f"names_above + {end * ROW / DESIGN_EM:.4g} * em"
-    return spec(layers, heading, "", height, *temperature_params(), *params)
+    return spec(layers, heading, "", "", height, *temperature_params(), *params)
 
 
 def _down(field: str, scale: alt.Scale) -> alt.Y:
@@ -252,8 +251,9 @@ def probability_bars(
     bars = base.mark_bar(color=style.look_of(role).color)
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=em(4))
     top = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
-    said = title(heading, subtitle, describe_selection(len(shown), len(classes), "the most probable"))
-    return spec([bars, text.encode(text="percent:N")], said, f"{heading}, {subtitle}: {top}.", 27 * len(rows))
+    said = join_parts(subtitle, describe_selection(len(shown), len(classes), "the most probable"))
+    layers, described = [bars, text.encode(text="percent:N")], f"{heading}, {subtitle}: {top}."
+    return spec(layers, heading, said, described, 27 * len(rows))
 
 
 def prediction(

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, data, spec, title, tooltips
+from kdexplorer.charts.common import INK, Spec, data, spec, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Plot, Point, row_of
@@ -34,7 +34,7 @@ def figure_chart(figure: Plot) -> Spec | None:
     layers = {"dots": _dots, "scatter": _scatter, "lines": _lines}[figure.kind](figure, looks)
     rows = len({point.label for point in figure.points})
     height = (ROW if rows <= 10 else NARROW_ROW) * rows if figure.kind == "dots" else HEIGHT
-    return spec(layers, title(figure.title, figure.subtitle), _describe(figure), height, *_slider(figure))
+    return spec(layers, figure.title, figure.subtitle, _describe(figure), height, *_slider(figure))
 
 
 def _describe(figure: Plot) -> str:
@@ -210,7 +210,7 @@ def surface(table: Table, key: str) -> Spec | None:
     best = next((row for row in rows if "★" in row["text"]), rows[0])
     seeds = max(len(one.rows) for one in summaries)
     over = f"mean over {seeds} seeds ± standard deviation" if seeds > 1 else "one seed"
-    heading = title(f"{SURFACES[key]} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default")
+    heading = f"{SURFACES[key]} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"
     low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
     described = (
         f"{measure.axis_title} over temperature and weight, {low:.4g} to {high:.4g}; the most accurate cell has "
@@ -218,7 +218,7 @@ def surface(table: Table, key: str) -> Spec | None:
     )
     described += "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows)
     height = 56 * len({row["weight"] for row in rows})
-    return spec(_heat_map(table, rows, measure, low, high), heading, described, height)
+    return spec(_heat_map(table, rows, measure, low, high), *heading, described, height)
 
 
 def _surface_row(one: Summary, measure: Measure, marks: str) -> dict[str, Any]:

@@ -32,9 +32,6 @@ PROJECTOR_EM = "file ? file.em : max(14, 0.0225 * (windowSize()[0] || 1280) + 0 
 DESIGN_EM = 18
 """What `em` is in a window of 1280 pixels, for which lengths are written down."""
 
-PADDING = {"left": 2, "right": 2, "top": 2, "bottom": 6}
-"""Pixels around a chart; Streamlit's own are more, and the first screen is short."""
-
 INK = "currentColor"
 """For text in a chart: the page's own text color, in the light theme and in the dark one (charts are SVG)."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy, kl_divergence, push_size, softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, title, tooltips
+from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, tooltips
 from kdexplorer.charts.style import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
@@ -94,7 +94,7 @@ def over_temperature(teacher: NetworkLogits, students: Sequence[NetworkLogits], 
     pinned = alt.Chart(data([{"T": temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=em(2))
     layers = [lines, pinned.encode(x=alt.X("T:Q", title="temperature T (log scale)"))]
     described = f"Lines: {unit} over temperature for {', '.join(network.name for network in networks)}."
-    return spec(layers, title(heading, f"dashed rule: T = {temperature:g}"), described, 260)
+    return spec(layers, heading, f"dashed rule: T = {temperature:g}", described, 260)
 
 
 def _measure(teacher: NetworkLogits, network: NetworkLogits, measure: str, t: float) -> float:
@@ -143,7 +143,7 @@ def closeness_curves(
     said = f"{subject}. Markers: the closest T. Orange: entropy of the human labels"
     described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
     description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
-    return spec(layers, title("How close to the human labels", said), description, 280)
+    return spec(layers, "How close to the human labels", said, description, 280)
 
 
 def describe_closest(closeness: Closeness) -> str:

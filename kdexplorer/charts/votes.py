@@ -14,7 +14,7 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, slider_value, spec, title, tooltips
+from kdexplorer.charts.common import INK, NetworkLogits, Spec, fill_shape, slider_value, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, EM, PROJECTOR_EM
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
@@ -112,11 +112,10 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector:
     said: Any = "Share of votes"
     if teacher:
         said = alt.expr(f"{json.dumps(f'{teacher} at T = ')} + format(T, '.2f')")
-    heading = title(said)
-    heading.params.offset = alt.expr(f"{0.2 if last else 0.4} * em")
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
     tall = count * (PROJECTOR_LINE if projector else LINE) * DESIGN_EM
-    return spec(layers, heading, "", tall, *params, size=PROJECTOR_EM if projector else EM)
+    made = spec(layers, said, "", "", tall, *params, size=PROJECTOR_EM if projector else EM)
+    return made | {"title": made["title"] | {"offset": {"expr": f"{0.2 if last else 0.4} * em"}}}
 
 
 def _with_distance(base: alt.Chart) -> alt.Chart:

@@ -22,7 +22,7 @@ from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.results import ResultRow, whole_split_logits
 from kdexplorer.charts import class_maps, soft_labels, style, temperature
 from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import CLASS_LIMIT, THEME, NetworkLogits, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Spec, fresh_student, vega_lite_version
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
@@ -37,7 +37,16 @@ EM = "file ? file.em : width < 400 ? 12 : 14"
 """The size of charts' text as `style.EM`: a handout is read on one's own screen or on paper, and is not as wide as the
 window."""
 
-LOOK: dict[str, Any] = THEME | {"background": "transparent", "font": "system-ui, sans-serif"}
+LOOK: dict[str, Any] = style.CONFIG | {
+    "axis": style.CONFIG["axis"]
+    | dict.fromkeys(("tickColor", "domainColor", "gridColor"), style.INK)
+    | {"titleFontWeight": "normal", "domainOpacity": 0.4, "tickOpacity": 0.4, "gridOpacity": 0.12},
+    "title": {"color": style.INK, "subtitleColor": style.INK},
+    "view": {"stroke": None},
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+}
+"""What the application's theme does to a chart."""
 
 OCTAVES = tuple(k / 4 for k in range(-4, 19))
 """log2 T of the class maps, four steps per octave: beyond both ends of the slider."""

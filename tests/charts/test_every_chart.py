@@ -24,7 +24,7 @@ from kdexplorer.charts import (
     temperature,
     votes,
 )
-from kdexplorer.charts.common import NetworkLogits, title
+from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.evaluation import inheritance
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
@@ -152,7 +152,7 @@ def test_each_can_be_drawn_and_lists_ten_classes_and_the_label_at_the_most(chart
 def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_ends():
     rows = alt.Chart(alt.InlineData(values=[{"x": 1}])).mark_point().encode(x="x:Q")
     words = "a title of several words, on one line of a wide chart"
-    drawn = common.spec([rows], title(words), "", 100)
+    drawn = common.spec([rows], words, "", "", 100)
     assert words in texts(draw(drawn))
     lines = [text for text in texts(draw(drawn, 200)) if text in words]
     assert " ".join(lines) == words

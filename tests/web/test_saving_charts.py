@@ -63,7 +63,7 @@ def save(tab, spec, kind="svg", **changes):
 def one_chart(rows=None):
     rows = rows or [{"x": 1.5, "y": 2, "name": "a"}, {"x": -0.25, "y": 3, "name": "b"}]
     points = alt.Chart(alt.InlineData(values=rows)).mark_point().encode(x="x:Q", y="y:Q", color="name:N")
-    return common.spec([points], common.title("The title", "more of it"), "What it shows", 100)
+    return common.spec([points], "The title", "more of it", "What it shows", 100)
 
 
 def read(text):
