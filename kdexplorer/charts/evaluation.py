@@ -27,7 +27,7 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         {"network": r.name, "accuracy": 100 * r.accuracy, "low": 100 * r.accuracy_low, "high": 100 * r.accuracy_high}
         for r in rows
     ]
-    y = alt.Y("network:N", sort=[look.name for look in looks], title=None, axis=alt.Axis(labelLimit=em(300)))
+    y = alt.Y("network:N", sort=[row.name for row in rows], title=None, axis=alt.Axis(labelLimit=em(300)))
     base = alt.Chart(data(points)).encode(y=y, color=style.color(looks).legend(None))
     scale, axis = alt.Scale(zero=False, padding=12), alt.Axis(tickCount=5)
     intervals = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(
@@ -39,33 +39,25 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
         tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),
     )
     described = "Accuracy: " + ", ".join(f"{row.name} {100 * row.accuracy:.1f} %" for row in rows) + "."
-    heading = "Test accuracy of each network", "lines: 95 % interval"
-    return spec([intervals, marks], *heading, described, 36 * len(points))
+    heading, subtitle = "Test accuracy of each network", "lines: 95 % interval"
+    return spec([intervals, marks], heading, subtitle, described, 36 * len(points))
 
 
 def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     """Cross-entropy and objective of each network as two bars beside its accuracy; `roles` by the rows' names."""
     looks = style.series({row.name: roles[row.name] for row in rows})
     names = {row.name: f"{row.name}, {row.accuracy:.1%}" for row in rows}
-    values = [
-        (row.name, *loss) for row in rows for loss in zip(_LOSSES, (row.cross_entropy, row.objective), strict=True)
-    ]
-    points = [
-        {"network": name, "line": names[name], "loss": loss, "value": value, "text": f"{loss} {value:.3f}"}
-        for name, loss, value in values
+    points: list[dict[str, Any]] = [
+        {"network": row.name, "line": names[row.name], "loss": loss, "value": value, "text": f"{loss} {value:.3f}"}
+        for row in rows
+        for loss, value in zip(_LOSSES, (row.cross_entropy, row.objective), strict=True)
         if value is not None
     ]
-    top = max((value for *_, value in values if value is not None), default=1.0)
-    x = alt.X(
-        "value:Q",
-        title="loss (nats; objectives in units of their own)",
-        scale=alt.Scale(domain=[0, 1.4 * top]),
-        axis=alt.Axis(tickCount=7),
-    )
-    lines = [names[look.name] for look in looks]
+    top = max((point["value"] for point in points), default=1.0)
+    scale, axis = alt.Scale(domain=[0, 1.4 * top]), alt.Axis(tickCount=7)
     base = alt.Chart(data(points)).encode(
-        x=x,
-        y=alt.Y("line:N", sort=lines, title=None, axis=alt.Axis(labelLimit=em(360))),
+        x=alt.X("value:Q", title="loss (nats; objectives in units of their own)", scale=scale, axis=axis),
+        y=alt.Y("line:N", sort=list(names.values()), title=None, axis=alt.Axis(labelLimit=em(360))),
         yOffset=alt.YOffset("loss:N", sort=list(_LOSSES)),
         tooltip=tooltips(("network:N", "network"), ("loss:N", "loss"), ("value:Q", "value", ".3f")),
     )
@@ -73,8 +65,8 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     marks = base.mark_bar().encode(color=style.color(looks).legend(None), opacity=opacity)
     text = base.mark_text(color=INK, align="left", dx=em(4)).encode(text="text:N")
     said = "; ".join(f"{point['line']}: {point['text']}" for point in points)
-    heading = "Cross-entropy and objective of each network", "beside its name: test accuracy"
-    return spec([marks, text], *heading, f"Losses: {said}.", 52 * len(rows))
+    heading = "Cross-entropy and objective of each network"
+    return spec([marks, text], heading, "beside its name: test accuracy", f"Losses: {said}.", 52 * len(rows))
 
 
 COSTS = {key: MEASURES[key] for key in ("multiply_adds", "parameters", "size", "latency")}
@@ -101,7 +93,8 @@ def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost
         equal = [other["network"] for other in points if other["cost"] == point["cost"]]
         point["aside"] = ASIDE * (equal.index(point["network"]) - (len(equal) - 1) / 2)
     looks = [look for look in looks if any(point["network"] == look.name for point in points)]
-    ends = [min(point["cost"] for point in points) / 1.5, max(point["cost"] for point in points) * 1.5]
+    costs = [point["cost"] for point in points]
+    ends = [min(costs) / 1.5, max(costs) * 1.5]
     scale, axis = alt.Scale(type="log", nice=False, domain=ends), alt.Axis(format=",~r", tickCount=5)
     base = alt.Chart(data(points)).encode(
         x=alt.X("cost:Q", title=facts.axis_title, scale=scale, axis=axis),
@@ -132,10 +125,9 @@ def reliability(
     """How often a prediction of a given confidence is right; on the diagonal a network is calibrated.
 
     Args:
-        logits: `[N, K]` by network.
+        logits: `[N, K]` by network; with `scaled`, those after temperature scaling.
         labels: int `[N]`.
-        looks: the networks.
-        scaled: whether the logits are those after temperature scaling.
+        looks: of these and perhaps other networks.
     """
     rows = [
         {"network": name, **{key: round(value, 5) for key, value in row.items()}}
@@ -174,9 +166,9 @@ def reliability(
     after = "after temperature scaling" if scaled else ""
     cues = "Below the diagonal: overconfident; gray: where sampling alone puts 95 %"
     few = f"bins of fewer than {LEAST_IN_BIN} images are left out"
-    heading = "Accuracy of predictions by their confidence", join_parts(cues, few, after)
     described = f"Reliability diagram in ten bins of confidence{', ' * scaled}{after}: " + "; ".join(means)
-    return spec(layers, *heading, described, 270)
+    heading = "Accuracy of predictions by their confidence"
+    return spec(layers, heading, join_parts(cues, few, after), described, 270)
 
 
 def per_class(
@@ -187,10 +179,10 @@ def per_class(
     Args:
         logits: `[N, K]` by network.
         labels: int `[N]`.
-        looks: the networks.
+        looks: of these and perhaps other networks.
         classes: the names of all K classes; of more than ten, those with the lowest mean accuracy are shown.
     """
-    accuracies = {name: np.array(per_class_accuracy(values, labels)) for name, values in logits.items()}
+    accuracies = {name: per_class_accuracy(values, labels) for name, values in logits.items()}
     shown = largest_classes(-np.mean(list(accuracies.values()), axis=0))
     rows: list[dict[str, Any]] = [
         {"network": name, "class": classes[index], "accuracy": round(float(values[index]), 5)}
@@ -222,12 +214,7 @@ OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
 
 
 def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
-    """Each network's predictions as bars of shares, on the images that the teacher gets wrong and on the others.
-
-    Args:
-        counts: by network, the student first.
-        teacher: its name.
-    """
+    """Each network's predictions as bars of shares, on the images that the teacher gets wrong and on the others."""
     rows = _list_rows(counts)
     order = [f"{name}, teacher {where}" for where in ("wrong", "right") for name in counts]
     scale = alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values()))
@@ -265,7 +252,7 @@ def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:
             for outcome, images in outcomes.items():
                 share = images / total
                 row = {"bar": f"{name}, teacher {where}", "outcome": outcome, "images": images, "share": share}
-                row |= {"text": f"{share:.0%}" if share >= 0.06 else ""}
-                rows.append(row | {"from": start, "to": start + share, "middle": start + share / 2})
+                ends = {"from": start, "to": start + share, "middle": start + share / 2}
+                rows.append(row | {"text": f"{share:.0%}" if share >= 0.06 else ""} | ends)
                 start += share
     return rows

@@ -65,34 +65,29 @@ REM = "max(16, 0.01875 * windowSize()[0])"
 """The size of a lecture's text in pixels, as a Vega expression: 24 in a window of 1280 (`app/style.css`)."""
 
 
-def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool = False) -> dict[str, Any]:
-    """A chart as high as its place, with the text of a lecture; the chart itself is not modified.
+def fill(spec: dict[str, Any], sliders: Sequence[str], untitled: bool) -> dict[str, Any]:
+    """A chart as high as its place below these sliders, with the text of a lecture; the chart itself is not modified.
 
     On a phone, where the page scrolls, it keeps its own height. A chart whose parts do not follow its height by
-    themselves has a parameter `room`, which is 0 elsewhere.
-
-    Args:
-        spec: the chart.
-        sliders: the names of those that are seen above it.
-        untitled: whether only the smaller part of its title is drawn.
+    themselves has a parameter `room`, which is 0 elsewhere. With `untitled`, only the smaller part of its title is
+    drawn.
     """
     above = " + ".join(f"{SLIDER_HEIGHT.get(name, 2.25):g} * {REM}" for name in sliders) or "0"
     known = {param["name"]: param for param in spec["params"]}
-    own, text = known["height"]["expr"], f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"
     tall = f"max(8 * em, containerSize()[1] - {above})"
-    new: dict[str, Any] = {"em": {"expr": text}}
-    size = {} if "room" in known else {"autosize": {"type": "fit", "contains": "padding"}}
+    new: dict[str, Any] = {"em": {"expr": f"(windowSize()[0] > 640 ? {REM} : 13) + 0 * width"}}
+    changed: dict[str, Any] = {}
     if "room" in known:
         new["room"] = {"expr": f"windowSize()[0] > 640 ? {tall} - {1.7 if untitled else 3.2} * em : 0"}
     else:
-        new["height"] = {"expr": f"windowSize()[0] > 640 ? {tall} : {own} + 9 * em"}
-    said = spec["title"]
+        new["height"] = {"expr": f"windowSize()[0] > 640 ? {tall} : {known['height']['expr']} + 9 * em"}
+        changed["autosize"] = {"type": "fit", "contains": "padding"}
     if untitled:
-        new |= {"heading": {"value": known["subtitle"]["value"]}}
-        said = {name: value for name, value in said.items() if name != "subtitle"} | {"fontWeight": "normal"}
-        said = said if new["heading"]["value"] else None
+        new["heading"] = {"value": known["subtitle"]["value"]}
+        said = {name: value for name, value in spec["title"].items() if name != "subtitle"} | {"fontWeight": "normal"}
+        changed["title"] = said if new["heading"]["value"] else None
     params = [{"name": p["name"], **new[p["name"]]} if p["name"] in new else p for p in spec["params"]]
-    return spec | size | {"title": said, "params": params}
+    return spec | changed | {"params": params}
 
 
 SLIDER_HEIGHT = {"logT": 3.1, "wipe": 1.5}
@@ -180,8 +175,6 @@ _FURTHER_SHAPES = {
 }  # flat, narrow
 """Markers of the second and the third network of a look, by the first one's."""
 
-_OTHER_FURTHER_SHAPES = ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")
-
 WIDTHS = (2.8, 1.5, 0.8)
 """Line widths of the first, second and third network of a look."""
 
@@ -220,23 +213,23 @@ def role_of(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> str:
     return TEACHER if key == SCRATCH and SCRATCH not in checkpoint.name.lower() else key
 
 
+_LOOKS = {
+    TEACHER: Look("#0072B2", "circle", (1, 0), TEACHER),
+    HUMAN: Look("#D55E00", "stroke", (1, 3), "human labels"),
+    AUDIENCE: Look(INK, "stroke", (4, 2), "room"),
+    FRESH: Look(INK, "stroke", (16, 4), FRESH),
+    SCRATCH: Look(NEUTRAL, "square", (6, 3), SCRATCH),
+}
+"""Of the roles that are no objective with methods."""
+
+
 def look_of(role: str) -> Look:
     """How a role is drawn."""
-    if role == TEACHER:
-        return Look("#0072B2", "circle", (1, 0), TEACHER)
-    if role == HUMAN:
-        return Look("#D55E00", "stroke", (1, 3), "human labels")
-    if role == AUDIENCE:
-        return Look(INK, "stroke", (4, 2), "room")
-    if role == FRESH:
-        return Look(INK, "stroke", (16, 4), FRESH)
-    if role == SCRATCH:
-        return Look(NEUTRAL, "square", (6, 3), SCRATCH)
-    methods = [find_method(key) for key in role.split("+")]
-    families = {method.family for method in methods}
-    color = FAMILY_COLORS[methods[0].family] if len(families) == 1 else SEVERAL_FAMILIES
-    several = ("triangle-down", (12, 4))
-    shape, dash = _cues(all_methods()).get(role, several) if len(methods) == 1 else several
+    if role in _LOOKS:
+        return _LOOKS[role]
+    families = {find_method(key).family for key in role.split("+")}
+    color = FAMILY_COLORS[families.pop()] if len(families) == 1 else SEVERAL_FAMILIES
+    shape, dash = _cues(all_methods()).get(role, ("triangle-down", (12, 4)))  # several methods share theirs
     return Look(color, shape, dash, objective_label(role))
 
 
@@ -273,7 +266,7 @@ class Series:
         """The Vega symbol."""
         name = self.look.shape
         first = _path(_POLYGONS[name]) if name in _POLYGONS else name
-        return (first, *_FURTHER_SHAPES.get(name, _OTHER_FURTHER_SHAPES))[self.rank]
+        return (first, *_FURTHER_SHAPES.get(name, ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")))[self.rank]
 
 
 def series(roles: Mapping[str, str]) -> list[Series]:
