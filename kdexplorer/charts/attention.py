@@ -13,14 +13,15 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, NAMES, Spec, data, fill_shape, name_networks, spec, tooltips
+from kdexplorer.charts.common import INK, NAMES, Spec, across, data, fill_shape, name_networks, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
-HEIGHT = 321
-"""Of all stages' maps with their numbers, in pixels in a window of 1280 pixels: they then fit its first screen."""
-LARGE = 400
-"""Of a single stage's maps with their numbers."""
+HEIGHT, LARGE = 321, 400
+"""Of all stages' maps with their numbers, which then fit a first screen, and of a single stage's; in a window of 1280
+pixels."""
+OPACITY = 0.9
+"""Where the slider from photo to map starts."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ def grid(
     photo: np.ndarray,
     mode: str,
     shared: bool,
-    opacity: float,
     stage: int | None = None,
     smooth: bool = False,
 ) -> Spec:
@@ -83,7 +83,6 @@ def grid(
         photo: uint8 `[32, 32, 3]`.
         mode: `map` or `difference` (to the teacher).
         shared: one color scale for all maps, or one for each map.
-        opacity: where the slider starts, 0 (photo) to 1 (map alone).
         stage: the only one that is shown, large, from 1; None for all.
         smooth: whether the maps are interpolated between their pixels.
     """
@@ -113,10 +112,10 @@ def grid(
     gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
     which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
     return fill_shape(
-        _grid_shape(max(1, len(heads)), len(listed), mode == "map", len(heads) > 1),
+        _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
         {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
         {
-            "opacity": opacity, "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
+            "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
             "longest": max(len(row.name) for row in rows),
             "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
         },
@@ -136,14 +135,12 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
         row: the network.
         teacher: to whose maps it is compared; the same object has the sizes alone.
     """
-    sizes = [" × ".join(str(side) for side in map_.shape) for map_ in row.maps]
+    sizes = [" × ".join(map(str, map_.shape)) for map_ in row.maps]
+    unknown = {"second": "", "third": "", "like": None}
     if row is teacher:
-        return [
-            {"size": size, "first": f"stage {number}: {size}", "second": "", "third": "", "like": None}
-            for number, size in enumerate(sizes, start=1)
-        ]
+        return [{"size": one, "first": f"stage {k}: {one}"} | unknown for k, one in enumerate(sizes, start=1)]
     if len(row.maps) != len(teacher.maps):
-        return [{"size": size, "first": "not comparable", "second": "", "third": "", "like": None} for size in sizes]
+        return [{"size": one, "first": "not comparable"} | unknown for one in sizes]
     compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
     cosine, mse, correlation, _ = compared[:, 0]
     return [
@@ -159,7 +156,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
 
 
 @lru_cache(maxsize=32)
-def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -> Spec:
+def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
@@ -167,8 +164,8 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool, several: bool) -
     strip = 0 if is_large and with_teacher else 3.2
     side = f"(room > 0 ? room - names - {strip} * em : {own}) / {stages} - {line} * em"
     params = [
-        alt.param(name="opacity", value=0, bind=slider),
-        _WIPE if with_teacher and several else alt.param(name="wipe", value=0),
+        alt.param(name="opacity", value=OPACITY, bind=slider),
+        _WIPE if with_teacher and networks > 1 else alt.param(name="wipe", value=0),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
         alt.param(name="longest", value=0),
@@ -212,7 +209,7 @@ def _pictures(line: float) -> list[alt.Chart]:
         left="datum.column * column", top=f"names + datum.row * (cell + {line} * em)"
     )
     side = alt.expr("cell")
-    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
+    x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
     numbers = [("first:N", "similarity"), ("second:N", "loss"), ("third:N", "weighted loss")]
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
@@ -233,7 +230,7 @@ def _pictures(line: float) -> list[alt.Chart]:
         base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
         over.mark_image(**picture, aria=False).encode(x=x, y=y, url="covered:N"),
-        edge.encode(x=alt.X("edge:Q", scale=None, axis=None), y=y, y2="bottom:Q"),
+        edge.encode(x=across("edge"), y=y, y2="bottom:Q"),
         press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
     ]
@@ -245,7 +242,7 @@ def _correlations() -> list[alt.Chart]:
         left="datum.column * column", end="datum.left + cell", full="datum.left + cell * clamp(datum.like, 0, 1)",
         number="names + 2.6 * em + cell", bar="names + 4 * em + cell",
     )  # fmt: skip
-    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("bar:Q", scale=None, axis=None)
+    x, y = across("left"), alt.Y("bar:Q", scale=None, axis=None)
     bar = base.mark_rule(strokeWidth=em(8), strokeCap="butt")
     number = base.mark_text(color=INK, align="left", baseline="middle", fontSize=em(32), fontWeight="bold")
     return [
@@ -279,7 +276,7 @@ def _scale(low: float, high: float, mode: str, shared: bool) -> dict[str, list[d
 
 def _scale_bar() -> list[alt.Chart]:
     """The bar of the colors with numbers and name; the parameters `scale` and `long` are its top and width."""
-    x, y = alt.X("left:Q", scale=None, axis=None), alt.Y("top:Q", scale=None, axis=None)
+    x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
     bar = alt.Chart(alt.NamedData("scale")).transform_calculate(
         left="0", top="scale", below="scale + 2.3 * em", words="long < 10 * em ? datum.short : datum.says"
     )

@@ -30,8 +30,7 @@ CELL = 30
 def most_similar_classes(matrices: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
     """The classes that share most probability with others off the diagonal, as indices; see `largest_classes`.
 
-    Args:
-        matrices: `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
+    `matrices` is `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
     """
     mean = matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0)
     return _largest_off_diagonal(np.nan_to_num(mean), limit)
@@ -55,8 +54,7 @@ def similarity(
 
     Args:
         matrices: `[K, K]`; or one for each of `octaves`, `[S, K, K]`.
-        classes: their names.
-        name: the network's.
+        classes, name: the classes' names and the network's.
         top: the probability at the end of the color scale.
         diagonal: whether the diagonal is shown.
         octaves: log2 T of each matrix, evenly spaced; values at `logT` are interpolated in the browser.
@@ -80,11 +78,8 @@ def similarity(
         above = f"datum.values[min(step + 1, {last})]"
         chart = chart.transform_calculate(value=f"datum.values[step] + (place - step) * ({above} - datum.values[step])")
         heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + place * {spacing}), '.2f')")
-        params = [
-            alt.param(name="logT", value=2.0),
-            alt.param(name="place", expr=place),
-            alt.param(name="step", expr="floor(place)"),
-        ]
+        params = [alt.param(name="logT", value=2.0), alt.param(name="place", expr=place)]
+        params.append(alt.param(name="step", expr="floor(place)"))
     color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
     names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")
     number, dark = "format(datum.value, '.0%')", f"datum.value > {0.6 * top}"
@@ -103,8 +98,7 @@ def confusion_map(
     Args:
         logits: `[N, K]`.
         labels: int `[N]`.
-        classes: their names.
-        name: the network's.
+        classes, name: the classes' names and the network's.
         limit: of the classes that are shown, those with the most confusion.
     """
     shares = confusion(logits, labels)
@@ -136,8 +130,7 @@ def confusion_difference(
     Args:
         first, second: logits `[N, K]`.
         labels: int `[N]`.
-        classes: their names.
-        names: of the two networks.
+        classes, names: the classes' names and the two networks'.
         limit: of the classes that are shown, those with the largest differences.
     """
     points = 100 * (confusion(first, labels) - confusion(second, labels))
@@ -195,8 +188,7 @@ def _draw_cells(
         titles: of the three fields.
         form: the value's format in the tooltip.
         color: of a cell.
-        number: a cell's text, as an expression.
-        dark: whether the text is dark, as an expression.
+        number, dark: a cell's text, and whether it is dark, as expressions.
     """
     plain: dict[str, Any] = {"ticks": False, "domain": False, "grid": False}
     across = alt.Axis(labelAngle=-60, labelOverlap=False, **plain)

@@ -145,6 +145,11 @@ def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
     return [alt.Tooltip(field, title=text, format=form[0] if form else alt.Undefined) for field, text, *form in fields]
 
 
+def across(field: str) -> alt.X:
+    """A field that is a place in pixels from the left."""
+    return alt.X(f"{field}:Q", scale=None, axis=None)
+
+
 NAMES = "(longest * em / 2 > column - em / 4 ? 3.5 : 2.4) * em"
 """The height of what `name_networks` draws, as a Vega expression; `longest` is the length of the longest name."""
 
@@ -164,16 +169,12 @@ def name_networks(base: alt.Chart) -> list[alt.Chart]:
     text: dict[str, Any] = {"color": INK, "align": "left", "baseline": "top"}
     names = base.mark_text(**text, lineBreak="\n", lineHeight=style.em(19))
 
-    def at(field: str) -> alt.X:
-        return alt.X(field, scale=None, axis=None)
-
     color = alt.Color("color:N", scale=None, legend=None)
+    square = base.mark_square(size=style.area(200), opacity=1)
     return [
-        base.mark_square(size=style.area(200), opacity=1).encode(
-            x=at("middle:Q"), y=alt.YValue(style.em(9)), color=color
-        ),
-        base.mark_text(**text, fontWeight="bold").encode(x=at("begin:Q"), y=alt.YValue(0), text="short:N"),
-        names.encode(x=at("left:Q"), y=alt.YValue(style.em(20)), text="lines:N"),
+        square.encode(x=across("middle"), y=alt.YValue(style.em(9)), color=color),
+        base.mark_text(**text, fontWeight="bold").encode(x=across("begin"), y=alt.YValue(0), text="short:N"),
+        names.encode(x=across("left"), y=alt.YValue(style.em(20)), text="lines:N"),
     ]
 
 

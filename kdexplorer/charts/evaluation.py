@@ -158,9 +158,7 @@ def reliability(
             x=x, y=alt.Y("low:Q", title="Share of correct predictions", **unit), y2="high:Q"
         ),
         alt.Chart(ends).mark_line(color=style.NEUTRAL, strokeDash=[4, 4]).encode(x=x, y=y),
-        base.mark_line().encode(
-            strokeDash=style.dash(looks, in_legend=False), strokeWidth=style.width(looks, in_legend=False)
-        ),
+        base.mark_line().encode(strokeDash=style.dash(looks, False), strokeWidth=style.width(looks, False)),
         base.mark_point(size=area(80), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)),
     ]
     after = "after temperature scaling" if scaled else ""
@@ -215,7 +213,16 @@ OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
 
 def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
     """Each network's predictions as bars of shares, on the images that the teacher gets wrong and on the others."""
-    rows = _list_rows(counts)
+    rows: list[dict[str, Any]] = []  # one for each part of a bar
+    for name, one in counts.items():
+        for where, outcomes in one.items():
+            start, total = 0.0, sum(outcomes.values()) or 1
+            for outcome, count in outcomes.items():
+                share = count / total
+                row = {"bar": f"{name}, teacher {where}", "outcome": outcome, "images": count, "share": share}
+                ends = {"from": start, "to": start + share, "middle": start + share / 2}
+                rows.append(row | {"text": f"{share:.0%}" if share >= 0.06 else ""} | ends)
+                start += share
     order = [f"{name}, teacher {where}" for where in ("wrong", "right") for name in counts]
     scale = alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values()))
     legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=0)
@@ -241,18 +248,3 @@ def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
         for name, one in counts.items()
     )
     return spec([bars, numbers], heading, images, f"Error inheritance. {described}", 34 * len(order))
-
-
-def _list_rows(counts: Mapping[str, Outcomes]) -> list[dict[str, Any]]:
-    """A row for each part of a bar, with where it begins and ends."""
-    rows: list[dict[str, Any]] = []
-    for name, one in counts.items():
-        for where, outcomes in one.items():
-            start, total = 0.0, sum(outcomes.values()) or 1
-            for outcome, images in outcomes.items():
-                share = images / total
-                row = {"bar": f"{name}, teacher {where}", "outcome": outcome, "images": images, "share": share}
-                ends = {"from": start, "to": start + share, "middle": start + share / 2}
-                rows.append(row | {"text": f"{share:.0%}" if share >= 0.06 else ""} | ends)
-                start += share
-    return rows

@@ -14,6 +14,7 @@ from kdexplorer.charts.common import (
     INK,
     NetworkLogits,
     Spec,
+    across,
     data,
     describe_selection,
     fill_shape,
@@ -174,7 +175,7 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     params = [alt.param(name="opacity", value=0.65, bind=slider), alt.param(name="cell", expr=cell)]
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
-    x = alt.X("left:Q", scale=None, axis=None)
+    x = across("left")
     side = alt.expr("cell")
     image: dict[str, Any] = {"width": side, "height": side, "align": "left", "baseline": "top", "smooth": False}
     noted = base.transform_calculate(note="datum.share + ' in the brightest quarter'")

@@ -67,7 +67,7 @@ def list_measures(points: Sequence[CurvePoint]) -> list[str]:
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
 
-def value_of(point: CurvePoint, measure: str, split: str = "test") -> float | None:
+def value_of(point: CurvePoint, measure: str, split: str) -> float | None:
     """A measure at a point, or None where it is not a finite number; `split` is `test` or `train`."""
     value = getattr(point, split).get(measure)
     return value if isinstance(value, (int, float)) and math.isfinite(value) else None
@@ -117,9 +117,7 @@ def learning_curves(
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
-    if within:
-        subtitle = join_parts(subtitle, "Thin lines: the training batches")
-    subtitle = join_parts(subtitle, _name_late_starts(rows))
+    subtitle = join_parts(subtitle, "Thin lines: the training batches" if within else "", _name_late_starts(rows))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
     drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
@@ -160,11 +158,8 @@ def _curves(
         layers.append(thin.encode(**drawn))
     if rows:
         base = alt.Chart(alt.NamedData("by_epoch")).encode(**drawn)
-        layers.append(
-            base.mark_line().encode(
-                strokeDash=style.dash(looks, in_legend=False), strokeWidth=style.width(looks, in_legend=False)
-            )
-        )
+        cues = {"strokeDash": style.dash(looks, False), "strokeWidth": style.width(looks, False)}
+        layers.append(base.mark_line().encode(**cues))
         layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
     return layers
 
@@ -212,7 +207,7 @@ def soft_labels_by_epoch(
         teacher: its logits `[K]`, or None in a run without one; its largest logits select the classes (without one,
             those of the first student), see `select_classes`.
         by_epoch: the students' logits `[K]` by epoch (from 0) and name; with several epochs there is a slider.
-        looks: how to draw the students.
+        looks: of the students and perhaps other networks.
         classes: the names of all K classes.
         temperature: of every softmax here.
         label: the hard label.
@@ -231,42 +226,28 @@ def soft_labels_by_epoch(
     ]
     bars = [] if teacher is None else to_rows(style.TEACHER, teacher, epochs[-1])
     reach = min(1.0, float(np.ceil(10 * max(row["p"] for row in [*students, *bars])) / 10))
-    layers = _marks(students, bars, list(names.values()), looks, temperature, reach)
+    unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])  # the same for all epochs
+    drawn: dict[str, Any] = {
+        "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
+        "y": alt.Y("class:N", sort=list(names.values()), title=None, axis=alt.Axis(labelLimit=em(230), ticks=False)),
+        "tooltip": tooltips(("network:N", "Network"), ("class:N", "Class"), ("p:Q", "Probability", ".1%")),
+    }
+    color = style.look_of(style.TEACHER).color
+    of_teacher = alt.Chart(alt.NamedData("bars")).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
+    looks = [look for look in looks if any(row["network"] == look.name for row in students)]
+    points = alt.Chart(alt.NamedData("students")).transform_filter(f"datum.epoch === {SLIDER}")
+    markers = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
+    layers = [
+        *([of_teacher.encode(**drawn)] if bars else []),
+        markers.encode(**drawn, color=style.color(looks), shape=style.shape(looks)),
+    ]
     selection = describe_selection(len(shown), len(classes), "the most probable")
     cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
-    heading = alt.expr(f"'Soft labels after epoch ' + {SLIDER}"), join_parts(cues, selection)
+    heading = alt.expr(f"'Soft labels after epoch ' + {SLIDER}")
     latest = ({} if teacher is None else {style.TEACHER: teacher}) | dict(by_epoch[epochs[-1]])
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
     rows = {"students": students} | ({"bars": bars} if bars else {})
-    made = spec(layers, *heading, words, 27 * len(shown), rows=rows)
+    made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), rows=rows)
     return made | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1), *made["params"]]}  # the title reads it
-
-
-def _marks(
-    students: list[dict[str, Any]],
-    bars: list[dict[str, Any]],
-    classes: Sequence[str],
-    looks: Sequence[style.Series],
-    temperature: float,
-    reach: float,
-) -> list[alt.Chart]:
-    """The teacher's bars and the students' markers at the slider's epoch; the axis ends at `reach` for all epochs."""
-    unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])
-    axis = alt.Axis(labelLimit=em(230), ticks=False)
-    drawn: dict[str, Any] = {
-        "x": alt.X("p:Q", title=unit, scale=span, axis=alt.Axis(format=".0%", tickCount=5)),
-        "y": alt.Y("class:N", sort=list(classes), title=None, axis=axis),
-        "tooltip": tooltips(("network:N", "Network"), ("class:N", "Class"), ("p:Q", "Probability", ".1%")),
-    }
-    layers = []
-    if bars:
-        color = style.look_of(style.TEACHER).color
-        drawn_bars = alt.Chart(alt.NamedData("bars")).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
-        layers.append(drawn_bars.encode(**drawn))
-    looks = [look for look in looks if any(row["network"] == look.name for row in students)]
-    points = alt.Chart(alt.NamedData("students")).transform_filter(f"datum.epoch === {SLIDER}")
-    marks = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
-    layers.append(marks.encode(**drawn, color=style.color(looks), shape=style.shape(looks)))
-    return layers

@@ -36,8 +36,7 @@ def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
     columns: dict[int, list[type[Method]]] = {}
     for method in methods:
         columns.setdefault(place_of(method), []).append(method)
-    most = max(len(column) for column in columns.values())
-    height = most * _ROW + 2 * _EDGE + 20
+    height = max(map(len, columns.values())) * _ROW + 2 * _EDGE + 20
     top, bottom = 16, height - 16
     names = [
         {
@@ -131,7 +130,7 @@ def fitted_students() -> np.ndarray:
     """The best bell-shaped student for each of `BETAS`, by search over mean and deviation: `[B, 121]`."""
     means, deviations = np.linspace(-3, 3, 121), np.linspace(0.3, 3.5, 65)
     candidates = _bell(means[:, None, None], deviations[:, None]).reshape(-1, len(GRID))
-    candidates = candidates / candidates.sum(axis=1, keepdims=True)
+    candidates /= candidates.sum(axis=1, keepdims=True)
     teacher = teacher_density()
     return np.stack([candidates[divergence(teacher, candidates, beta).argmin()] for beta in BETAS])
 
@@ -140,22 +139,20 @@ def fitted_students() -> np.ndarray:
 def mode_figure() -> Spec:
     """Teacher and fitted student over x; a slider in the browser moves β from forward to reverse KL."""
     teacher, students = teacher_density(), fitted_students()
-    step = GRID[1] - GRID[0]
+    width = GRID[1] - GRID[0]
     rows = [
-        {"x": round(float(x), 3), "teacher": round(float(p) / step, 5)}
-        | {f"fit{number}": round(float(density) / step, 5) for number, density in enumerate(q)}
+        {"x": round(float(x), 3), "teacher": round(float(p) / width, 5)}
+        | {f"fit{number}": round(float(density) / width, 5) for number, density in enumerate(q)}
         for x, p, q in zip(GRID, teacher, students.T, strict=True)
     ]
     slider = alt.binding_range(min=0, max=1, step=float(BETAS[1]), name="β, from forward KL (0) to reverse KL (1)")
-    params = [
-        alt.param(name="beta", value=0, bind=slider),
-        alt.param(name="step", expr=f"round(beta * {len(BETAS) - 1})"),
-    ]
+    beta = alt.param(name="beta", value=0, bind=slider)
+    step = alt.param(name="step", expr=f"round(beta * {len(BETAS) - 1})")
     looks = series({"teacher": TEACHER, "student": SCRATCH})
     base = (
         alt.Chart(data(rows))  # a column for each β: Streamlit sends columns, in which a list is no list
         .transform_calculate(student="datum['fit' + step]")
-        .transform_fold([one.name for one in looks], as_=["network", "density"])
+        .transform_fold(["teacher", "student"], as_=["network", "density"])
     )
     lines = base.mark_line(strokeWidth=em(3)).encode(
         x=alt.X("x:Q", title="outcome x"),
@@ -173,7 +170,7 @@ def mode_figure() -> Spec:
         "and covers both modes; with reverse KL it is narrow and covers the larger mode alone."
     )
     subtitle = "the student has one mode; its mean and width are fitted for each β"
-    return spec([lines], alt.expr(words), subtitle, described, 260, *params)
+    return spec([lines], alt.expr(words), subtitle, described, 260, beta, step)
 
 
 def _bell(mean: np.ndarray | float, deviation: np.ndarray | float) -> np.ndarray:

@@ -14,13 +14,13 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,
     NAMES,
     NetworkLogits,
     Spec,
+    across,
     data,
     describe_selection,
     fill_shape,
@@ -66,26 +66,22 @@ def columns(
 ) -> Spec:
     """A column of bars for each network, the teacher first, a row for each class, and numbers below.
 
-    Args:
-        teacher: the network whose largest logits select the classes, see `select_classes`.
-        students: any number.
-        classes: the names of all K classes.
-        label: the hard label, or None where there is none.
-        temperature: where the slider starts.
+    The slider starts at `temperature`; for which classes are shown see `select_classes`.
     """
+    networks = [teacher, *students]
     shown = select_classes(teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
     names, rest = [classes[index] for index in shown], len(classes) - len(shown)
     return fill_shape(
-        _columns_shape(len(shown), len(students) + 1, rest > 0),
-        {"rows": _rows([teacher, *students], classes, label, shown)},
+        _columns_shape(len(shown), len(networks), rest > 0),
+        {"rows": _rows(networks, classes, label, shown)},
         {
             "logT": slider_value(temperature), "subtitle": join_parts(hard, selection),
             "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
-            "longest": max(len(one.name) for one in [teacher, *students]),
+            "longest": max(len(one.name) for one in networks),
         },
-        f"Bars of {len(shown)} classes in a column for each network: {', '.join(n.name for n in [teacher, *students])}."
+        f"Bars of {len(shown)} classes in a column for each network: {', '.join(one.name for one in networks)}."
         " A slider sets the temperature; below the bars stand effective classes, entropy and KL from the teacher.",
     )  # fmt: skip
 
@@ -126,11 +122,6 @@ def _down(field: str, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", axis=None, scale=scale)
 
 
-def _across(field: str) -> alt.X:
-    """A field in pixels."""
-    return alt.X(f"{field}:Q", axis=None, scale=None)
-
-
 def _soft_labels() -> alt.Chart:
     """Rows with probabilities, entropy and KL at the slider's T; classes that are not shown only count in the sums."""
     base = log_softmax(alt.Chart(alt.NamedData("rows")), "network", logp="datum.d / T", logpt="datum.dt / T")
@@ -152,8 +143,8 @@ def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
     y = {"y": _down("top", down), "y2": alt.Y2("bottom:Q")}
     tips = tooltips(("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
     color = alt.Color("color:N", scale=None, legend=None)  # in the row: no shape depends on which networks are shown
-    track = base.mark_rect(color="#888888", opacity=0.13).encode(x=_across("left"), x2="whole:Q", **y)
-    bars = base.mark_rect().encode(x=_across("left"), x2="end:Q", **y, color=color, tooltip=tips)
+    track = base.mark_rect(color="#888888", opacity=0.13).encode(x=across("left"), x2="whole:Q", **y)
+    bars = base.mark_rect().encode(x=across("left"), x2="end:Q", **y, color=color, tooltip=tips)
     parts = [bars.transform_filter("datum.rest")] if rest else []
     parts.append(bars.transform_filter("!datum.rest").encode(tooltip=[*tips, *tooltips(("logit:Q", "logit", ".3f"))]))
     percent = "datum.p >= 0.995 ? '> 99%' : format(datum.p, '.0%')"  # as `format_share`
@@ -162,7 +153,7 @@ def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
     percents = [
         legible.transform_filter("datum.logp == datum.best" if bold else "datum.logp != datum.best")
         .mark_text(**words, fontWeight="bold" if bold else "normal")
-        .encode(x=_across("end"), y=_down("middle", down), text="percent:N")
+        .encode(x=across("end"), y=_down("middle", down), text="percent:N")
         for bold in (False, True)
     ]
     return [track, *parts, *percents]
@@ -175,12 +166,10 @@ def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
         below = once.transform_calculate(line=f"{count + line * _LINE}", value=expression)
         words = f"narrow ? '{short}' : '{name}'"
         head = below.transform_filter("datum.column == 0").transform_calculate(words=words)
-        y = _down("line", down)
+        before, y = alt.XValue(alt.expr("names - em / 2")), _down("line", down)
         layers += [
-            head.mark_text(color=INK, align="right", baseline="middle").encode(
-                x=alt.XValue(alt.expr("names - em / 2")), y=y, text="words:N"
-            ),
-            below.mark_text(color=INK, align="left", baseline="middle").encode(x=_across("left"), y=y, text="value:N"),
+            head.mark_text(color=INK, align="right", baseline="middle").encode(x=before, y=y, text="words:N"),
+            below.mark_text(color=INK, align="left", baseline="middle").encode(x=across("left"), y=y, text="value:N"),
         ]
     return layers
 
@@ -229,8 +218,7 @@ def probability_bars(
         classes: the names of all K classes.
         label: the hard label, or None where there is none.
         role: see `style.role_of`.
-        heading: the title.
-        subtitle: its second part.
+        heading, subtitle: the title.
         shown: indices of the classes to show; by default see `select_classes`, with these probabilities as logits.
     """
     shown = select_classes(probabilities, label) if shown is None else shown
@@ -254,24 +242,3 @@ def probability_bars(
     said = join_parts(subtitle, describe_selection(len(shown), len(classes), "the most probable"))
     layers, described = [bars, text.encode(text="percent:N")], f"{heading}, {subtitle}: {top}."
     return spec(layers, heading, said, described, 27 * len(rows))
-
-
-def prediction(
-    network: NetworkLogits,
-    classes: Sequence[str],
-    label: int | None,
-    temperature: float,
-    heading: str,
-    shown: Sequence[int] | None = None,
-) -> Spec:
-    """`probability_bars` of a network's logits, softened by a temperature."""
-    probabilities = softmax(network.logits, temperature)
-    return probability_bars(
-        probabilities, classes, label, network.role, heading, f"{network.name}, T = {temperature:g}", shown
-    )
-
-
-def hard_label(classes: Sequence[str], label: int) -> Spec:
-    """The hard label as probabilities: one for its class, zero for every other."""
-    probabilities = np.eye(len(classes))[label]
-    return probability_bars(probabilities, classes, label, style.HUMAN, "The hard label", classes[label])

@@ -82,9 +82,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
     scale = alt.Scale(zero=figure.rule == 0, padding=12)
     x = alt.X("x:Q", title=figure.x_title, scale=scale, axis=alt.Axis(tickCount=6))
-    seeds = [
-        {"network": point.series, "label": point.label, "x": value} for point in figure.points for value in point.seeds
-    ]
+    seeds = [{"network": one.series, "label": one.label, "x": value} for one in figure.points for value in one.seeds]
     small = alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color)
     layers = [
         *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
@@ -204,13 +202,13 @@ def surface(table: Table, key: str) -> Spec | None:
     measure, summaries = MEASURES[key], summarize(table)
     marks = _marks(table, summaries)
     cells = [one for one in summaries if one.place and one.place.temperature and key in one.means]
-    rows = [_surface_row(one, measure, marks.get(one.name, "")) for one in cells]
+    rows = [_surface_row(one, measure, marks[one.name]) for one in cells]
     if not rows:
         return None
     best = next((row for row in rows if "★" in row["text"]), rows[0])
     seeds = max(len(one.rows) for one in summaries)
     over = f"mean over {seeds} seeds ± standard deviation" if seeds > 1 else "one seed"
-    heading = f"{SURFACES[key]} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"
+    heading, subtitle = f"{SURFACES[key]} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"
     low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
     described = (
         f"{measure.axis_title} over temperature and weight, {low:.4g} to {high:.4g}; the most accurate cell has "
@@ -218,21 +216,20 @@ def surface(table: Table, key: str) -> Spec | None:
     )
     described += "; ".join(f"T {row['T']}, weight {row['weight']}: {row['value']:.4g} {row['spread']}" for row in rows)
     height = 56 * len({row["weight"] for row in rows})
-    return spec(_heat_map(table, rows, measure, low, high), *heading, described, height)
+    return spec(_heat_map(table, rows, measure, low, high), heading, subtitle, described, height)
 
 
 def _surface_row(one: Summary, measure: Measure, marks: str) -> dict[str, Any]:
     assert one.place is not None
-    form = _format(measure)
+    form, mean = _format(measure), measure.scale * one.means[measure.key]
     values = [measure.scale * value for value in one.values(measure.key)]
-    mean, deviation = measure.scale * one.means[measure.key], float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
         "T": f"{one.place.temperature:g}",
         "weight": f"{one.place.weight:g}",
         "value": round(mean, 4),
-        "text": marks + format(mean, form),
-        "spread": "" if deviation is None else f"± {format(deviation, form)}",
-        "seeds": ", ".join(format(value, form) for value in values),
+        "text": f"{marks}{mean:{form}}",
+        "spread": f"± {np.std(values, ddof=1):{form}}" if len(values) > 1 else "",
+        "seeds": ", ".join(f"{value:{form}}" for value in values),
     }
 
 
@@ -279,11 +276,8 @@ def spread(table: Table) -> Spec | None:
 
 def _marks(table: Table, summaries: list[Summary]) -> dict[str, str]:
     """Symbols of the most accurate cell and of the lab's default, by entry."""
-    best = find_best(summaries)
-    default = table.declared.references[0]
-    return {
-        one.name: ("★ " if one is best else "") + ("◆ " if one.name == default else "") for one in summaries
-    }  # fmt: skip
+    best, default = find_best(summaries), table.declared.references[0]
+    return {one.name: ("★ " if one is best else "") + ("◆ " if one.name == default else "") for one in summaries}
 
 
 def differences(table: Table, reference: str) -> Spec | None:

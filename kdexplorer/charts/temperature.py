@@ -77,19 +77,22 @@ def over_temperature(teacher: NetworkLogits, students: Sequence[NetworkLogits], 
         networks.append(fresh_student(teacher))
     heading, unit = CURVES[curve]
     rows = [
-        {"T": float(t), "value": _measure(teacher, network, curve, float(t)), "network": network.name}
+        {"T": t, "value": _measure(teacher, network, curve, t), "network": network.name}
         for network in networks
-        for t in np.geomspace(T_MIN, T_MAX, 60)
+        for t in np.geomspace(T_MIN, T_MAX, 60).tolist()
     ]
     looks = style.series({network.name: network.role for network in networks})
     key = alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolSize=area(300), labelLimit=0, title=None)
-    lines = alt.Chart(data(rows)).mark_line(strokeWidth=em(3))
-    lines = lines.encode(
-        x=temperature_axis(),
-        y=alt.Y("value:Q", title=unit, scale=alt.Scale(zero=True)),
-        color=style.color(looks).legend(key),
-        strokeDash=style.dash(looks).legend(key),
-        tooltip=tooltips(("network:N", "network"), ("T:Q", "T", ".2f"), ("value:Q", unit, ".4f")),
+    lines = (
+        alt.Chart(data(rows))
+        .mark_line(strokeWidth=em(3))
+        .encode(
+            x=temperature_axis(),
+            y=alt.Y("value:Q", title=unit, scale=alt.Scale(zero=True)),
+            color=style.color(looks).legend(key),
+            strokeDash=style.dash(looks).legend(key),
+            tooltip=tooltips(("network:N", "network"), ("T:Q", "T", ".2f"), ("value:Q", unit, ".4f")),
+        )
     )
     pinned = alt.Chart(data([{"T": temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=em(2))
     layers = [lines, pinned.encode(x=alt.X("T:Q", title="temperature T (log scale)"))]
@@ -112,8 +115,7 @@ def closeness_curves(
     """Cross-entropy to the human labels over T, with a marker where each network is closest.
 
     Args:
-        networks: by name.
-        roles: each network's, see `style.role_of`.
+        networks: by name, as `roles`, see `style.role_of`.
         human_labels: shares of annotators `[K]` or `[N, K]`; their entropy is the lower bound of the cross-entropy.
         subject: which images, for the subtitle.
     """
@@ -132,10 +134,10 @@ def closeness_curves(
     tips = tooltips(("network:N", "Network"), ("T:Q", "T", ".2f"), ("value:Q", "Cross-entropy", ".4f"))
     drawn: dict[str, Any] = {"x": temperature_axis(), "y": y, "color": style.color(looks), "tooltip": tips}
     bound = alt.Chart(data([{"value": float(np.mean(entropy(human_labels)))}]))
-    lines = alt.Chart(data(rows)).mark_line().encode(**drawn, strokeDash=style.dash(looks, not closest))
+    cues = {"strokeDash": style.dash(looks, not closest), "strokeWidth": style.width(looks, not closest)}
     layers = [
         bound.mark_rule(color=style.look_of(style.HUMAN).color, strokeWidth=em(2)).encode(y=y),
-        lines.encode(strokeWidth=style.width(looks, not closest)),
+        alt.Chart(data(rows)).mark_line().encode(**drawn, **cues),
     ]
     if closest:
         markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)

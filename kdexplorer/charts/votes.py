@@ -19,8 +19,6 @@ from kdexplorer.charts.style import DESIGN_EM, EM, PROJECTOR_EM
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
 AUDIENCE = style.look_of(style.AUDIENCE).label
-LINE, PROJECTOR_LINE = 1.7, 1.18
-"""Height of a class, on a page and on a projector, in `em`."""
 TEXT = (0.2, 0.35, 0.55)
 """Room for a percentage right of the longest bar, in lengths of that bar, with one to three sources."""
 
@@ -39,7 +37,6 @@ def vote_bars(
 
     Args:
         counts: votes for each of the K classes.
-        classes: their names.
         label: the hard label, starred, or None where there is none or it must not be shown.
         teacher: None while its prediction must not be shown; then there is no slider.
         human: the shares of annotators `[K]`, where they are available.
@@ -66,31 +63,20 @@ def vote_bars(
     names = tuple(source for source, _ in sources)
     shape = _shape(names, teacher.name if teacher else None, len(classes), projector)
     hard = "" if label is None else f"★ the hard label, {classes[label]}"
-    return fill_shape(
-        shape,
-        {"votes": rows},
-        {"logT": slider_value(temperature)},
-        f"Bars for each class: the shares of {', '.join(names)}. {hard}",
-    )
-
-
-TOOLTIPS = tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f"))
-
-
-def _shares(soft: bool) -> alt.Chart:
-    """The rows with their share `p`, also as text; `soft` if there is a teacher, whose shares depend on T."""
-    base = log_softmax(alt.Chart(alt.NamedData("votes")), "source", logp="datum.logit / T" if soft else "0")
-    return base.transform_calculate(p="datum.soft ? exp(datum.logp) : datum.fixed").transform_calculate(
-        percent="format(datum.p, '.0%')"
-    )
+    described = f"Bars for each class: the shares of {', '.join(names)}. {hard}"
+    return fill_shape(shape, {"votes": rows}, {"logT": slider_value(temperature)}, described)
 
 
 @lru_cache(maxsize=32)
 def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector: bool) -> Spec:
     """The bars without their rows: each source starts a step further right, and has its name above."""
     step, last = 1 + TEXT[len(sources) - 1], len(sources) - 1
-    base = _shares(teacher is not None).transform_calculate(
-        begin=f"{step} * indexof({json.dumps(sources)}, datum.source)", end="datum.begin + datum.p"
+    base = (
+        log_softmax(alt.Chart(alt.NamedData("votes")), "source", logp="datum.logit / T" if teacher else "0")
+        .transform_calculate(p="datum.soft ? exp(datum.logp) : datum.fixed")
+        .transform_calculate(percent="format(datum.p, '.0%')")
+        .transform_calculate(begin=f"{step} * indexof({json.dumps(sources)}, datum.source)")
+        .transform_calculate(end="datum.begin + datum.p")
     )
     scale = alt.Scale(domain=[0, step * last + step], nice=False)
     x, end = alt.X("begin:Q", scale=scale, axis=None), alt.X("end:Q", scale=scale, axis=None)
@@ -99,30 +85,24 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector:
     roles = [style.AUDIENCE, *([style.TEACHER] if teacher else []), style.HUMAN][: len(sources)]
     colors = alt.Scale(domain=list(sources), range=[style.look_of(role).color for role in roles])
     color = alt.Color("source:N", scale=colors, legend=None)
-    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=color, tooltip=TOOLTIPS)
+    tips = tooltips(("source:N", "whose"), ("class:N", "class"), ("p:Q", "share", ".3f"))
+    bars = base.mark_bar().encode(x=x, x2="end:Q", y=y, color=color, tooltip=tips)
     text = base.mark_text(color=INK, align="left", dx=6)
     percent = text.transform_filter("datum.p >= 0.005").encode(x=end, y=y, text="percent:N")
     words = "'teacher' + (datum.voted > 0 ? ', KL ' + format(max(0, datum.K), '.2f') : '')"
-    names = (
-        (_with_distance(text) if teacher else text.transform_filter("datum.place === 0"))
-        .transform_calculate(said=f"datum.soft ? {words} : datum.source")
-        .encode(x=x, y=alt.YValue(alt.expr("-0.7 * em")), text="said:N")
+    if teacher:  # KL(audience ‖ teacher), where anybody has voted
+        share = "(datum.soft ? datum.audience : 0)"
+        text = kl(text, "K", "source", share, "log(datum.audience)", "datum.logp")
+        text = text.transform_joinaggregate(voted="sum(audience)", groupby=["source"])
+    above = text.transform_filter("datum.place === 0")
+    names = above.transform_calculate(said=f"datum.soft ? {words} : datum.source").encode(
+        x=x, y=alt.YValue(alt.expr("-0.7 * em")), text="said:N"
     )
     layers = [bars, percent, names] if last else [bars, percent]
     said: Any = "Share of votes"
     if teacher:
         said = alt.expr(f"{json.dumps(f'{teacher} at T = ')} + format(T, '.2f')")
     params = temperature_params() if teacher else [alt.param(name="logT", value=0)]
-    tall = count * (PROJECTOR_LINE if projector else LINE) * DESIGN_EM
-    made = spec(layers, said, "", "", tall, *params, size=PROJECTOR_EM if projector else EM)
+    line, size = (1.18, PROJECTOR_EM) if projector else (1.7, EM)  # the height of a class, in `em`, and the text's size
+    made = spec(layers, said, "", "", count * line * DESIGN_EM, *params, size=size)
     return made | {"title": made["title"] | {"offset": {"expr": f"{0.2 if last else 0.4} * em"}}}
-
-
-def _with_distance(base: alt.Chart) -> alt.Chart:
-    """A row for each source, the teacher's with KL(audience ‖ teacher) at the slider's T as `K`; `voted` if not 0."""
-    share = "(datum.soft ? datum.audience : 0)"
-    return (
-        kl(base, "K", "source", share, "log(datum.audience)", "datum.logp")
-        .transform_joinaggregate(voted="sum(audience)", groupby=["source"])
-        .transform_filter("datum.place === 0")
-    )

@@ -12,11 +12,10 @@ from kdexplorer.charts import attention, gradients, soft_labels
 from kdexplorer.charts import temperature as curves
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.common import NetworkLogits, Spec, format_share, select_classes
+from kdexplorer.charts.style import HUMAN
 from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
 
-OPACITY = 0.9
-"""Where the slider from photo to attention map starts."""
 ALL_STAGES = "all"
 NO_DIFFERENCE = "Choose a student to see how it differs from the teacher."
 """Where the teacher is alone."""
@@ -49,12 +48,20 @@ def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
     if label is None:
         yield Words("This picture has no hard label: choose a test image.", is_hint=True)
     else:
-        yield soft_labels.hard_label(classes, label)
+        certain = np.eye(len(classes))[label]
+        yield soft_labels.probability_bars(certain, classes, label, HUMAN, "The hard label", classes[label])
 
 
 def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: int | None) -> Spec:
     shown = select_classes(teacher.logits, label)
-    return soft_labels.prediction(teacher, classes, label, 1.0, "The teacher's prediction", shown)
+    return _draw_prediction(teacher, 1.0, classes, label, "The teacher's prediction", shown)
+
+
+def _draw_prediction(
+    network: NetworkLogits, t: float, classes: Sequence[str], label: int | None, heading: str, shown: Sequence[int]
+) -> Spec:
+    soft, subtitle = softmax(network.logits, t), f"{network.name}, T = {t:g}"
+    return soft_labels.probability_bars(soft, classes, label, network.role, heading, subtitle, shown)
 
 
 def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
@@ -90,7 +97,7 @@ def _students(
     kinds = {one.role == SCRATCH: one for one in [*reversed(students), student]}
     shown, headings = select_classes(teacher.logits, label), {True: "Without a teacher", False: "Distilled"}
     found = [(kinds[kind], heading) for kind, heading in headings.items() if kind in kinds]
-    yield tuple(soft_labels.prediction(one, classes, label, temperature, heading, shown) for one, heading in found)
+    yield tuple(_draw_prediction(one, temperature, classes, label, heading, shown) for one, heading in found)
     soft = softmax(teacher.logits, temperature)
     first, second = np.argsort(-soft)[:2]
     listed = f"{format_share(soft[first])} {classes[first]}, {format_share(soft[second])} {classes[second]}"
@@ -118,7 +125,7 @@ def draw_maps(
 ) -> Spec:
     """The maps over the photo, uint8 `[32, 32, 3]`; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
     number = None if stage == ALL_STAGES else int(stage)
-    return attention.grid(maps, photo, mode, shared, OPACITY, number, smooth)
+    return attention.grid(maps, photo, mode, shared, number, smooth)
 
 
 FIGURES = (

@@ -22,10 +22,10 @@ from kdexplorer import __version__
 from kdexplorer.analysis import human_agreement, results, verdicts
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
+from kdexplorer.charts.attention import OPACITY
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.methods import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.figures.images import OPACITY
 from kdexplorer.handout import texts
 from kdexplorer.handout.charts import Charts
 from kdexplorer.handout.request import HandoutRequest
@@ -78,17 +78,10 @@ def build(request: HandoutRequest) -> str:
     }  # fmt: skip
     listed = [name for name in SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
-    data = {
-        "shapes": charts.compile_shapes(),
-        "shared": shared,
-        "signals": start,
-        "range": [T_MIN, T_MAX],
-        "source": source,
-    }
-    scripts, styles = (
-        [bundle_library(vega_lite_version()), assemble.read("save_chart.js"), _read("page.js")],
-        [_read("page.css")],
-    )
+    shapes = charts.compile_shapes()
+    data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
+    scripts = [bundle_library(vega_lite_version()), assemble.read("save_chart.js"), _read("page.js")]
+    styles = [_read("page.css")]
     if request.live:
         scripts += [assemble.build_script(), _read("page_live.js")]
         styles.append(assemble.read("live.css"))
@@ -110,6 +103,7 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
     """The page's table and texts."""
     teacher, *students = request.networks
     networks = {**request.networks, **request.compared}
+    explains_loss = any(row.is_distilled and row.objective is not None for row in rows)
     return {
         "teacher": teacher,
         "students": students,
@@ -120,9 +114,7 @@ def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[s
         "changes": verdicts.describe_changes(rows),
         "trained": verdicts.describe_training(rows),
         "calibration": verdicts.explain_calibration(rows),
-        "loss": verdicts.explain_larger_loss(rows)
-        if any(r.is_distilled and r.objective is not None for r in rows)
-        else "",
+        "loss": verdicts.explain_larger_loss(rows) if explains_loss else "",
         "cards": [(name, texts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
         "methods": describe_methods(),
         "divergence": EXPLANATION,

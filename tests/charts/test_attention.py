@@ -6,22 +6,13 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_ma
 from kdexplorer.charts import attention, style
 from tests.charts.drawing import rows_of
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
-
-def make_maps(name, role, sizes=(32, 16, 8), seed=0, beta=1000.0):
+def make_maps(name, role, seed):
     generator = np.random.default_rng(seed)
-    return attention.NetworkMaps(name, role, [generator.random((size, size)) for size in sizes], beta)
+    return attention.NetworkMaps(name, role, [generator.random((size, size)) for size in (32, 16, 8)], 250.0)
 
 
-TEACHER = make_maps("big", style.TEACHER)
-STUDENT = make_maps("small", "scratch", seed=1, beta=250.0)
-OTHER = make_maps("other", "at", (32, 32, 16, 8), seed=2)
-
-
-def cells(mode="map", shared=True):
-    spec = attention.grid([TEACHER, STUDENT, OTHER], PHOTO, mode, shared, 0.6)
-    return rows_of(spec, "url")
+TEACHER, STUDENT = make_maps("big", style.TEACHER, 0), make_maps("small", "scratch", 1)
 
 
 def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():

@@ -25,7 +25,7 @@ from kdexplorer.charts import (
     votes,
 )
 from kdexplorer.charts.common import NetworkLogits
-from kdexplorer.charts.evaluation import inheritance
+from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.runs.records import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
@@ -35,8 +35,10 @@ ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
 LOOKS = style.series(ROLES)
 
 
-def one_image(count):
-    generator = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def charts():
+    """Every chart of twelve classes, of which ten are shown; those of votes have ten."""
+    generator, count = np.random.default_rng(0), 12
     classes = [f"class {index}" for index in range(count)]
     teacher, *students = (NetworkLogits(name, role, generator.normal(0, 3, count)) for name, role in ROLES.items())
     photo = generator.integers(0, 256, (32, 32, 3), np.uint8)
@@ -45,16 +47,17 @@ def one_image(count):
         for name, role in ROLES.items()
     ]
     some = {student.name: student.logits for student in students}
-    return {
+    even = np.full(count, 1 / count)
+    one_image = {
         "soft labels": soft_labels.columns(teacher, students, classes, 3, 4.0),
         "soft labels, photo": soft_labels.columns(teacher, [], classes, None, 4.0),
         "push": gradients.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
         "push, photo": gradients.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
         **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
-        "bars": soft_labels.probability_bars(np.full(count, 1 / count), classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True, 0.6),
-        "difference": attention.grid(maps, photo, "difference", False, 0.6),
-        "one stage": attention.grid(maps, photo, "map", True, 0.6, 2),
+        "bars": soft_labels.probability_bars(even, classes, 3, "kd", "Soft label", "T = 1"),
+        "grid": attention.grid(maps, photo, "map", True),
+        "difference": attention.grid(maps, photo, "difference", False),
+        "one stage": attention.grid(maps, photo, "map", True, 2),
         "method push": gradients.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": gradients.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": gradients.relation_maps(
@@ -67,38 +70,43 @@ def one_image(count):
             None, {0: some}, LOOKS, classes, 2.0, None
         ),
     }
-
-
-def many_images(count):
-    generator = np.random.default_rng(0)
-    classes, labels = [f"class {index}" for index in range(count)], np.arange(200) % count
+    of_ten = (3, NetworkLogits("big", style.TEACHER, teacher.logits[:10]), even[:10])
+    of_votes = {
+        f"votes{' on a projector' * projector}{', alone' * alone}": votes.vote_bars(
+            range(10), classes[:10], *(() if alone else of_ten), projector=projector
+        )
+        for projector in (False, True)
+        for alone in (False, True)
+    }
+    labels = np.arange(200) % count
     logits = {name: generator.normal(size=(200, count)) + 2.0 * np.eye(count)[labels] for name in ROLES}
     shares = generator.dirichlet(np.ones(count), 200)
     matrix = np.full((count, count), 1 / count)
     near = {name: closeness(shares, values) for name, values in logits.items()}
     stages = [StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
+    outcomes = {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}
     points = [
-        learning_curves.CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
+        CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
         for name in ROLES
         for epoch in range(3)
     ]
     rows = [make_row(name) for name in ROLES]
     results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
-    return {
+    curves = learning_curves.learning_curves
+    return one_image | of_votes | {
         "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
-        "replay": learning_curves.replay_curves(learning_curves.learning_curves(points, LOOKS), 1, 3),
-        "curves": learning_curves.learning_curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
-        "curves of a term": learning_curves.learning_curves(points, LOOKS, "kd", split="test"),
-        "objectives": learning_curves.learning_curves(points, LOOKS, "objective"),
+        "losses": evaluation.losses(rows, ROLES),
+        "replay": learning_curves.replay_curves(curves(points, LOOKS), 1, 3),
+        "curves": curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
+        "curves of a term": curves(points, LOOKS, "kd", split="test"),
+        "objectives": curves(points, LOOKS, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
         "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),
-        "inheritance": inheritance(
-            {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}, "big"
-        ),
+        "inheritance": evaluation.inheritance(outcomes, "big"),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
         "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
         "confusion difference": class_maps.confusion_difference(
@@ -109,34 +117,14 @@ def many_images(count):
         "taxonomy": methods.taxonomy("dkd"),
         "forward and reverse KL": methods.mode_figure(),
         "spread": studies.spread(results),
-    }
-
-
-@pytest.fixture(scope="module")
-def charts():
-    """Every chart of twelve classes, of which ten are shown."""
-    teacher = NetworkLogits("big", style.TEACHER, np.arange(10.0))
-    classes = [f"class {index}" for index in range(10)]
-    of_votes = {
-        f"votes{' on a projector' * projector}{', alone' * alone}": votes.vote_bars(
-            range(10), classes, *(() if alone else (3, teacher, np.full(10, 0.1))), projector=projector
-        )
-        for projector in (False, True)
-        for alone in (False, True)
-    }
-    return one_image(12) | many_images(12) | of_votes
-
-
-def encodings(spec):
-    for layer in [spec, *spec.get("layer", [])]:
-        yield from layer.get("encoding", {}).items()
+    }  # fmt: skip
 
 
 def test_each_is_valid_and_says_what_it_shows(charts):
     for name, spec in charts.items():
         validate(spec)
         assert heading(spec), name
-        for channel, encoding in encodings(spec):
+        for channel, encoding in (pair for layer in spec["layer"] for pair in layer.get("encoding", {}).items()):
             if channel in ("x", "y") and "field" in encoding and encoding.get("axis", "drawn") is not None:
                 assert "title" in encoding or "title" in (encoding.get("axis") or {}), (name, channel, encoding)
 
