@@ -1,13 +1,12 @@
 """Curves over T are the metrics, those of closeness to human labels among them."""
 
-import math
-
 import numpy as np
 import pytest
 
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import style, temperature
+from kdexplorer.charts.temperature import CURVES
 from tests.charts.drawing import rows_of
 from tests.charts.test_soft_labels import networks
 
@@ -36,22 +35,17 @@ def test_without_a_closest_temperature_there_is_no_marker():
 
 def test_curves_over_temperature_are_the_metrics():
     teacher, students, _, _ = networks(10)
-    spec = temperature.over_temperature(teacher, students, "kl", 4.0)
-    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd"}
-    for row in rows_of(spec, "value"):
-        student = next(one for one in students if one.name == row["network"])
-        expected = kl_divergence(teacher.logits[None], student.logits[None], row["T"])
-        assert row["value"] == pytest.approx(expected)
-    spec = temperature.over_temperature(teacher, students, "push", 4.0)
-    assert {row["network"] for row in rows_of(spec, "network")} == {"scratch", "kd", style.FRESH}
-    logits = {one.name: one.logits for one in students} | {style.FRESH: np.zeros(10)}
-    for row in rows_of(spec, "value"):
-        parts = gradient_on_logits(logits[row["network"]], teacher.logits, None, row["T"], 1.0)
-        assert row["value"] == pytest.approx(np.abs(parts["total"]).sum())
-    spec = temperature.over_temperature(teacher, students, "entropy", 4.0)
-    entropies = [row["value"] for row in rows_of(spec, "value") if row["network"] == "big"]
-    assert entropies == sorted(entropies)
-    assert entropies[-1] < math.log(10)
-    spec = temperature.over_temperature(teacher, students, "top", 4.0)
-    row = next(row for row in rows_of(spec, "value") if row["network"] == "big")
-    assert row["value"] == pytest.approx(softmax(teacher.logits, 0.5).max())
+    rows = {key: rows_of(temperature.over_temperature(teacher, students, key, 4.0), "value") for key in CURVES}
+    shown = {key: {row["network"] for row in found} for key, found in rows.items()}
+    students_alone, everyone = {"scratch", "kd"}, {"big", "scratch", "kd"}
+    assert shown == {"kl": students_alone, "push": students_alone | {style.FRESH}, "entropy": everyone, "top": everyone}
+    logits = {one.name: one.logits for one in [teacher, *students]} | {style.FRESH: np.zeros(10)}
+    measures = {
+        "kl": lambda z, t: kl_divergence(teacher.logits[None], z[None], t),
+        "push": lambda z, t: np.abs(gradient_on_logits(z, teacher.logits, None, t, 1.0)["total"]).sum(),
+        "entropy": lambda z, t: entropy(softmax(z, t)),
+        "top": lambda z, t: softmax(z, t).max(),
+    }
+    for key, measure in measures.items():
+        for row in rows[key]:
+            assert row["value"] == pytest.approx(measure(logits[row["network"]], row["T"]))
