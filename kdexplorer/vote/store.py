@@ -14,8 +14,9 @@ import hashlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import parse_json
@@ -27,6 +28,7 @@ PATIENCE = 5.0
 """Seconds that a vote waits for another one that is written."""
 NO_QUESTION = "none"
 """The state before the first question."""
+Found = TypeVar("Found")
 _DAMAGE = (ConfigError, ValueError, TypeError, RecursionError)
 _TABLES = """
 PRAGMA journal_mode = WAL;
@@ -58,14 +60,14 @@ class Store:
 
     def questions(self) -> tuple[Question, ...]:
         """All in the order in which they were asked; only the last one may be open."""
-        with self._read() as base:
-            if base is None:
-                return ()
+
+        def read(base: sqlite3.Connection) -> tuple[Question, ...]:
             (version,) = base.execute("PRAGMA user_version").fetchone()
             if version != self._questions[0]:
                 self._questions = version, _read_questions(base)
             return self._questions[1]
-        return ()
+
+        return self._read(read, ())
 
     def closed(self) -> tuple[Question, ...]:
         """The questions whose totals are known."""
@@ -83,27 +85,20 @@ class Store:
     def counts(self, question: Question) -> tuple[int, ...]:
         """Votes for each class until now."""
         question = next((one for one in self.questions() if one.key == question.key), question)
-        if question.counts is not None:
-            return question.counts
-        with self._read() as base:
-            return (0,) * len(question.classes) if base is None else _count(base, question)
-        return (0,) * len(question.classes)
+        return question.counts or self._read(lambda base: _count(base, question), question.totals)
 
     def choice(self, question: Question, cookie: str) -> int | None:
         """What this browser has voted for, while the question is open."""
-        with self._read() as base:
-            found = base and base.execute("SELECT choice FROM vote WHERE device = ?", (_number(question.key, cookie),))
-            return next((choice for (choice,) in found or ()), None)
-        return None
+        query = "SELECT choice FROM vote WHERE device = ?"
+        found = self._read(lambda base: base.execute(query, (_number(question.key, cookie),)).fetchone(), None)
+        return None if found is None else found[0]
 
     def voters(self) -> int:
         """How many devices have voted on the last question."""
         question = self.current()
         if question is not None and question.counts is not None:
             return sum(question.counts)
-        with self._read() as base:
-            return 0 if base is None else _count_devices(base)
-        return 0
+        return self._read(_count_devices, 0)
 
     # What a phone does.
 
@@ -197,17 +192,14 @@ class Store:
             self._bases[use] = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         return self._bases[use]
 
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection | None]:
-        """Yields the file, or None where there is none; what cannot be read ends what is done with it."""
+    def _read(self, query: Callable[[sqlite3.Connection], Found], empty: Found) -> Found:
+        """What a query finds in the file; `empty` where there is none or it cannot be read."""
         with self._reading:
-            base = None
-            with contextlib.suppress(sqlite3.Error):
-                base = self._connect("read") if self._path.exists() else None
             try:
-                yield base
+                return query(self._connect("read")) if self._path.exists() else empty
             except (sqlite3.Error, *_DAMAGE):
                 self._bases.pop("read", None)
+                return empty
 
     @contextlib.contextmanager
     def _write(self, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
@@ -278,11 +270,9 @@ def _number(key: str, cookie: str) -> str:
     return hashlib.blake2b(cookie.encode(), key=key.encode(), digest_size=12).hexdigest()
 
 
+_open = functools.lru_cache(maxsize=8)(Store)
+
+
 def open_store() -> Store:
     """The server's store, among its runs."""
-    return _open_store(runs_root() / ".vote")
-
-
-@functools.lru_cache(maxsize=8)
-def _open_store(folder: Path) -> Store:
-    return Store(folder)
+    return _open(runs_root() / ".vote")
