@@ -87,11 +87,10 @@ class Charts:
         return {name: self._add(spec) for name, spec in charts.items()}
 
     def _add(self, spec: Spec) -> Chart:
-        params = spec["params"]
+        params = [param | {"expr": EM} if param["name"] == "em" else param for param in spec["params"]]
         separate = ("$schema", "config", "datasets", "description", "usermeta")
-        shape = {key: value for key, value in spec.items() if key not in separate} | {
-            "params": [{"name": p["name"]} | ({"expr": _expression(p)} if "expr" in p else {}) for p in params],
-        }
+        shape = {key: value for key, value in spec.items() if key not in separate}
+        shape["params"] = [{key: param[key] for key in ("name", "expr") if key in param} for param in params]
         text, rows = json.dumps(shape, sort_keys=True), {}
         for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
             rows[f"rows{number}"] = values  # Altair names them by their content's hash
@@ -186,7 +185,7 @@ class Charts:
         if groups is None:
             return {}
         classes, members, limit = self.request.teacher.classes, None, CLASS_LIMIT
-        if grouped := get_dataset(results.dataset_of(self.request.teacher)).superclasses(classes):
+        if grouped := get_dataset(self.request.dataset).superclasses(classes):
             (classes, members), limit = grouped, len(grouped[0])
         similar = partial(metrics.class_similarity, groups=groups, superclasses=members)
         stacks = {
@@ -204,7 +203,3 @@ class Charts:
             for number, name in enumerate(self.request.networks)
             if name in stacks
         }
-
-
-def _expression(param: dict[str, Any]) -> str:
-    return EM if param["name"] == "em" else param["expr"]
