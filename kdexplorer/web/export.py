@@ -9,21 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from kdexplorer.config import objective_label
 from kdexplorer.errors import CheckpointError
 from kdexplorer.networks import all_architectures, get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.weights import to_half_precision
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from kdexplorer.networks.air import AirNet
-    from kdexplorer.networks.base import StagedNetwork
-    from kdexplorer.networks.resnet import CifarResNet
-
 
 MAX_STUDENTS = 3
 """Beside the teacher: a phone has room for four columns."""
@@ -67,9 +59,8 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
             f"{checkpoint.name} is a {checkpoint.architecture}: the browser's script computes only {supported}."
         )
     packed = _Packed(str(get_architecture(checkpoint.architecture).builder), checkpoint.network())
-    graph = packed.graph()
+    graph, card = packed.graph(), checkpoint.card
     weights = b"".join(packed.values)
-    card = checkpoint.card
     description = {
         **card.model_dump(mode="json", include={"name", "architecture", "parameters", "classes", "normalization"}),
         "objective": objective_label(card.objective_key),
@@ -82,7 +73,7 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
 class _Packed:
     """A network's weights as one sequence, and where each part begins in it."""
 
-    def __init__(self, kind: str, network: StagedNetwork) -> None:
+    def __init__(self, kind: str, network: Any) -> None:
         self.kind, self.network = kind, network
         self.state = to_half_precision(network)
         self.values: list[bytes] = []
@@ -90,41 +81,26 @@ class _Packed:
 
     def graph(self) -> dict[str, Any]:
         """The graph, whose parts are packed in the order in which they stand in it."""
-        if self.kind == "air.AirNet":
-            return self._air_graph(cast("AirNet", self.network))
-        network = cast("CifarResNet", self.network)
-        graph: dict[str, Any] = {"kind": self.kind, "epsilon": network.bn1.eps, "stem": self._convolution("", 1)}
-        graph["stages"] = [
-            [[self._convolution(f"{name}.{block}.", number) for number in (1, 2)] for block in range(len(stage))]
-            for name in network.stage_names
-            for stage in [getattr(network, name)]
-        ]
-        graph["head"] = {
-            "in": network.fc.in_features,
-            "out": network.fc.out_features,
-            "at": self._append("fc.weight", "fc.bias"),
-        }
-        return graph
-
-    def _air_graph(self, network: AirNet) -> dict[str, Any]:
-        stem = {"out": network.conv1.out_channels, "at": self._append("conv1.weight", "conv1.bias")}
-        names = network.stage_names
+        network, is_air = self.network, self.kind == "air.AirNet"
+        if is_air:
+            stem = {"out": network.conv1.out_channels, "at": self._append("conv1.weight", "conv1.bias")}
+            blocks = [[f"{name}."] for name in network.stage_names]
+        else:
+            stem = self._convolution("", 1)
+            blocks = [[f"{name}.{k}." for k in range(len(getattr(network, name)))] for name in network.stage_names]
         return {
             "kind": self.kind,
-            "epsilon": network.get_submodule("block1.bn1").eps,
+            "epsilon": network.get_submodule("block1.bn1" if is_air else "bn1").eps,
             "stem": stem,
-            "stages": [[[self._convolution(f"{name}.", number) for number in (1, 2)]] for name in names],
-            "head": {
-                "in": network.fc.in_features,
-                "out": network.fc.out_features,
-                "scale": network.scale,
-                "at": self._append("fc.weight"),
-            },
+            "stages": [[[self._convolution(block, number) for number in (1, 2)] for block in one] for one in blocks],
+            "head": {"in": network.fc.in_features, "out": network.fc.out_features}
+            | ({"scale": network.scale} if is_air else {})
+            | {"at": self._append("fc.weight", *([] if is_air else ["fc.bias"]))},
         }
 
     def _convolution(self, prefix: str, number: int) -> dict[str, int]:
         layer, norm = f"{prefix}conv{number}", f"{prefix}bn{number}"
-        module = cast("nn.Conv2d", self.network.get_submodule(layer))
+        module = self.network.get_submodule(layer)
         parts = (f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
         return {
             "in": module.in_channels,
