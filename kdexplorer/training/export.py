@@ -20,7 +20,7 @@ from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer
 
 
-def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
+def export_students(run: Run, trainer: Trainer) -> None:
     """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint.
 
     Raises:
@@ -32,7 +32,7 @@ def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
     refused = []
     for student in trainer.students:
         try:
-            _export(run, trainer, student, teacher, seconds)
+            _export(run, trainer, student, teacher)
         except TrainingError as error:
             refused.append(str(error))
         except CheckpointError as error:
@@ -41,20 +41,18 @@ def export_students(run: Run, trainer: Trainer, seconds: float) -> None:
         raise TrainingError(" ".join(refused))
 
 
-def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, seconds: float) -> None:
+def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None) -> None:
     state = to_half_precision(student.result)
     student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
     logits, parts = trainer.evaluate(student, teacher)
     terms = {name: value for name, value in parts.items() if name != "objective"}
     student.check_finite(parts, "after the last step, as float16")
-    card = _describe(run, trainer, student, seconds, logits)
+    card = _describe(run, trainer, student, logits)
     card = card.model_copy(update={"test_objective": parts["objective"], "test_terms": terms})
     save_checkpoint(run.path / student.config.name, state, card, logits)
 
 
-def export_snapshots(
-    run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int, seconds: float
-) -> None:
+def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> None:
     """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
 
     Its weights are cast to float16 in a copy, so training goes on from the same bits.
@@ -64,13 +62,13 @@ def export_snapshots(
         if (run.path / name).exists():  # a run that was stopped does the epoch again
             continue
         logits, _ = trainer.evaluate(student, teacher)
-        card = _describe(run, trainer, student, seconds, logits)
+        card = _describe(run, trainer, student, logits)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         card = card.model_copy(update={"name": name, "legs": (*card.legs[:-1], leg)})
         save_checkpoint(run.path / name, to_half_precision(student.result), card, logits)
 
 
-def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logits: np.ndarray) -> Card:
+def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray) -> Card:
     """A card with the figures of the logits `[N, K]` as they are stored, in float16. Raises TrainingError."""
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
@@ -87,18 +85,18 @@ def _describe(run: Run, trainer: Trainer, student: Student, seconds: float, logi
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
         classes=trainer.evaluation.classes, normalization=trainer.normalization,
         objective=student.config.objective, teacher=refer_to(teachers) if teachers else None,
-        legs=(*earlier, _describe_leg(run, trainer, student, seconds)),
+        legs=(*earlier, _describe_leg(run, trainer, student)),
         test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy,
     )  # fmt: skip
 
 
-def _describe_leg(run: Run, trainer: Trainer, student: Student, seconds: float) -> Leg:
+def _describe_leg(run: Run, trainer: Trainer, student: Student) -> Leg:
     config, rows = trainer.config, [row for row in run.metrics() if row.student == student.config.name]
     libraries = {"kdexplorer": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
     return Leg(
         run=run.run_id, initial=student.config.initial, epochs=config.epochs, seed=config.seed,
         recipe=config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed", "version"}),
-        seconds=round(seconds, 1), device=describe_device(trainer.device), students=len(config.students),
+        seconds=round(trainer.seconds(), 1), device=describe_device(trainer.device), students=len(config.students),
         precision=str(resolve_precision(config.precision, trainer.device)).removeprefix("torch."),
         versions=libraries | {"python": platform.python_version()}, environments=tuple(trainer.environments),
         history=tuple(EpochFigures(epoch=one.epoch, train=_round(one.train), test=_round(one.test)) for one in rows),

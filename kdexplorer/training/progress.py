@@ -47,7 +47,7 @@ class RunProgress:
     def begin(self, trainer: Trainer, done: int) -> None:
         """Training begins after so many steps."""
         self.trainer, self.first, self.written = trainer, done, 0.0
-        self.started = self.recorded = time.monotonic()
+        self.started = self.recorded = self.saved = time.monotonic()
         self.seen = {student.config.name: dict(student.sums) for student in trainer.students}
         """The students' sums over the epoch when they were recorded last."""
         self.batch = trainer.config.batch_size

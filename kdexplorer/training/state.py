@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,11 @@ STATE, OLD_STATE, DAMAGED_STATE = "state.pt", "state.old.pt", "state.damaged.pt"
 _HASH = b"sha256:"
 
 
-def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes:
-    """Everything that a run needs to continue, as a file for `torch.load(weights_only=True)` followed by its hash.
+def save_state(folder: Path, trainer: Trainer, epoch: int, step: int) -> None:
+    """Replaces a run's state; the one before it is kept until the run has finished. Raises OSError.
 
-    torch does not notice a changed bit in the weights; without the hash the run would continue to other bits.
-
-    Args:
-        trainer: networks, optimizers, adapters and sums.
-        epoch, step: what is done next.
-        seconds: spent so far.
+    It is a file for `torch.load(weights_only=True)` followed by its hash: torch does not notice a changed bit in the
+    weights, and the run would continue to other bits. `epoch` and `step` are done next.
     """
     students = {
         student.config.name: {
@@ -43,21 +40,16 @@ def pack_state(trainer: Trainer, epoch: int, step: int, seconds: float) -> bytes
     }
     buffer = io.BytesIO()
     facts = {"config": _decisive(trainer), "environments": [one.model_dump() for one in trainer.environments]}
-    torch.save(facts | {"epoch": epoch, "step": step, "seconds": seconds, "students": students}, buffer)
+    place = {"epoch": epoch, "step": step, "seconds": trainer.seconds()}
+    torch.save(facts | place | {"students": students}, buffer)
     content = buffer.getvalue()
-    return content + _HASH + hashlib.sha256(content).digest()
-
-
-def save_state(folder: Path, trainer: Trainer, epoch: int, step: int, seconds: float) -> None:
-    """Replaces a run's state; the one before it is kept until the run has finished. Raises OSError."""
-    content = pack_state(trainer, epoch, step, seconds)
     if (folder / STATE).exists():
         keep_old(folder / STATE, folder / OLD_STATE)
-    write_bytes(folder / STATE, content)
+    write_bytes(folder / STATE, content + _HASH + hashlib.sha256(content).digest())
 
 
-def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
-    """Restores a saved state: the epoch and step to do next, and the seconds spent so far.
+def restore_state(trainer: Trainer, path: Path) -> tuple[int, int]:
+    """Restores a saved state; returns the epoch and step to do next.
 
     Raises:
         ConfigError: when the run's configuration was changed after it was saved.
@@ -76,7 +68,7 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = saved["sums"]
-            if student.scaler.is_enabled() and "scaler" in saved:
+            if saved.get("scaler"):
                 student.scaler.load_state_dict(saved["scaler"])
             if student.average is not None:
                 student.average.load_state_dict(saved["average"])
@@ -84,8 +76,12 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int, float]:
         if not (0 <= epoch <= trainer.config.epochs and 0 <= step <= trainer.steps_per_epoch):
             raise ValueError(f"epoch {epoch}, step {step}")
         earlier = [Environment.model_validate(one) for one in state["environments"]]
-        trainer.environments = continue_in(trainer.environments[-1], earlier, epoch, step)
-        return epoch, step, seconds
+        current = trainer.environments[-1]
+        if earlier and earlier[-1].differences(current):
+            earlier.append(current.model_copy(update={"epoch": epoch, "step": step}))
+        trainer.environments = earlier or [current]
+        trainer.begin = time.monotonic() - seconds
+        return epoch, step
     except (ConfigError, OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
         raise
     except Exception as error:  # zip, pickle, torch: each kind of damage has its own exception
@@ -124,17 +120,10 @@ def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:
         )
 
 
-def continue_in(current: Environment, earlier: list[Environment], epoch: int, step: int) -> list[Environment]:
-    """The environments of a run that goes on from this step; the current one is added where it is another one."""
-    if not earlier or not earlier[-1].differences(current):
-        return earlier or [current]
-    return [*earlier, current.model_copy(update={"epoch": epoch, "step": step})]
+def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
+    """Restores the newest good state, else the one before it; returns the epoch and step to do next.
 
-
-def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, float]:
-    """The newest good state, else the one before it, else the beginning. What was skipped becomes the run's warning.
-
-    Raises ConfigError when the configuration is not that of the state.
+    What was skipped becomes the run's warning. Raises ConfigError when the configuration is not that of the state.
     """
     for name in (STATE, OLD_STATE):
         path = progress.run.path / name
@@ -153,4 +142,4 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int, f
             if name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
                 path.replace(progress.run.path / DAMAGED_STATE)
             trainer.students = trainer.build_students()
-    return 0, 0, 0.0
+    return 0, 0

@@ -68,9 +68,6 @@ class EvaluationTeacher:
 class Teacher:
     """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
 
-    stopping: threading.Event | None = None
-    """Ends an evaluation with Stopped once it is set."""
-
     def __init__(
         self,
         checkpoints: Sequence[Checkpoint],
@@ -78,8 +75,9 @@ class Teacher:
         config: RunConfig,
         device: torch.device,
         dtype: torch.dtype,
+        stopping: threading.Event | None,
     ) -> None:
-        self.methods, self.config, self.device, self.dtype = methods, config, device, dtype
+        self.methods, self.config, self.device, self.dtype, self.stopping = methods, config, device, dtype, stopping
         self.checkpoints = checkpoints
         self.computes = all(checkpoint.computes for checkpoint in checkpoints)
         self.normalization = checkpoints[0].card.normalization

@@ -87,26 +87,19 @@ def train(progress: RunProgress) -> None:
         KDError: what makes the run fail, such as a loss that is not finite.
     """
     run, work = progress.run, progress.work
-    config = run.config()
-    events = EventLog(run)
+    config, team, events = run.config(), ddp.join(), EventLog(run)
     work.write("running", "loading data and networks")
-    trainer = Trainer(config)
-    team = trainer.team
+    # Of several processes, one that stopped within an evaluation would leave the others waiting.
+    trainer = Trainer(config, work.stopping if team.size == 1 else None)
     if team.leads:
-        _remove_leftovers(progress, trainer)
-    if team.size == 1:  # others would wait for this process in vain
-        trainer.stop_when(work.stopping)
-    epoch, step, seconds_before = restore_latest(trainer, progress)
+        _remove_leftovers(run)
+    epoch, step = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
-    clock = _Clock(seconds_before)
     _log_start(progress, trainer, epoch, step)
 
     teacher = trainer.evaluate_teacher() if team.leads else None
     if teacher is not None:
-        write_json(run.path / "teacher.json", _describe_teacher(trainer, teacher).model_dump(mode="json"))
-        side = resolution(config, min(epoch, config.epochs - 1))
-        if trainer.teacher and (warning := trainer.teacher.check_size(trainer.evaluation, teacher, side)):
-            progress.warn(warning, lasting=True)
+        _report_teacher(progress, trainer, teacher, epoch)
 
     progress.begin(trainer, epoch * trainer.steps_per_epoch + step)
     while epoch < config.epochs:
@@ -115,58 +108,38 @@ def train(progress: RunProgress) -> None:
             step += 1
             progress.update(epoch, step)
             stop, last = team.any(work.stopping.is_set()), step == trainer.steps_per_epoch
-            if stop or (not last and clock.since_save() > 60 * config.save_minutes):
-                _save(progress, trainer, epoch, step, clock)
+            if stop or (not last and time.monotonic() - progress.saved > 60 * config.save_minutes):
+                _save(progress, epoch, step)
             if stop:
                 raise Stopped
-        before = [(student.sums, student.spans) for student in trainer.students]
         try:
-            rows = [_evaluate(trainer, student, teacher, epoch, clock, progress.rate) for student in trainer.students]
+            rows = [_evaluate(progress, student, teacher, epoch) for student in trainer.students]
         except Stopped:
-            for student, (sums, spans) in zip(trainer.students, before, strict=True):
-                student.sums, student.spans = sums, spans
-            _save(progress, trainer, epoch, step, clock)
+            _save(progress, epoch, step)
             raise
         run.append_metrics(rows)
         events.write(rows)
-        progress.show_metrics(rows if team.leads else [])
-        trainer.spans = []
+        progress.show_metrics(rows)
+        trainer.forget_epoch()
         epoch, step = epoch + 1, 0
         if team.leads and config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs:
-            export_snapshots(run, trainer, teacher, epoch, clock.seconds())
-        _save(progress, trainer, epoch, step, clock)
+            export_snapshots(run, trainer, teacher, epoch)
+        _save(progress, epoch, step)
     progress.close()
 
     work.write("running", "evaluating the float16 weights")
     if team.leads:
-        export_students(run, trainer, clock.seconds())
+        export_students(run, trainer)
         (run.path / OLD_STATE).unlink(missing_ok=True)
         events.close()
     progress.clear_warning()  # nothing is left to save
 
 
-class _Clock:
-    """Seconds spent on the run in all its parts, and since its state was saved."""
-
-    def __init__(self, before: float) -> None:
-        self.before, self.begin = before, time.monotonic()
-        self.saved = self.begin
-
-    def seconds(self) -> float:
-        return self.before + time.monotonic() - self.begin
-
-    def since_save(self) -> float:
-        return time.monotonic() - self.saved
-
-
-def _evaluate(
-    trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, epoch: int, clock: _Clock, rate: float
-) -> EpochMetrics:
+def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeacher | None, epoch: int) -> EpochMetrics:
     """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
-    sums, student.sums = student.sums, {}
-    spans, student.spans = student.spans, []
-    row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(sums))
+    trainer = progress.trainer
     config = trainer.config
+    row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(student.sums))
     skipped = (epoch + 1) % config.evaluate_every != 0 and epoch + 1 < config.epochs
     if skipped or not trainer.team.leads:
         return row
@@ -176,48 +149,53 @@ def _evaluate(
     last_step = (epoch + 1) * trainer.steps_per_epoch - 1
     return row.model_copy(
         update={
-            "learning_rate": learning_rate(trainer.config, last_step, trainer.steps),
+            "learning_rate": learning_rate(config, last_step, trainer.steps),
             "test": parts | {"accuracy": metrics.accuracy(logits, trainer.evaluation.labels)},
             "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
-            "seconds": round(clock.seconds(), 3),
-            "images_per_second": round(rate, 1),
-            "step_seconds": median_seconds(spans),
+            "seconds": round(trainer.seconds(), 3),
+            "images_per_second": round(progress.rate, 1),
+            "step_seconds": median_seconds(student.spans),
             "batch_seconds": median_seconds(trainer.spans),
         }
     )
 
 
-def _describe_teacher(trainer: Trainer, teacher: EvaluationTeacher) -> TeacherFigures:
+def _report_teacher(progress: RunProgress, trainer: Trainer, teacher: EvaluationTeacher, epoch: int) -> None:
+    """Writes the teacher's figures on the evaluation split; warns where the epoch's small images cost it accuracy."""
     labels, data = trainer.evaluation.labels, [one.card.data for one in trainer.teacher_checkpoints]
     own = ("holdout", trainer.config.dataset, trainer.config.holdout)  # held out from the teacher too
     unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
-    return TeacherFigures(
+    figures = TeacherFigures(
         name="+".join(teacher.name for teacher in trainer.teacher_checkpoints),
         evaluation_split=trainer.evaluation_name, note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(), probe_labels=labels[:PROBES].tolist(),
     )  # fmt: skip
+    write_json(progress.run.path / "teacher.json", figures.model_dump(mode="json"))
+    side = resolution(trainer.config, min(epoch, trainer.config.epochs - 1))
+    if trainer.teacher and (warning := trainer.teacher.check_size(trainer.evaluation, teacher, side)):
+        progress.warn(warning, lasting=True)
 
 
-def _save(progress: RunProgress, trainer: Trainer, epoch: int, step: int, clock: _Clock) -> None:
+def _save(progress: RunProgress, epoch: int, step: int) -> None:
     """Saves the state. A full disk costs the newest state, never the last good one nor the run."""
-    clock.saved = time.monotonic()
-    trainer.read_losses()
-    if not trainer.team.leads:
+    progress.saved = time.monotonic()
+    progress.trainer.read_losses()
+    if not progress.trainer.team.leads:
         return
     try:
-        save_state(progress.run.path, trainer, epoch, step, clock.seconds())
+        save_state(progress.run.path, progress.trainer, epoch, step)
         progress.clear_warning()
     except OSError as error:
         progress.warn(f"the state could not be saved ({error.strerror}); the last good one is kept")
 
 
-def _remove_leftovers(progress: RunProgress, trainer: Trainer) -> None:
+def _remove_leftovers(run: Run) -> None:
     """Removes what a kill in the middle of a write has left."""
-    students = [student.name for student in trainer.config.students]
+    students = [student.name for student in run.config().students]
     for name in (STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json", *students):
-        remove_leftovers(progress.run.path / name)
+        remove_leftovers(run.path / name)
 
 
 def _log_start(progress: RunProgress, trainer: Trainer, epoch: int, step: int) -> None:

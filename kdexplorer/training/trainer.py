@@ -7,6 +7,7 @@ choice derives from (seed, epoch, step).
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import threading
 import time
@@ -42,6 +43,7 @@ from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, comput
 from kdexplorer.training.recipe import average_decay, build_optimizer, learning_rate, pixel_shares, resolution
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 
+_order_of = functools.lru_cache(maxsize=1)(epoch_order)
 READ_EVERY = 20
 """Steps on a GPU after which losses are read: reading one waits for everything that the GPU has been given to do."""
 
@@ -105,12 +107,12 @@ class Student:
 class Trainer:
     """Everything of a configuration in memory. `step` is the loop's body."""
 
-    stopping: threading.Event | None = None
-    """Ends an evaluation with Stopped once it is set."""
+    def __init__(self, config: RunConfig, stopping: threading.Event | None = None) -> None:
+        """Loads data and networks. Raises KDError: whatever would end the run at its start.
 
-    def __init__(self, config: RunConfig) -> None:
-        """Loads data and networks. Raises KDError: whatever would end the run at its start."""
-        self.config = config
+        Evaluations end with Stopped once `stopping` is set.
+        """
+        self.config, self.stopping = config, stopping
         self.device = resolve_device(config.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # whose stream events are recorded in
@@ -129,13 +131,17 @@ class Trainer:
         self.normalization, self.data_sha256 = dataset.normalization, dataset.sha256
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
-        self._order, self._order_epoch = np.empty(0, dtype=np.int64), -1
         self.teacher_checkpoints = find_teachers(config.teacher) if config.teacher else ()
         self.students = self.build_students()
         self.teacher = self._load_teacher()
         self.environments = [describe_environment(self.device, self.dtype, self.team.size)]
         """Where the run was trained so far, the current one last."""
         self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
+        self.begin = time.monotonic()
+
+    def seconds(self) -> float:
+        """Spent on the run so far, before it was resumed, too."""
+        return time.monotonic() - self.begin
 
     # --- One step ---
 
@@ -159,7 +165,7 @@ class Trainer:
                 (epoch, step, {name: one.detach() for name, one in parts.items()} | {"correct": correct})
             )
             if self.read_every == 1:  # before the step changes weights
-                self._read_losses_of(student)
+                self.read_losses()
             student.scaler.scale(parts["objective"]).backward()
             self.team.average_gradients([p for adapter in student.adapters.values() for p in adapter.parameters()])
             student.scaler.step(student.optimizer)
@@ -173,9 +179,8 @@ class Trainer:
     def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
         """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
         config = self.config
-        if self._order_epoch != epoch:
-            self._order, self._order_epoch = epoch_order(self.train_count, config.seed, epoch), epoch
-        indices = self._order[step * config.batch_size : (step + 1) * config.batch_size]
+        order = _order_of(self.train_count, config.seed, epoch)
+        indices = order[step * config.batch_size : (step + 1) * config.batch_size]
         images = self._augment(indices, epoch, step)
         labels = self.labels[to_device(indices[self.part], self.device)]
         inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
@@ -204,27 +209,22 @@ class Trainer:
 
         Raises TrainingError with student, term and step when one is not finite.
         """
-        for student in self.students:
-            self._read_losses_of(student)
+        for student in (one for one in self.students if one.unread):
+            steps, student.unread = student.unread, []
+            stacked = torch.stack([torch.stack([loss.double() for loss in losses.values()]) for *_, losses in steps])
+            for (epoch, step, losses), row in zip(steps, stacked.tolist(), strict=True):
+                values = self.team.mean(dict(zip(losses, row, strict=True)))
+                student.check_finite(values, f"in epoch {epoch + 1}, step {step + 1}")
+                for name, value in (values | {"images": 1.0}).items():
+                    student.sums[name] = student.sums.get(name, 0.0) + value * self.config.batch_size
 
-    def _read_losses_of(self, student: Student) -> None:
-        steps, student.unread = student.unread, []
-        if not steps:
-            return
-        rows = torch.stack([torch.stack([loss.double() for loss in losses.values()]) for *_, losses in steps]).tolist()
-        for (epoch, step, losses), row in zip(steps, rows, strict=True):
-            values = self.team.mean(dict(zip(losses, row, strict=True)))
-            student.check_finite(values, f"in epoch {epoch + 1}, step {step + 1}")
-            for name, value in (values | {"images": 1.0}).items():
-                student.sums[name] = student.sums.get(name, 0.0) + value * self.config.batch_size
+    def forget_epoch(self) -> None:
+        """Drops the sums and spans of an epoch that is over."""
+        self.spans = []
+        for student in self.students:
+            student.sums, student.spans = {}, []
 
     # --- Evaluation ---
-
-    def stop_when(self, stopping: threading.Event) -> None:
-        """Evaluations end with Stopped once it is set."""
-        self.stopping = stopping
-        if self.teacher is not None:
-            self.teacher.stopping = stopping
 
     def evaluate_teacher(self) -> EvaluationTeacher | None:
         """The teacher on the evaluation split; None where no student needs one."""
@@ -296,7 +296,7 @@ class Trainer:
         methods: list[Method] = list(dict.fromkeys(needing))
         if not self.teacher_checkpoints or not methods:
             return None
-        teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype)
+        teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype, self.stopping)
         if self.team.size == 1 and self.config.teacher_view != "fixed":
             teacher.open_predictions(self.images, self.steps_per_epoch)
         return teacher

@@ -16,6 +16,7 @@ from kdexplorer.runs.card import Environment
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.training import trainer as trainer_module
+from kdexplorer.training.state import restore_state, save_state
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.runs.forgery import Marker
@@ -164,6 +165,12 @@ def test_a_run_that_is_resumed_with_other_threads_says_so_and_its_cards_too(half
         environments = open_checkpoint(folder).card.legs[-1].environments
         assert [(one.epoch, one.step, one.threads) for one in environments] == [(0, 0, 1), (1, 3, 2)]
         assert {(one.precision, one.torch) for one in environments} == {("float32", torch.__version__)}
+
+
+def test_a_state_without_float16s_scale_is_continued_in_float16(paired, tmp_path):
+    save_state(tmp_path, Trainer(paired), 0, 1)
+    reduced = Trainer(paired.model_copy(update={"precision": "float16"}))
+    assert restore_state(reduced, tmp_path / "state.pt") == (0, 1)
 
 
 def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):

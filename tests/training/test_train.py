@@ -276,7 +276,7 @@ def test_a_student_that_float16_cannot_hold_costs_the_run_no_other(paired, monke
         return cast(network)
 
     trainers, make = [], train_module.Trainer
-    monkeypatch.setattr(train_module, "Trainer", lambda config: trainers.append(make(config)) or trainers[0])
+    monkeypatch.setattr(train_module, "Trainer", lambda *given: trainers.append(make(*given)) or trainers[0])
     monkeypatch.setattr(export_module, "to_half_precision", cast)
     run = create(paired)
     with pytest.raises(TrainingError, match=r"^scratch: bn1.running_var .*: lower the learning rate.$"):
