@@ -60,16 +60,14 @@ else:
     Term = Annotated[_known, WrapValidator(_keep_unknown_term), SerializeAsAny()]
 
 
-def _check_dataset(key: str, info: ValidationInfo) -> str:
+def _check_dataset(key: str) -> str:
     try:
         return get_dataset(key).key
     except ConfigError as error:
-        if info.context and is_name(key):
-            return key
         raise ValueError(str(error)) from error
 
 
-DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset)]
+DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset), WrapValidator(_keep_unknown_name)]
 
 RUN_FILES = (
     "config.json", "status.json", "metrics.jsonl", "batches.jsonl", "teacher.json", "log.txt", "state.pt",
@@ -275,17 +273,13 @@ class RunConfig(StrictModel):
                 raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
             raise ValueError("the batch is larger than the training set: lower batch_size")
-        self._check_views()
-        return self
-
-    def _check_views(self) -> None:
-        """Raises ValueError where an objective cannot be computed on what student and teacher see."""
         for student in (one for one in self.students if not one.unknown):
             if self.mixup and (student.ce_weight or not student.needs_teacher):
                 raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")
             needs = {need for method in student.methods for need in method.needs}
             if self.teacher_view == "fixed" and needs - {"logits"}:
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
+        return self
 
     def missing(self) -> list[str]:
         """What is not installed of what a record names, in sentences; empty where the run can be trained."""
@@ -293,14 +287,12 @@ class RunConfig(StrictModel):
         try:
             get_dataset(self.dataset)
         except ConfigError:
-            found.append(f"the data set '{self.dataset}' is not installed: install it, or name its --plugin")
+            found.append(f"the data set '{self.dataset}'")
         for student in self.students:
-            words = [f"method '{key}'" for key in student.unknown]
-            words += [] if student.architecture in known else [f"network '{student.architecture}'"]
-            found += [
-                f"{student.name}: the {word} is not installed: install it, or name its --plugin" for word in words
-            ]
-        return found
+            found += [f"{student.name}: the method '{key}'" for key in student.unknown]
+            if student.architecture not in known:
+                found.append(f"{student.name}: the network '{student.architecture}'")
+        return [f"{what} is not installed: install it, or name its --plugin" for what in found]
 
     @classmethod
     def load(cls, path: Path) -> RunConfig:

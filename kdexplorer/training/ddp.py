@@ -7,11 +7,14 @@ evaluates. Outside torchrun a team has one member, and nothing here costs anythi
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -144,11 +147,6 @@ def run_id(name: str) -> str | None:
 
     None outside torchrun.
     """
-    import hashlib
-    import time
-
-    import psutil
-
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
     agent = psutil.Process(os.getppid())

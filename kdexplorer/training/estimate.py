@@ -97,8 +97,10 @@ def measure(config: RunConfig, age: float = 0.0) -> Estimate:
     trainer.read_every = 1  # a timed step waits for what it has given the device to do
     loading = age + time.perf_counter() - begin
     sides = [resolution(config, epoch) for epoch in range(config.epochs)]
+    stored = np.array([trainer.reads_teacher(epoch) for epoch in range(config.epochs)])
     fixing = _skip_fixing(trainer)
-    stored = _find_stored(trainer, sides)  # before a step is timed: from here on the teacher computes
+    if trainer.teacher is not None:
+        trainer.teacher.predictions = None  # before a step is timed: from here on the teacher computes
     timed = {side: _time_steps(trainer, sides.index(side)) for side in sorted(set(sides))}
     computing = np.array([timed[side][0] for side in sides])
     spared = {side: _time_teacher(trainer, side) if stored.any() else 0.0 for side in timed}
@@ -135,16 +137,6 @@ def _time(act: Callable[[int], object], count: int) -> tuple[float, float]:
 def _time_steps(trainer: Trainer, epoch: int) -> tuple[float, float]:
     """Seconds of a step in that epoch, and what the first steps take beyond it."""
     return _time(lambda number: trainer.step(epoch, number), min(WARM_UP + STEPS, trainer.steps_per_epoch))
-
-
-def _find_stored(trainer: Trainer, sides: list[int]) -> np.ndarray:
-    """Which epochs' teacher predictions are on the disk, bool `[epochs]`; they are not read from then on."""
-    teacher = trainer.teacher
-    if teacher is None or teacher.fixed is not None:
-        return np.zeros(len(sides), bool)
-    stored = np.array([teacher.is_stored(epoch, side) for epoch, side in enumerate(sides)])
-    teacher.predictions = None
-    return stored
 
 
 def _skip_fixing(trainer: Trainer) -> float:
@@ -222,7 +214,6 @@ class Measurement(Generic[T]):
     ) -> None:
         self._configs, self._add_up, self._title = configs, add_up, title
         self._found: list[Estimate] = []
-        self._result: T | None = None
         self._start()
 
     def _start(self) -> None:
@@ -248,9 +239,7 @@ class Measurement(Generic[T]):
                 raise RunError(f"The time could not be estimated: {lines[-1].removeprefix('error: ')[:300]}")
             self._found.append(Estimate.model_validate_json((path / "out").read_text()))
             self._start()
-        if self._result is None:
-            self._result = self._add_up(self._found)
-        return self._result
+        return self._add_up(self._found)
 
     def describe(self) -> str:
         """How far it is."""

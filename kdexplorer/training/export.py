@@ -45,10 +45,9 @@ def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTea
     state = to_half_precision(student.result)
     student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
     logits, parts = trainer.evaluate(student, teacher)
-    terms = {name: value for name, value in parts.items() if name != "objective"}
     student.check_finite(parts, "after the last step, as float16")
     card = _describe(run, trainer, student, logits)
-    card = card.model_copy(update={"test_objective": parts["objective"], "test_terms": terms})
+    card = card.model_copy(update={"test_objective": parts.pop("objective"), "test_terms": parts})
     save_checkpoint(run.path / student.config.name, state, card, logits)
 
 

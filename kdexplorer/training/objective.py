@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, cast
 
 import torch
@@ -72,11 +73,8 @@ def relate_parts(size: int) -> Relate:
     def relate(loss: Loss, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         total = labels.new_zeros((), dtype=student.logits.dtype)
         for start in range(0, len(labels), size):
-            own = labels[start : start + size]
-
-            def part(tensor: Tensor, start: int = start) -> Tensor:
-                return tensor[start : start + size]
-
+            part = itemgetter(slice(start, start + size))
+            own = part(labels)
             total = total + loss(student.map(part), teacher.map(part), own) * len(own)
         return total / len(labels)
 

@@ -10,6 +10,7 @@ temperature.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import threading
@@ -54,10 +55,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass
 class EvaluationTeacher:
-    """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep, batch by batch."""
+    """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep of a batch."""
 
     parts: Parts
     targets: Callable[[int, int], Targets]
+    """By the batch's start and end."""
 
     @property
     def logits(self) -> np.ndarray:
@@ -81,8 +83,9 @@ class Teacher:
         self.checkpoints = checkpoints
         self.computes = all(checkpoint.computes for checkpoint in checkpoints)
         self.normalization = checkpoints[0].card.normalization
-        self.network = network = load_network(checkpoints).to(device)
-        self._folded = network.fold() if isinstance(network, AveragedNetwork) else fold_batch_norm(network)
+        networks = [checkpoint.network().to(device) for checkpoint in checkpoints]
+        self.network = self._join(networks)
+        self._folded = self._join([fold_batch_norm(network) for network in networks])
         self.forward: Callable[..., Any] = compile_network(self._folded, config.compile)
         needs = {need for method in methods for need in method.needs}
         self.needs_features = bool(needs - {"logits"})
@@ -96,6 +99,12 @@ class Teacher:
         """Where its outputs on the training batches are kept; None where they are not."""
         self.fixed: Tensor | None = None
         """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
+
+    def _join(self, networks: list[StagedNetwork]) -> nn.Module:
+        """The network of one checkpoint, or the average of several."""
+        if len(networks) == 1:
+            return networks[0]
+        return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in self.checkpoints]).eval()
 
     def facts_in(self, dtype: torch.dtype) -> dict[str, Any]:
         """What decides the bits of its outputs on given images, in that precision."""
@@ -165,8 +174,8 @@ class Teacher:
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
         return {method: method.reduce_teacher(outputs) for method in self.methods}
 
-    def _reduce_stored(self, stored: Parts) -> Targets:
-        tensors = {part: to_device(values, self.device) for part, values in stored.items()}
+    def _reduce_stored(self, stored: Parts, start: int = 0, stop: int | None = None) -> Targets:
+        tensors = {part: to_device(values[start:stop], self.device) for part, values in stored.items()}
         return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
 
     def _parts_of(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -183,10 +192,7 @@ class Teacher:
         """
         facts, shapes = self._describe_evaluation(evaluation, self.dtype)
         if self.can_read and (stored := load_parts(facts, shapes)) is not None:
-            parts = stored.items()
-            return EvaluationTeacher(
-                stored, lambda start, stop: self._reduce_stored({part: values[start:stop] for part, values in parts})
-            )
+            return EvaluationTeacher(stored, functools.partial(self._reduce_stored, stored))
         computed = self.compute_evaluation(evaluation)
         if keep:
             save_parts(facts, computed.parts)
@@ -257,11 +263,6 @@ class AveragedNetwork(nn.Module):
         super().__init__()
         self.members, self.normalizations = nn.ModuleList(members), tuple(normalizations)
 
-    def fold(self) -> AveragedNetwork:
-        """A copy for inference, see `fold_batch_norm`."""
-        folded = [fold_batch_norm(member) for member in self.members if isinstance(member, StagedNetwork)]
-        return AveragedNetwork(folded, self.normalizations).eval()
-
     def forward(self, images: Tensor) -> Tensor:
         """Images `[B, 3, H, W]` in the first member's normalization to logits float32 `[B, K]`.
 
@@ -271,14 +272,6 @@ class AveragedNetwork(nn.Module):
         for member, own in zip(self.members, self.normalizations, strict=True):
             logits.append(member(images if own == first else _renormalize(images, first, own)).float())
         return torch.logsumexp(F.log_softmax(torch.stack(logits), dim=-1), dim=0) - math.log(len(logits))
-
-
-def load_network(checkpoints: Sequence[Checkpoint]) -> StagedNetwork | AveragedNetwork:
-    """The network of one checkpoint, or the average of several. Raises CheckpointError."""
-    networks = [checkpoint.network() for checkpoint in checkpoints]
-    if len(networks) == 1:
-        return networks[0]
-    return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in checkpoints])
 
 
 def _renormalize(images: Tensor, old: Normalization, new: Normalization) -> Tensor:
