@@ -17,13 +17,9 @@ from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 
 SCRATCH = {"name": "scratch", "architecture": "resnet8"}
-COMBINED = {
-    "name": "combined",
-    "architecture": "resnet8",
-    "ce_weight": 0.3,
-    "terms": [{"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 100.0}],
-}
-
+KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 100.0}
+RESPONSE = {"name": "response", "architecture": "resnet8", "ce_weight": 0.3, "terms": [KD]}
+COMBINED = RESPONSE | {"name": "combined", "terms": [KD, AT]}
 
 SHRINK = """
 from kdexplorer.datasets import synthetic
@@ -35,16 +31,10 @@ synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
 def make_config(*students, **changes):
     """Two epochs of six steps of synthetic shapes, in float32 on the CPU."""
     values = {
-        "dataset": "synthetic",
-        "students": list(students) or [SCRATCH],
-        "epochs": 2,
-        "train_images": 30,
-        "batch_size": 5,
-        "learning_rate": 0.1,
-        "precision": "float32",
-        "device": "cpu",
-    }
-    return RunConfig(**{**values, **changes})
+        "dataset": "synthetic", "students": list(students) or [SCRATCH], "epochs": 2, "train_images": 30,
+        "batch_size": 5, "learning_rate": 0.1, "precision": "float32", "device": "cpu",
+    }  # fmt: skip
+    return RunConfig(**values | changes)
 
 
 def create(config):
@@ -80,6 +70,21 @@ def stop_at(run, where):
         patch.setattr(Trainer, "step", interrupted)
         assert execute(run) == "stopped"
     return done
+
+
+def stop_halfway(config, where=(1, 1)):
+    """A run that was stopped in that step, and the bits of one that nothing interrupts."""
+    expected, run = bits(train_to_end(config)), create(config)
+    assert stop_at(run, where)[-1] == where
+    return run, expected
+
+
+def check_resumes(config, where=(1, 1)):
+    """Where a run is stopped in that step, it ends with the bits of one that nothing interrupts; returns these."""
+    run, expected = stop_halfway(config, where)
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+    return expected
 
 
 def predict(network, images, normalization):

@@ -35,7 +35,6 @@ def both(teacher, tmp_path_factory):
 
 @pytest.fixture
 def undisturbed(both):
-    """The bits of `paired` when nothing interrupts it."""
     return both[0]
 
 

@@ -1,6 +1,5 @@
 """The recipe `fast`: whitening, dirac filters, Muon, and that a run with it resumes to the same bits."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,16 +7,14 @@ from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.networks import build
 from kdexplorer.training.fast_recipe import orthogonalize, whitening
 from kdexplorer.training.recipe import build_optimizer
-from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import bits, create, make_config, stop_at, train_to_end
+from tests.training.configs import check_resumes, make_config
 
 AIR = {"name": "air", "architecture": "air_16"}
-SMALL = {"recipe": "fast", "batch_size": 10, "train_images": 60}
 
 
-def fast(*students, **changes):
-    return make_config(*(students or [AIR]), **{**SMALL, "learning_rate": 0.5, **changes})
+def fast(*students):
+    return make_config(*students, recipe="fast", batch_size=10, train_images=60, learning_rate=0.5)
 
 
 def test_whitened_patches_are_uncorrelated_with_variance_one():
@@ -31,15 +28,14 @@ def test_whitened_patches_are_uncorrelated_with_variance_one():
     assert torch.equal(sizes, sizes.sort().values)  # the most frequent patterns first: the smallest factors
 
 
-def test_orthogonalize_keeps_singular_vectors_and_brings_values_near_one():
-    for shape in ((16, 40), (40, 16)):
-        matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-        values = u.T @ orthogonalize(matrix) @ v.T
-        found = values.diagonal()
-        assert found.min() > 0.3
-        assert found.max() < 1.3
-        torch.testing.assert_close(values, found.diag(), atol=1e-4, rtol=0)
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16)])
+def test_orthogonalize_keeps_singular_vectors_and_brings_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    values = u.T @ orthogonalize(matrix) @ v.T
+    found = values.diagonal()
+    assert 0.3 < found.min() < found.max() < 1.3
+    torch.testing.assert_close(values, found.diag(), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("architecture", ["air_16", "resnet8"])
@@ -47,11 +43,11 @@ def test_a_fast_run_begins_whitened_with_dirac_filters_and_trains_the_rest(tiny,
     trainer = Trainer(fast({"name": "one", "architecture": architecture}))
     network = trainer.students[0].network
     first, *others = (module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
-    torch.testing.assert_close(first.weight[:12], whitening(*_patches(trainer, first))[:12])
+    images = normalize(trainer.images, trainer.normalization)
+    torch.testing.assert_close(first.weight[:12], whitening(images, first.kernel_size[0])[:12])
     for module in others:
         taps = module.weight[: module.in_channels].detach()
-        expected = torch.nn.init.dirac_(torch.empty_like(taps))
-        assert torch.equal(taps, expected)
+        assert torch.equal(taps, torch.nn.init.dirac_(torch.empty_like(taps)))
     before = {name: value.clone() for name, value in network.named_parameters()}
     trainer.step(0, 0)
     changed = {name for name, value in network.named_parameters() if not torch.equal(before[name], value)}
@@ -59,25 +55,26 @@ def test_a_fast_run_begins_whitened_with_dirac_filters_and_trains_the_rest(tiny,
     assert "conv1.weight" not in changed
 
 
-def _patches(trainer, first):
-    return normalize(trainer.images[:1000], trainer.normalization), first.kernel_size[0]
-
-
-def test_each_group_has_its_own_rate_and_the_schedule_moves_them_together():
-    config = fast(learning_rate=2.0, bias_factor=8)
+@pytest.fixture
+def air():
+    """A network and its optimizer."""
     network = build("air_16", seed=0)
-    optimizer = build_optimizer(config, network, [], torch.float32)
-    groups = optimizer.param_groups
+    return network, build_optimizer(fast(AIR), network, [], torch.float32)
+
+
+def test_each_group_has_its_own_rate(air):
+    _, optimizer = air
     sizes = {
-        round(2 * one.get("factor", 1.0), 6): sum(p.numel() for p in one["params"]) for one in groups if one["params"]
+        round(0.5 * one.get("factor", 1.0), 6): sum(p.numel() for p in one["params"])
+        for one in optimizer.param_groups
+        if one["params"]
     }
-    assert sizes == {2: 640, 16: 24 + 2 * (16 + 64 + 64), 0.12: 9 * (24 * 16 + 16 * 16 + 16 * 64 + 3 * 64 * 64)}
+    filters = 9 * (24 * 16 + 16 * 16 + 16 * 64 + 3 * 64 * 64)
+    assert sizes == {0.5: 640, 8: 24 + 2 * (16 + 64 + 64), 0.12: filters}
 
 
-def test_filters_keep_their_norm_and_the_rate_is_the_steps_spectral_size():
-    config = fast()
-    network = build("air_16", seed=0)
-    optimizer = build_optimizer(config, network, [], torch.float32)
+def test_filters_keep_their_norm_and_the_rate_is_the_steps_spectral_size(air):
+    network, optimizer = air
     network(torch.randn(8, 3, 32, 32)).square().sum().backward()
     before = network.block2.conv2.weight.clone()
     for group in optimizer.param_groups:
@@ -99,13 +96,5 @@ def test_a_compiled_air_net_has_finite_gradients_in_bfloat16():
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
-@pytest.mark.parametrize("where", [(0, 3)])
-def test_a_fast_run_resumes_to_the_same_bits(tiny, where):
-    students = [AIR, {**AIR, "name": "distilled", "architecture": "resnet8", "label_smoothing": 0.2}]
-    config = fast(*students)
-    undisturbed = bits(train_to_end(config))
-    run = create(config)
-    stop_at(run, where)
-    assert execute(run) == "finished"
-    assert bits(run) == undisturbed
-    assert np.isfinite([row.train["objective"] for row in run.metrics()]).all()
+def test_a_fast_run_resumes_to_the_same_bits(tiny):
+    check_resumes(fast(AIR, {"name": "smoothed", "architecture": "resnet8", "label_smoothing": 0.2}), (0, 3))

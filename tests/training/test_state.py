@@ -20,7 +20,7 @@ from kdexplorer.training.state import restore_state, save_state
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.runs.forgery import Marker
-from tests.training.configs import bits, create, stop_at, train_to_end
+from tests.training.configs import bits, check_resumes, create, stop_at
 
 STEPS = 6
 """Of an epoch."""
@@ -37,9 +37,8 @@ def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paire
     assert finished_students(run) == []
 
     step, done = Trainer.step, []
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", lambda e, *now: done.append(now) or step(e, *now))
-        assert execute(run) == "finished"
+    monkeypatch.setattr(Trainer, "step", lambda trainer, *now: done.append(now) or step(trainer, *now))
+    assert execute(run) == "finished"
     assert len(done) == 2 * STEPS - (STEPS * where[0] + where[1] + 1)  # nothing is replayed
     assert bits(run) == undisturbed
 
@@ -50,14 +49,12 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
 ):
     """Compiled networks (with the eager backend; each resolution is compiled for) compute what the others do."""
     growing = paired.model_copy(update={"start_resolution": 16})
-    expected = bits(train_to_end(growing))
+    expected = check_resumes(growing, (0, 5))
     assert expected[0] != undisturbed[0]
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(trainer_module, "require_compiler", lambda: None)  # that backend needs none
-    run = create(growing.model_copy(update={"compile": compiled}))
-    stop_at(run, (0, 5))
-    assert execute(run) == "finished"
-    assert bits(run) == expected
+    if compiled:
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+        monkeypatch.setattr(trainer_module, "require_compiler", lambda: None)  # that backend needs none
+        assert check_resumes(growing.model_copy(update={"compile": True}), (0, 5)) == expected
 
 
 # --- Damage -----------------------------------------------------------------------------------------------
@@ -111,10 +108,9 @@ def test_a_state_that_cannot_be_read_now_is_not_taken_for_damaged(halfway, monke
     def fail(*_, **__):
         raise MemoryError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "load", fail)
-        with pytest.raises(MemoryError):
-            execute(halfway)
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(MemoryError):
+        execute(halfway)
     assert halfway.status().state == "failed"
     assert (halfway.path / "state.pt").read_bytes() == good
 
@@ -192,11 +188,7 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
 def test_a_run_with_more_to_keep_resumes_to_the_same_bits(paired, monkeypatch, changes):
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)  # float16 is slow on a processor
     small = {"train_images": 20, "batch_size": 10, "students": paired.students[1:]}
-    config = paired.model_copy(update=changes | small)
-    expected, run = bits(train_to_end(config)), create(config)
-    stop_at(run, (1, 0))
-    assert execute(run) == "finished"
-    assert bits(run) == expected
+    check_resumes(paired.model_copy(update=changes | small), (1, 0))
 
 
 @pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])

@@ -13,15 +13,13 @@ from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.schema import validate
 from kdexplorer.training import estimate
 from kdexplorer.training.data import load_run_data
+from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end
+from tests.training.configs import COMBINED, bits, make_config, predict, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
-VIEWS = {
-    "same": {}, "fixed": {"teacher_view": "fixed"}, "independent": {"teacher_view": "independent"},
-    "mixup": {"mixup": True},
-}  # fmt: skip
+FIXED, INDEPENDENT, MIXUP = {"teacher_view": "fixed"}, {"teacher_view": "independent"}, {"mixup": True}
 
 
 @pytest.fixture
@@ -29,49 +27,41 @@ def alone(tiny, teacher):
     return make_config(ALONE, teacher=str(teacher.path), train_images=40, batch_size=10)
 
 
-@pytest.mark.parametrize("view", list(VIEWS)[1:])
+@pytest.mark.parametrize("view", [FIXED, INDEPENDENT, MIXUP], ids=str)
 def test_each_view_resumes_to_the_same_bits(alone, view):
-    config = alone.model_copy(update=VIEWS[view])
-    expected = bits(train_to_end(config))
-    assert bits(train_to_end(config)) == expected  # with the teacher's predictions from the disk
-    array_store.delete_store()
-    run = create(config)
-    assert stop_at(run, (1, 1))[-1] == (1, 1)
+    run, expected = stop_halfway(alone.model_copy(update=view))  # with the teacher's predictions from the disk
     array_store.delete_store()
     assert execute(run) == "finished"
     assert bits(run) == expected
 
 
 def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
-    def seen(view, step=1):
-        trainer = Trainer(alone.model_copy(update=VIEWS[view] | {"crop_padding": 4}))
-        given = {}
-        trainer.teacher.compute = lambda forward, inputs: given.update(teacher=inputs)
-        monkeypatch.setattr(trainer.teacher, "_reduce", lambda outputs: {})
-        trainer.teacher.predictions = None
-        if view == "fixed":
-            trainer.teacher.fixed = torch.arange(40.0)[:, None].expand(40, 10)
-            monkeypatch.setattr(trainer.teacher, "_reduce", lambda outputs: outputs.logits[:, 0])
-        inputs, labels, targets = trainer._load_batch(0, step)
-        return inputs, given.get("teacher"), labels, targets, trainer
+    def seen(view):
+        """What a student and the teacher see of a batch; `None` where the teacher computes nothing."""
+        trainer, given = Trainer(alone.model_copy(update=view)), [None]
+        monkeypatch.setattr(Teacher, "compute", lambda teacher, forward, inputs: given.append(inputs))
+        monkeypatch.setattr(Teacher, "_reduce", lambda teacher, outputs: outputs and outputs.logits[:, 0])
+        trainer.teacher.predictions, trainer.teacher.fixed = None, torch.arange(40.0)[:, None]
+        inputs, labels, targets = trainer._load_batch(0, 1)
+        if view == FIXED:
+            assert torch.equal(trainer.labels[targets.long()], labels)
+        return inputs, given[-1]
 
-    student, teacher, *_ = seen("same")
+    student, teacher = seen({})
     assert torch.equal(student, teacher)
-    inputs, teacher, *_ = seen("independent")
+    inputs, teacher = seen(INDEPENDENT)
     assert torch.equal(inputs, student)
     assert not torch.equal(inputs, teacher)
-    _, teacher, labels, targets, trainer = seen("fixed")
+    inputs, teacher = seen(FIXED)
+    assert torch.equal(inputs, student)
     assert teacher is None
-    assert torch.equal(trainer.labels[targets.long()], labels)
-    mixed, teacher, *_ = seen("mixup")
+    mixed, teacher = seen(MIXUP)
     assert torch.equal(mixed, teacher)
     assert not torch.equal(mixed, student)
 
 
 def test_fixed_logits_are_those_of_the_images_as_they_are(alone, teacher):
-    from kdexplorer.analysis.inference import predict
-
-    trainer = Trainer(alone.model_copy(update=VIEWS["fixed"]))
+    trainer = Trainer(alone.model_copy(update=FIXED))
     assert not trainer.reads_teacher(0)
     trainer.step(0, 0)
     assert trainer.reads_teacher(0)
@@ -98,17 +88,16 @@ def test_a_teachers_crops_are_drawn_apart_and_mirrored_alike():
 
 
 @pytest.mark.parametrize(
-    ("student", "changes", "message"),
+    ("student", "view", "message"),
     [
-        (COMBINED, {"mixup": True}, "ce_weight of combined"),
-        (COMBINED, {"teacher_view": "fixed"}, "more than logits"),
-        (ALONE | {"terms": [{"method": "tf_kd"}]}, {"mixup": True}, "ce_weight of alone"),
+        (COMBINED, MIXUP, "ce_weight of combined"),
+        (COMBINED, FIXED, "more than logits"),
+        (ALONE | {"terms": [{"method": "tf_kd"}]}, MIXUP, "ce_weight of alone"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_computed_is_refused(student, changes, message):
-    values = {"students": [student], "teacher": "resnet56", **changes}
+)
+def test_what_cannot_be_computed_is_refused(student, view, message):
     with pytest.raises(ConfigError, match=message):
-        validate(RunConfig, values)
+        validate(RunConfig, {"students": [student], "teacher": "resnet56", **view})
 
 
 def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
@@ -145,7 +134,7 @@ def test_snapshots_are_networks_along_the_training(tiny):
 
 
 def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
-    config = alone.model_copy(update=VIEWS["fixed"])
+    config = alone.model_copy(update=FIXED)
     first = estimate.measure(config)
     assert 0 < first.fixing < first.seconds
     trainer = Trainer(config)
