@@ -166,10 +166,7 @@ class RunConfig(StrictModel):
         None, ge=20, le=1_000_000, description="a class-balanced part of the training split (default: all of it)"
     )
     without_class: int | None = Field(
-        None,
-        ge=0,
-        le=999,
-        description="omit the class with this number from the training images, and only from them",
+        None, ge=0, le=999, description="omit the class with this number from the training images, and only from them"
     )
     holdout: int = Field(
         0,

@@ -21,21 +21,18 @@ Problems = dict[str, list[str]]
 
 
 def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> tuple[RunConfig | None, Problems]:
-    """The run that a form's values describe, or what is wrong with them.
+    """The run that a form's values describe, None when there is any problem, and the problems.
 
     Args:
         values: fields of `RunConfig`, not validated.
         teacher: the network that `values["teacher"]` names, where it can be read.
-
-    Returns:
-        The configuration (None when there is any problem), and the problems.
     """
     found: Problems = {}
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         for place, message in problems(error):
-            field, sentence = _locate(place, message, values.get("students") or [])
+            field, sentence = _locate(place, message, values["students"])
             found.setdefault(field, []).append(sentence)
         return None, found
     if teacher is not None and not any(student.needs_teacher for student in config.students):
@@ -62,8 +59,7 @@ def _locate(place: str, message: str, students: list[dict[str, Any]]) -> tuple[s
     field, _, rest = place.partition(".")
     if field == "students" and rest:
         number, _, column = rest.partition(".")
-        row = students[int(number)] if number.isdigit() and int(number) < len(students) else {}
-        name = row.get("name") or f"student {int(number) + 1}" if number.isdigit() else "students"
+        name = students[int(number)].get("name") or f"student {int(number) + 1}"
         if column.startswith("terms."):  # a term is known by its method: terms.0.KEY.setting
             method, *setting = column.split(".")[2:] or [""]
             column = " ".join([get_method(method).label, *setting]) if method else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +19,11 @@ from kdexplorer.training.checks import require_enough
 EVALUATION_BATCH = 500
 
 
-class RunData(NamedTuple):
-    """The training images and the evaluation split: the test split, or training images held out while tuning."""
+def load_run_data(config: RunConfig) -> tuple[Split, Split]:
+    """The training images and the evaluation split: the test split, or training images held out while tuning.
 
-    train: Split
-    evaluation: Split
-    evaluation_name: Literal["test", "holdout"]
-    """`test` or `holdout`."""
-
-
-def load_run_data(config: RunConfig) -> RunData:
-    """Loads what a configuration asks for. Raises DataError when data are missing, ConfigError for too many images."""
+    Raises DataError when data are missing, ConfigError for too many images.
+    """
     dataset = get_dataset(config.dataset)
     train = dataset.load("train", order=config.image_order)
     if config.holdout:
@@ -44,7 +37,7 @@ def load_run_data(config: RunConfig) -> RunData:
     require_enough(config, len(train))
     if config.train_images is not None:
         train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
-    return RunData(train, evaluation, "holdout" if config.holdout else "test")
+    return train, evaluation
 
 
 def evaluation_batches(

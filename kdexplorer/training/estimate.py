@@ -82,12 +82,8 @@ class Estimate(BaseModel):
 def measure(config: RunConfig, age: float = 0.0) -> Estimate:
     """Times loading, some steps at each resolution and one batch of the evaluation split, and adds them up.
 
-    Args:
-        config: of the run.
-        age: seconds that a process took to get here, which count as loading.
-
-    Raises:
-        KDError: whatever would end the run at its start.
+    `age`, the seconds that the process took to get here, counts as loading. Raises KDError: whatever would end the run
+    at its start.
     """
     from kdexplorer.training.trainer import Trainer
 
@@ -321,12 +317,8 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     are those that autograd keeps, of the largest student, since students learn in turn, and half as much again for what
     comes and goes. The images of both splits lie in memory as bytes.
 
-    Args:
-        config: of the run.
-        elsewhere: another machine will run it, so this one's devices do not matter.
-
-    Raises:
-        KDError: when the teacher cannot be found, or this machine lacks the device.
+    Where the run is `elsewhere`, this machine's devices do not matter. Raises KDError when the teacher cannot be found,
+    or this machine lacks the device.
     """
     import torch
 

@@ -23,8 +23,7 @@ from kdexplorer.training.trainer import Student, Trainer
 def export_students(run: Run, trainer: Trainer) -> None:
     """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint.
 
-    Raises:
-        TrainingError: naming the students that float16 cannot hold, once all others are written.
+    Raises TrainingError, which names the students that float16 cannot hold, once all others are written.
     """
     trainer.use_single_precision()
     disable_tf32()

@@ -24,10 +24,8 @@ def prepare(config: RunConfig, network: nn.Module, images: Tensor, normalization
     """Gives a network what its run's recipe says it begins with, and the momentum of its norms' statistics.
 
     Args:
-        config: of the run.
-        network: with drawn weights, or with those of a checkpoint.
-        images: the run's training images, uint8 `[N, 3, H, W]`.
-        normalization: of the data set.
+        config, network: of the run.
+        images, normalization: of the run's training images, uint8 `[N, 3, H, W]`.
         fresh: whether its weights were drawn; others are kept. A whitened first layer is not trained, fresh or not.
     """
     for module in network.modules():
@@ -52,15 +50,9 @@ def whitening(images: Tensor, size: int, epsilon: float = 5e-4) -> Tensor:
     """Filters whose outputs on the images' patches are uncorrelated, with variance 1; the most frequent patterns first.
 
     Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.2, after Page: the eigenvectors of the
-    patches' covariance, each divided by `sqrt(eigenvalue + epsilon)`.
+    patches' covariance, each divided by `sqrt(eigenvalue + epsilon)`, which bounds the filters of rare patterns.
 
-    Args:
-        images: float `[N, C, H, W]`, normalized.
-        size: pixels a side of a patch.
-        epsilon: keeps the filters of rare patterns bounded.
-
-    Returns:
-        `[C * size * size, C, size, size]`.
+    From normalized images, float `[N, C, H, W]`, to filters `[C * size * size, C, size, size]`.
     """
     channels = images.shape[1]
     patches = images.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, channels * size**2)

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def configure_process(threads: int | None = None) -> None:
-    """Sets what holds for the whole process that trains: threads, memory, the limits of torch.compile.
-
-    Args:
-        threads: processor threads; torch's own choice if not given.
-    """
+    """Sets what holds for the whole process that trains: threads (torch's choice if not given), memory, compiling."""
     limit_thread_spinning()
     import torch
 

@@ -25,12 +25,7 @@ def build_optimizer(
     """SGD with Nesterov momentum, AdamW, or Muon for the network's filters and SGD for all else.
 
     Biases and the parameters of norms have no weight decay. A group's rate is `factor` times the step's. What is not
-    trained is in no group.
-
-    Args:
-        config: of the run.
-        network, adapters: what is trained.
-        precision: in which Muon multiplies.
+    trained is in no group. Muon multiplies in `precision`.
     """
     import torch
     from torch import nn
@@ -39,11 +34,11 @@ def build_optimizer(
 
     linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
     shifts = {id(p) for name, p in network.named_parameters() if name.endswith("bias")} - linear
+    if config.bias_factor == 1:
+        shifts = set()
     own = [p for p in network.parameters() if p.requires_grad]
     known = [*own, *(p for adapter in adapters for p in adapter.parameters())]
     filters = {id(p) for p in own if p.ndim == 4 and config.optimizer == "muon"}
-    if config.bias_factor == 1:
-        shifts = set()
     groups: list[dict[str, Any]] = [
         {"params": [p for p in known if p.ndim > 1 and id(p) not in filters], "weight_decay": config.weight_decay},
         {"params": [p for p in known if p.ndim <= 1 and id(p) not in shifts], "weight_decay": 0.0},

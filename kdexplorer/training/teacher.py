@@ -134,10 +134,7 @@ class Teacher:
         return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
 
     def fix_targets(self, train: Split, keep: bool) -> None:
-        """Computes the logits of the training images as they are, once, or reads them; see `select_targets`.
-
-        `keep` stores them for later runs.
-        """
+        """The logits of the training images as they are, for `select_targets`, as `evaluate` has them."""
         self.fixed = to_device(self.evaluate(train, keep).logits, self.device)
 
     def select_targets(self, indices: np.ndarray) -> Targets:
@@ -151,7 +148,7 @@ class Teacher:
         Args:
             images: uint8 `[B, 3, 32, 32]`, augmented.
             inputs: the same normalized for the students and resized, `[B, 3, S, S]`.
-            epoch, step: of the batch.
+            epoch, step: which batch it is.
         """
         side = inputs.shape[-1]
         if self.predictions is not None and self.can_read:
@@ -184,12 +181,7 @@ class Teacher:
     # --- On the evaluation split ---
 
     def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:
-        """The teacher on the evaluation split, whose pixels never change.
-
-        Args:
-            evaluation: the split.
-            keep: whether to store the outputs for later runs.
-        """
+        """The teacher on the evaluation split, whose pixels never change; with `keep` stored for later runs."""
         facts, shapes = self._describe_evaluation(evaluation, self.dtype)
         if self.can_read and (stored := load_parts(facts, shapes)) is not None:
             return EvaluationTeacher(stored, functools.partial(self._reduce_stored, stored))
@@ -332,9 +324,9 @@ class BatchPredictions:
         return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
 
     def add(self, epoch: int, side: int, step: int, computed: Callable[[], Parts]) -> None:
-        """Takes a batch's parts; after the last batch of an epoch that was computed from its first they are saved.
+        """Takes what computes a batch's parts; after the last batch of an epoch that was computed whole they are saved.
 
-        `computed` returns them; it is called when they are saved, so that no step waits for a GPU.
+        Only then `computed` is called, so that no step waits for a GPU.
         """
         self._turn_to(epoch, side)
         if self._stored is not None or step != len(self._computed):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -123,7 +123,8 @@ class Trainer:
         self.part = self.team.part(config.batch_size)
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
         require_startable(config)
-        train, self.evaluation, self.evaluation_name = load_run_data(config)
+        train, self.evaluation = load_run_data(config)
+        self.evaluation_name: Literal["test", "holdout"] = "holdout" if config.holdout else "test"
         self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)
@@ -140,7 +141,7 @@ class Trainer:
         self.begin = time.monotonic()
 
     def seconds(self) -> float:
-        """Spent on the run so far, before it was resumed, too."""
+        """Seconds spent on the run so far, those before it was resumed included."""
         return time.monotonic() - self.begin
 
     # --- One step ---

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -39,9 +40,8 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
     run = train_to_end(paired.model_copy(update={"threads": 1}))
     status = run.status()
     assert (status.state, status.message) == ("finished", "")
-    assert {"config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt"} < {
-        path.name for path in run.path.iterdir()
-    }
+    files = {"config.json", "status.json", "metrics.jsonl", "batches.jsonl", "teacher.json", "log.txt", "state.pt"}
+    assert {path.name for path in run.path.iterdir() if path.name != ".lock"} == {*files, "scratch", "combined"}
     assert [(row.epoch, row.student) for row in run.metrics()] == [
         (epoch, name) for epoch in (0, 1) for name in ("scratch", "combined")
     ]
@@ -73,8 +73,7 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
         )
     assert card.teacher.model_dump(exclude_defaults=True) == {"name": "teacher", "sha256": teacher.sha256}
     terms = card.test_terms
-    temperature = 3.0
-    p, q = (log_softmax(z.astype(float) / temperature, axis=1) for z in (teacher_logits, logits))
+    p, q = (log_softmax(z.astype(float) / 3.0, axis=1) for z in (teacher_logits, logits))
     assert terms["kd"] == pytest.approx(9 * (np.exp(p) * (p - q)).sum(axis=1).mean(), rel=1e-4)
     expected = 0.3 * terms["cross_entropy"] + 0.7 * terms["kd"] + 100 * terms["at"]
     assert card.test_objective == pytest.approx(expected, rel=1e-6)
@@ -104,21 +103,13 @@ def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_tr
     own = make_checkpoint(tmp_path / "own", seed=9, data=data)
     run = train_to_end(make_config(COMBINED, teacher=str(own.path), holdout=40, epochs=1))
     figures = run.teacher(10)
-    assert bool(figures.described_images) == label
-    held = load_run_data(run.config()).evaluation
+    assert (figures.evaluation_split, bool(figures.described_images)) == ("holdout", label)
+    _, held = load_run_data(run.config())
     logits = predict(own.network(), held.images, own.card.normalization)
     assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
 
 
-def test_training_lowers_the_loss(tiny):
-    run = train_to_end(make_config(epochs=4))
-    first, last = run.metrics()[0].train, run.metrics()[-1].train
-    assert last["cross_entropy"] < first["cross_entropy"] < np.log(10) + 1
-    assert last["accuracy"] > first["accuracy"]
-
-
-def test_the_same_configuration_gives_the_same_bits_and_another_seed_others(paired, undisturbed):
-    assert bits(train_to_end(paired)) == undisturbed
+def test_another_seed_gives_other_bits(paired, undisturbed):
     weights, _ = bits(train_to_end(paired.model_copy(update={"seed": 1})))
     assert weights["scratch"] != undisturbed[0]["scratch"]
 
@@ -167,18 +158,14 @@ def test_kills_at_any_moment_lose_nothing_and_touch_no_other_run(for_a_process, 
 
 @pytest.mark.reliability
 def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(for_a_process, reliability):
-    launched, both = [], threading.Barrier(2)
+    both, together = threading.Barrier(2), []
 
-    def press():
+    def press(_):
         both.wait()
-        launched.append(launch_run(for_a_process))
+        return launch_run(for_a_process)
 
-    tabs = [threading.Thread(target=press) for _ in range(2)]
-    for tab in tabs:
-        tab.start()
-    for tab in tabs:
-        tab.join()
-    together = []
+    with ThreadPoolExecutor() as tabs:
+        launched = list(tabs.map(press, range(2)))
 
     def is_over():
         states = [run.status().state for run in launched]
@@ -223,7 +210,6 @@ def test_a_waiting_run_can_be_stopped(tiny, runs_root):
         )
         thread.start()
         assert execute(run) == "stopped"
-        thread.join()
     assert run.status().state == "stopped"
     assert execute(run) == "finished"
 
@@ -237,18 +223,16 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step
 
     def poisoned(objective, *arguments):
         parts = compute(objective, *arguments)
-        if objective.name == "combined":
-            calls.append(objective)
-            if len(calls) == 4:
-                parts[term] = parts[term] * value
+        calls.append(objective.name)
+        if objective.name == "combined" and calls.count("combined") == 4:
+            parts[term] = parts[term] * value
         return parts
 
     monkeypatch.setattr(trainer_module, "compute_objective", poisoned)
     run = create(paired)
-    with pytest.raises(TrainingError, match=rf"combined: {term} became {value} in epoch 1, step 4"):
+    with pytest.raises(TrainingError, match=rf"^combined: {term} became {value} in epoch 1, step 4\. Lower") as error:
         execute(run)
-    assert run.status().state == "failed"
-    assert run.status().message.startswith(f"combined: {term} became {value} in epoch 1, step 4. Lower")
+    assert (run.status().state, run.status().message) == ("failed", str(error.value))
     assert run.status().message in run.log_tail()
     assert finished_students(run) == []
 
