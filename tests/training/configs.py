@@ -79,8 +79,8 @@ def stop_halfway(config, where=(1, 1)):
     return run, expected
 
 
-def check_resumes(config, where=(1, 1)):
-    """Where a run is stopped in that step, it ends with the bits of one that nothing interrupts; returns these."""
+def stop_and_resume(config, where):
+    """Stops a run in that step and resumes it: it ends with the bits of one that nothing interrupts; returns these."""
     run, expected = stop_halfway(config, where)
     assert execute(run) == "finished"
     assert bits(run) == expected

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.networks import build
 from kdexplorer.networks.registry import count_parameters
@@ -17,17 +16,14 @@ from kdexplorer.training import estimate
 from kdexplorer.training.objective import count_student_memory
 from tests.training.configs import COMBINED, SCRATCH, make_config
 
-SMALL = {
-    "dataset": "synthetic",
-    "train_images": 80,
-    "batch_size": 20,
-    "epochs": 2,
-    "students": [{"name": "s", "architecture": "resnet8"}],
-}
+
+def small(**changes):
+    """Epochs of four steps."""
+    return make_config(train_images=80, batch_size=20, **changes)
 
 
 def test_the_whole_is_the_sum_of_its_parts(tiny):
-    figures = estimate.measure(RunConfig.model_validate(SMALL | {"epochs": 100}))
+    figures = estimate.measure(small(epochs=100))
     parts = figures.loading + 4 * 100 * figures.step + 101 * figures.evaluation
     assert figures.seconds >= parts > 0
     assert figures.images_per_second == pytest.approx(20 / figures.step)
@@ -35,10 +31,10 @@ def test_the_whole_is_the_sum_of_its_parts(tiny):
 
 def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate.sys, "argv", ["estimate", str(tmp_path / "config.json")])
-    (tmp_path / "config.json").write_text(json.dumps(SMALL))
+    (tmp_path / "config.json").write_text(small().model_dump_json())
     assert estimate.main() == 0
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
-    (tmp_path / "config.json").write_text(json.dumps(SMALL | {"teacher": "nobody"}))
+    (tmp_path / "config.json").write_text(small(teacher="nobody").model_dump_json())
     assert estimate.main() == 1
     assert "no checkpoint 'nobody'" in capsys.readouterr().err
 
@@ -48,14 +44,12 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
 
 @pytest.mark.slow
 def test_a_process_says_what_is_wrong():
-    measurement = estimate.Measurement([RunConfig.model_validate(SMALL | {"teacher": "nobody"})], len)
-    measurement._process.wait(300)
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
-        measurement.poll()
+        estimate.Measurement([small(teacher="nobody")], len).wait()
 
 
 def test_a_measurement_can_be_canceled():
-    measurement = estimate.Measurement([RunConfig.model_validate(SMALL)], len)
+    measurement = estimate.Measurement([small()], len)
     measurement.cancel()
     with pytest.raises(RunError):
         measurement.poll()
@@ -72,7 +66,7 @@ def test_runs_are_measured_one_after_the_other(monkeypatch):
 
     monkeypatch.setattr(estimate.subprocess, "Popen", start)
     monkeypatch.setattr(estimate.processes, "lower_priority", lambda pid: None)
-    configs = [RunConfig.model_validate(SMALL | {"epochs": epochs}) for epochs in (2, 3)]
+    configs = [small(epochs=epochs) for epochs in (2, 3)]
     measurement = estimate.Measurement(configs, lambda found: [one.seconds for one in found], "Part {part}")
     assert (measurement.poll(), began, measurement.describe()) == (None, [2], "Part 1 … 0 s")
     assert (measurement.poll(), began, measurement.describe()) == (None, [2, 3], "Part 2 … 0 s")
@@ -93,14 +87,7 @@ def test_durations_in_words(seconds, text):
 def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     def bytes_of(*architectures, batch_size=50):
         students = [{"name": f"s{number}", "architecture": key} for number, key in enumerate(architectures)]
-        config = RunConfig(
-            dataset="synthetic",
-            teacher=str(teacher.path),
-            students=students,
-            batch_size=batch_size,
-            precision="float32",
-            device="cpu",
-        )
+        config = make_config(*students, teacher=str(teacher.path), train_images=None, batch_size=batch_size)
         return estimate.estimate_memory(config)
 
     one = bytes_of("resnet8")
@@ -124,8 +111,7 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
 def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
     seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
     monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
-    config = RunConfig.model_validate(SMALL | {"epochs": 5, "start_resolution": 16})
-    figures = estimate.measure(config)
+    figures = estimate.measure(small(epochs=5, start_resolution=16))
     steps = [1.0, 1.0, 2.0, 4.0, 4.0]
     assert figures.step == pytest.approx(sum(steps) / 5)
     beyond = figures.seconds - figures.loading - 4 * sum(steps) - 6 * figures.evaluation

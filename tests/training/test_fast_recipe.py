@@ -8,7 +8,7 @@ from kdexplorer.networks import build
 from kdexplorer.training.fast_recipe import orthogonalize, whitening
 from kdexplorer.training.recipe import build_optimizer
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import check_resumes, make_config
+from tests.training.configs import make_config, stop_and_resume
 
 AIR = {"name": "air", "architecture": "air_16"}
 
@@ -97,4 +97,4 @@ def test_a_compiled_air_net_has_finite_gradients_in_bfloat16():
 
 
 def test_a_fast_run_resumes_to_the_same_bits(tiny):
-    check_resumes(fast(AIR, {"name": "smoothed", "architecture": "resnet8", "label_smoothing": 0.2}), (0, 3))
+    stop_and_resume(fast(AIR, {"name": "smoothed", "architecture": "resnet8", "label_smoothing": 0.2}), (0, 3))

@@ -28,7 +28,7 @@ from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import COMBINED, bits, create, make_config, stop_at, train_to_end, wait_for
+from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for
 
 WRITES = ("replace", "link", "fsync", "unlink")
 """Through these everything that a trainer writes becomes lasting."""
@@ -76,10 +76,6 @@ class FullError(OSError):
     """What a full disk says, and nothing else."""
 
 
-def raise_full_disk():
-    raise FullError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 def left_behind(run):
     """Scraps of writes. The status has several writers, so its scraps are left alone."""
     return [path for path in run.path.rglob(".*") if path.name != ".lock" and not path.name.startswith(".status.json.")]
@@ -87,10 +83,13 @@ def left_behind(run):
 
 def check_resumes(run, expected):
     """Where it is not finished it can be resumed (or has not begun); it ends as if nothing had happened."""
-    state = run.status().state
-    assert state in (*RESUMABLE, "queued", "finished")
-    if state != "finished":
-        assert execute(run) == "finished"
+    assert run.status().state in (*RESUMABLE, "queued", "finished")
+    check_ends(run, expected)
+
+
+def check_ends(run, expected):
+    """It ends as if nothing had happened, and at once where it has ended."""
+    assert execute(run) == "finished"
     assert bits(run) == expected
     assert left_behind(run) == []
 
@@ -130,23 +129,6 @@ def test_a_kill_before_every_single_write_of_a_run_that_is_resumed_costs_nothing
     check_resumes(run, expected)
 
 
-@pytest.fixture
-def halfway(small):
-    """A run that was stopped in the middle of its second epoch, and the bits that it must end with."""
-    return stopped_halfway(small)
-
-
-@pytest.fixture
-def halfway_on_disk(small, disk):
-    return stopped_halfway(small)
-
-
-def stopped_halfway(small):
-    expected, run = bits(train_to_end(small)), create(small)
-    stop_at(run, (1, 1))
-    return run, expected
-
-
 def damage(run, name, garbage):
     """Garbage in place of a file; of the metrics, behind their last line, where a kill leaves half of one."""
     with open(run.path / name, "ab" if name == "metrics.jsonl" else "wb") as file:
@@ -156,8 +138,8 @@ def damage(run, name, garbage):
 WRITTEN = ("status.json", "metrics.jsonl", "teacher.json", "log.txt", "state.pt")
 
 
-def test_garbage_in_every_file_but_the_configuration_costs_a_run_nothing(halfway):
-    run, expected = halfway
+def test_garbage_in_every_file_but_the_configuration_costs_a_run_nothing(small):
+    run, expected = stop_halfway(small)
     for name in WRITTEN:
         damage(run, name, b'{"state": "finished"')
     assert run.status().state == "lost"
@@ -165,8 +147,8 @@ def test_garbage_in_every_file_but_the_configuration_costs_a_run_nothing(halfway
 
 
 @pytest.mark.reliability
-def test_garbage_in_any_file_costs_a_run_nothing(halfway, reliability, tmp_path):
-    run, expected = halfway
+def test_garbage_in_any_file_costs_a_run_nothing(small, reliability, tmp_path):
+    run, expected = stop_halfway(small)
     shutil.copytree(run.path, tmp_path / "kept")
     for name in (*WRITTEN, "state.old.pt", "config.json"):
         good = (tmp_path / "kept" / name).read_bytes()
@@ -192,18 +174,18 @@ def test_a_disk_that_is_full_from_any_write_on_costs_nothing(small, reliability)
     expected = bits(train_to_end(small))
     for number in itertools.count(1):
         run, count = create(small), itertools.count(1)
-        patch = before_writes(
-            lambda _, count=count, number=number: raise_full_disk() if next(count) >= number else None
-        )
-        ended = False
+
+        def refuse(_, count=count, number=number):
+            if next(count) >= number:
+                raise FullError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch, ended = before_writes(refuse), False
         try:
             with contextlib.suppress(FullError):
                 ended = execute(run) == "finished"
         finally:
             patch.undo()
-        assert execute(run) == "finished"
-        assert bits(run) == expected
-        assert left_behind(run) == []
+        check_ends(run, expected)
         if ended and next(count) <= number:
             break
         reliability["moments from which the disk was full, survived to the same bits"] += 1
@@ -248,24 +230,20 @@ def test_a_real_disk_that_fills_up_costs_nothing(small, disk, monkeypatch):
         create(small)
     assert len(list_runs()) == 2  # the undisturbed one and this one: of the third nothing is left
     (place / "ballast").unlink()
-    assert execute(run) == "finished"
-    assert bits(run) == expected
-    assert left_behind(run) == []
+    check_ends(run, expected)
 
 
-def test_a_real_disk_that_is_read_only_is_read_and_not_written(halfway_on_disk, disk):
-    (run, expected), (_, remount) = halfway_on_disk, disk
+def test_a_real_disk_that_is_read_only_is_read_and_not_written(small, disk):
+    (run, expected), (_, remount) = stop_halfway(small), disk
     assert remount("ro")
     try:
         assert run.status().state == "stopped"
         assert run.config().students[0].name == "combined"
         assert len(run.metrics()) == 1
-        for action, words in (
-            (start_run, "cannot be started .Read-only"),
-            (delete_run, "cannot be deleted"),
-        ):
-            with pytest.raises(RunError, match=words):
-                action(run)
+        with pytest.raises(RunError, match=r"cannot be started .Read-only"):
+            start_run(run)
+        with pytest.raises(RunError, match="cannot be deleted"):
+            delete_run(run)
         with pytest.raises(RunError, match="check the folder and the disk"):
             create(run.config())
         with pytest.raises(OSError, match="Read-only file system"):

@@ -12,22 +12,18 @@ from kdexplorer.training.trainer import Trainer
 from tests.training.configs import create, make_config
 
 
-def test_one_cycle_rises_in_a_line_and_falls_in_a_line():
-    config = make_config(learning_rate=1.0, warmup=0.2, schedule="one_cycle")
-    rates = [learning_rate(config, step, 10) for step in range(10)]
-    assert rates == pytest.approx([0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
-
-
-def test_cosine_falls_in_half_a_cosine():
-    config = make_config(learning_rate=2.0, warmup=0.0, schedule="cosine")
-    rates = [learning_rate(config, step, 4) for step in range(4)]
-    assert rates == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 1 - 0.5**0.5])
-
-
-def test_steps_are_those_of_the_fields_tables():
-    config = make_config(learning_rate=0.05, warmup=0.0, schedule="step")
-    rates = [learning_rate(config, step, 240) for step in (0, 149, 150, 179, 180, 209, 210, 239)]
-    assert rates == pytest.approx([0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5])
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "steps", "rates"),
+    [
+        ("one_cycle", 0.2, 10, dict(enumerate([0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]))),
+        ("cosine", 0.0, 4, {0: 1.0, 1: (1 + 0.5**0.5) / 2, 2: 0.5, 3: (1 - 0.5**0.5) / 2}),
+        ("step", 0.0, 240, {0: 1, 149: 1, 150: 0.1, 179: 0.1, 180: 0.01, 209: 0.01, 210: 0.001, 239: 0.001}),
+    ],
+)
+def test_the_rate_of_each_step(schedule, warmup, steps, rates):
+    """The last are those of the field's tables."""
+    config = make_config(learning_rate=2.0, warmup=warmup, schedule=schedule)
+    assert {step: learning_rate(config, step, steps) / 2 for step in rates} == pytest.approx(rates)
 
 
 def test_the_result_is_the_average_of_the_weights(tiny):
@@ -65,8 +61,8 @@ def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
     assert sides(1, 16) == [32]  # the size that is evaluated has been trained on
     assert sides(2, 16) == [16, 32]
     for epochs in (3, 7, 40):
-        assert sides(epochs, 16)[-1] == 32
         assert sides(epochs, 16) == sorted(sides(epochs, 16))
+        assert sides(epochs, 16)[-1] == 32
 
 
 def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny, monkeypatch):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kdexplorer.analysis.inference import predict
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.datasets.augmentation import epoch_order
 from kdexplorer.errors import ConfigError
@@ -10,10 +11,9 @@ from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import find_teachers, open_checkpoint, refer_to
 from kdexplorer.studies.collect import load_teacher_logits
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import SCRATCH, make_config, train_to_end
+from tests.training.configs import RESPONSE, SCRATCH, make_config, train_to_end
 
 OTHER_NORMALIZATION = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
-KD = {"name": "distilled", "architecture": "resnet8", "ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]}
 
 
 @pytest.fixture
@@ -40,12 +40,10 @@ def test_names_are_found_whole_where_they_contain_a_plus(several):
 
 
 def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, several):
-    from kdexplorer.analysis.inference import predict
-
     def mean(images):
         return np.mean([softmax(predict(o.network(), images, o.card.normalization)) for o in several], axis=0)
 
-    trainer = Trainer(make_config(KD, teacher=joined(several), crop_padding=0, flip="none"))
+    trainer = Trainer(make_config(RESPONSE, teacher=joined(several), crop_padding=0, flip="none"))
     expected = mean(trainer.evaluation.images)
     np.testing.assert_allclose(softmax(trainer.evaluate_teacher().logits), expected, atol=1e-4)
     _, _, targets = trainer._load_batch(0, 0)
@@ -55,8 +53,8 @@ def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, 
 
 
 def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, several):
-    run = train_to_end(make_config(SCRATCH, KD, teacher=joined(several), epochs=1))
-    student = open_checkpoint(run.path / "distilled")
+    run = train_to_end(make_config(SCRATCH, RESPONSE, teacher=joined(several), epochs=1))
+    student = open_checkpoint(run.path / "response")
     assert student.card.teacher == refer_to(several)
     assert student.card.teacher.name == "teacher+other+kd"
     assert all(lineage.is_student_of(student, one) for one in several)
@@ -67,16 +65,16 @@ def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, severa
 def test_stored_logits_of_several_are_averaged(make_checkpoint, tmp_path):
     logits = np.random.default_rng(0).normal(0, 3, (2, 60, 10)).astype(np.float16)
     made = [make_checkpoint(tmp_path / f"t{i}", seed=i, logits=one) for i, one in enumerate(logits)]
-    found = load_teacher_logits(make_config(KD, teacher=joined(made)))
+    found = load_teacher_logits(make_config(RESPONSE, teacher=joined(made)))
     np.testing.assert_allclose(softmax(found), np.mean([softmax(one) for one in logits], axis=0), atol=1e-9)
 
 
 def test_a_student_teaches_the_next_of_its_architecture_and_a_smaller_one(tiny, teacher):
     """Born-again networks (Furlanello 2018) and teacher assistants (Mirzadeh 2020) are chains of runs."""
-    first = train_to_end(make_config(KD, teacher=str(teacher.path), epochs=1))
-    parent = open_checkpoint(first.path / "distilled")
-    again = train_to_end(make_config(KD, teacher=f"{first.run_id}/distilled", epochs=1))
-    child = open_checkpoint(again.path / "distilled")
+    first = train_to_end(make_config(RESPONSE, teacher=str(teacher.path), epochs=1))
+    parent = open_checkpoint(first.path / "response")
+    again = train_to_end(make_config(RESPONSE, teacher=f"{first.run_id}/response", epochs=1))
+    child = open_checkpoint(again.path / "response")
     assert (child.architecture, child.card.teacher.sha256) == (parent.architecture, parent.sha256)
-    third = train_to_end(make_config(KD, teacher=f"{first.run_id}/distilled+{again.run_id}/distilled", epochs=1))
-    assert lineage.is_student_of(open_checkpoint(third.path / "distilled"), child)
+    third = train_to_end(make_config(RESPONSE, teacher=f"{first.run_id}/response+{again.run_id}/response", epochs=1))
+    assert lineage.is_student_of(open_checkpoint(third.path / "response"), child)

@@ -20,7 +20,7 @@ from kdexplorer.training.state import restore_state, save_state
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.runs.forgery import Marker
-from tests.training.configs import bits, check_resumes, create, stop_at
+from tests.training.configs import bits, create, stop_and_resume, stop_at
 
 STEPS = 6
 """Of an epoch."""
@@ -49,12 +49,12 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
 ):
     """Compiled networks (with the eager backend; each resolution is compiled for) compute what the others do."""
     growing = paired.model_copy(update={"start_resolution": 16})
-    expected = check_resumes(growing, (0, 5))
+    expected = stop_and_resume(growing, (0, 5))
     assert expected[0] != undisturbed[0]
     if compiled:
         monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
         monkeypatch.setattr(trainer_module, "require_compiler", lambda: None)  # that backend needs none
-        assert check_resumes(growing.model_copy(update={"compile": True}), (0, 5)) == expected
+        assert stop_and_resume(growing.model_copy(update={"compile": True}), (0, 5)) == expected
 
 
 # --- Damage -----------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
 def test_a_run_with_more_to_keep_resumes_to_the_same_bits(paired, monkeypatch, changes):
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)  # float16 is slow on a processor
     small = {"train_images": 20, "batch_size": 10, "students": paired.students[1:]}
-    check_resumes(paired.model_copy(update=changes | small), (1, 0))
+    stop_and_resume(paired.model_copy(update=changes | small), (1, 0))
 
 
 @pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])
