@@ -10,6 +10,7 @@ PLAIN = {"name": "s", "architecture": "resnet8"}
 BASE = {"dataset": "synthetic", "train_images": 300, "batch_size": 64, "students": [PLAIN]}
 DISTILLED = PLAIN | {"terms": [{"method": "at"}]}
 COLD = PLAIN | {"terms": [{"method": "kd", "temperature": 0}]}
+UNTAUGHT = PLAIN | {"ce_weight": 0, "terms": [{"method": "tf_kd"}]}
 UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 
 
@@ -36,6 +37,11 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         ({"teacher": "nobody"}, "teacher", "no network 'nobody'"),
         ({"dataset": "cifar10"}, "dataset", "not available yet"),
         ({"students": [PLAIN, PLAIN | {"name": "S"}]}, "students", "two students"),
+        ({"students": [PLAIN | {"ce_weight": 0}]}, "students", "s: the objective has no term"),
+        ({"students": [DISTILLED], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
+        ({"students": [UNTAUGHT], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
+        ({"students": [DISTILLED], "teacher": "t", "teacher_view": "fixed"}, "students", "more than logits"),
+        ({"without_class": 10}, "without_class", "only 10 classes"),
     ],
 )
 def test_each_problem_is_reported_beside_its_field(changes, field, words, monkeypatch, tmp_path):

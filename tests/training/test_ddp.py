@@ -76,20 +76,14 @@ def losses(run):
     }
 
 
-def losses_alone(tmp_path, words):
-    """The losses of one process, whose run leaves the list."""
-    assert main.main(words) == 0
-    (run,) = list_runs()
-    found = losses(run)
-    run.path.rename(tmp_path / "alone")
-    return found
-
-
 @pytest.mark.slow
-def test_two_processes_follow_one_and_the_losses_differ_where_batch_norm_does(tiny, words, tmp_path):
+def test_two_processes_follow_one_and_the_losses_differ_where_batch_norm_does(tiny, words, tmp_path, runs_root):
     """Every method: what compares images with each other compares those of both processes."""
     every = [*words, *(f"resnet8:{method.key}" for method in all_methods())]
-    one = losses_alone(tmp_path, every)
+    assert main.main(every) == 0
+    (alone,) = list_runs()
+    one = losses(alone)
+    alone.path.rename(tmp_path / "alone")
     _, run = torchrun(tmp_path, [*every, "--sync-batch-norm"])
     assert run.status().state == "finished"
     assert len(finished_students(run)) == 2 + len(all_methods())
@@ -170,18 +164,14 @@ def test_a_batch_is_shared_evenly_or_not_at_all():
         ddp.Team(0, 3).part(10)
 
 
-def draw_batch():
-    """Images, and the weights that a loss gives their outputs."""
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(6, 3, 4, 4, generator=generator) * scale + mean for scale, mean in ((3, 5), (1, 0))]
-
-
 def _member(rank, size, port, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     gc.disable()
     threads = psutil.Process().num_threads()
-    team, (x, weights) = ddp.join(), draw_batch()
+    team = ddp.join()
+    generator = torch.Generator().manual_seed(0)
+    x, weights = torch.randn(6, 3, 4, 4, generator=generator) * 3 + 5, torch.randn(6, 3, 4, 4, generator=generator)
     network = team.network(nn.Sequential(nn.BatchNorm2d(3)), synchronized=True)
     mine = x[team.part(6)].clone().requires_grad_()
     out = network(mine)
@@ -207,8 +197,10 @@ def test_two_members_normalize_over_the_whole_batch_and_receive_what_the_leader_
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(_member, (2, port, tmp_path), nprocs=2)
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    whole, (x, weights) = nn.BatchNorm2d(3), draw_batch()
-    out = whole(x.requires_grad_())
+    generator = torch.Generator().manual_seed(0)
+    x, weights = torch.randn(6, 3, 4, 4, generator=generator) * 3 + 5, torch.randn(6, 3, 4, 4, generator=generator)
+    whole, x = nn.BatchNorm2d(3), x.requires_grad_()
+    out = whole(x)
     (out * weights).sum().backward()
     torch.testing.assert_close(torch.cat([f["out"] for f in found]), out.detach(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(torch.cat([f["grad"] for f in found]), x.grad, rtol=1e-4, atol=1e-5)
@@ -219,8 +211,11 @@ def test_two_members_normalize_over_the_whole_batch_and_receive_what_the_leader_
 
 
 @pytest.mark.slow
-def test_two_processes_with_the_fast_recipe_follow_one(tiny, words, tmp_path):
+def test_two_processes_with_the_fast_recipe_follow_one(tiny, words, tmp_path, runs_root):
     fast = [*words[: words.index("--teacher")], "--recipe", "fast", "--students", "air_16:scratch"]
-    one = losses_alone(tmp_path, fast)
+    assert main.main(fast) == 0
+    (alone,) = list_runs()
+    one = losses(alone)
+    alone.path.rename(tmp_path / "alone")
     _, run = torchrun(tmp_path, [*fast, "--sync-batch-norm"])
     assert losses(run) == pytest.approx(one, rel=2e-2)

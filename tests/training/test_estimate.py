@@ -22,13 +22,6 @@ def small(**changes):
     return make_config(train_images=80, batch_size=20, **changes)
 
 
-def test_the_whole_is_the_sum_of_its_parts(tiny):
-    figures = estimate.measure(small(epochs=100))
-    parts = figures.loading + 4 * 100 * figures.step + 101 * figures.evaluation
-    assert figures.seconds >= parts > 0
-    assert figures.images_per_second == pytest.approx(20 / figures.step)
-
-
 def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate.sys, "argv", ["estimate", str(tmp_path / "config.json")])
     (tmp_path / "config.json").write_text(small().model_dump_json())
@@ -108,11 +101,11 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
     assert found["scratch"]["kept_bytes"] < found["combined"]["kept_bytes"]
 
 
-def test_where_the_resolution_grows_steps_are_timed_at_each(tiny, monkeypatch):
+def test_the_whole_is_the_sum_of_its_parts_with_steps_timed_at_each_resolution(tiny, monkeypatch):
     seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
     monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
     figures = estimate.measure(small(epochs=5, start_resolution=16))
     steps = [1.0, 1.0, 2.0, 4.0, 4.0]
-    assert figures.step == pytest.approx(sum(steps) / 5)
+    assert (figures.step, figures.images_per_second) == pytest.approx((sum(steps) / 5, 20 * 5 / sum(steps)))
     beyond = figures.seconds - figures.loading - 4 * sum(steps) - 6 * figures.evaluation
     assert beyond == pytest.approx(10 * sum(seconds.values()))  # each size is compiled for once

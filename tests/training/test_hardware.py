@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from kdexplorer.training import hardware
 
@@ -19,17 +18,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "")  # restored afterwards, whatever the test sets
     monkeypatch.delenv(VARIABLE)
     return tmp_path / "home"
-
-
-def test_two_generations_of_one_name_and_hidden_instructions_are_told_apart(monkeypatch):
-    described = set()
-    for family, instructions in (("26", "AVX512"), ("25", "AVX512"), ("25", "NONE")):
-        found = {"model name": "AMD EPYC", "cpu family": family, "model": "2"}
-        monkeypatch.setattr(hardware, "_read_cpuinfo", lambda found=found: found)
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=instructions: found)
-        described.add(hardware.describe_processor(torch.device("cpu")))
-    assert len(described) == 3
-    assert all(one.startswith("AMD EPYC, ") for one in described)
 
 
 def test_what_is_compiled_is_kept_for_the_next_run_by_its_owner_alone():

@@ -79,7 +79,8 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
     others = [
         lambda patch: torch.set_num_threads(2),
         lambda patch: patch.setattr(torch, "__version__", "2.99.0"),
-        lambda patch: patch.setattr(hardware, "processor_name", lambda: "Intel(R) Xeon(R)"),
+        lambda patch: patch.setattr(hardware, "_read_cpuinfo", lambda: {"model name": "Any", "cpu family": "25"}),
+        lambda patch: patch.setattr(hardware, "_read_cpuinfo", lambda: {"model name": "Any", "cpu family": "26"}),
         lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2"),
     ]
     for change in others:
@@ -91,7 +92,7 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
         assert computed() == [60]
     trainer.evaluate_teacher()
     assert computed() == []
-    assert len(stored()) == 5
+    assert len(stored()) == 6
 
 
 def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):

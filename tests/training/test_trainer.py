@@ -1,5 +1,8 @@
 """A run in memory: the same batches for all students, one teacher, and evaluation that changes nothing."""
 
+import copy
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -94,51 +97,47 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(t
 # --- One teacher, several students, the same batches ------------------------------------------------------
 
 
+def assert_same_bits(found, expected):
+    """Of the weights and statistics of networks."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_students_of_one_architecture_start_from_identical_weights(paired):
-    first, second = Trainer(paired).students
-    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
-        assert torch.equal(a, b)
-        assert a is not b
+    first, second = (student.network for student in Trainer(paired).students)
+    assert_same_bits(first.state_dict(), second.state_dict())
+    assert not {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}
 
 
 def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
     (student,) = Trainer(make_config(SCRATCH | {"initial": str(teacher.path)})).students
-    for key, value in teacher.network().state_dict().items():
-        assert torch.equal(student.network.state_dict()[key], value), key
+    assert_same_bits(student.network.state_dict(), teacher.network().state_dict())
     assert all(parameter.requires_grad for parameter in student.network.parameters())
     with pytest.raises(ConfigError, match="cannot start from"):
         Trainer(make_config(SCRATCH | {"architecture": "resnet20", "initial": str(teacher.path)}))
 
 
-def test_the_teacher_stays_untouched_and_the_students_learn(paired):
+def test_steps_change_the_students_alone_and_an_evaluation_changes_nothing(paired):
     trainer = Trainer(paired)
     networks = [trainer.teacher.network, trainer.teacher.forward]
-    before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
-    start = [student.network.fc.weight.clone() for student in trainer.students]
+    before = copy.deepcopy([network.state_dict() for network in networks])
+    weights = [trainer.students[0].network.fc.weight.clone()]
     for step in range(2):
         trainer.step(0, step)
     teacher = trainer.evaluate_teacher()
-    for student, weight in zip(trainer.students, start, strict=True):
-        trainer.evaluate(student, teacher)
-        assert not torch.equal(student.network.fc.weight, weight)
-    for network, state in zip(networks, before, strict=True):
-        assert not network.training
-        assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
-        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
-    assert not torch.equal(trainer.students[0].network.fc.weight, trainer.students[1].network.fc.weight)
-
-
-def test_an_evaluation_changes_nothing_and_leaves_the_student_in_train_mode(paired):
-    trainer = Trainer(paired)
-    trainer.step(0, 0)
-    student = trainer.students[1]
-    before = {key: value.clone() for key, value in student.network.state_dict().items()}
-    logits, parts = trainer.evaluate(student, trainer.evaluate_teacher())
-    assert student.network.training
-    assert all(torch.equal(value, before[key]) for key, value in student.network.state_dict().items())
-    expected = predict(student.network, trainer.evaluation.images, trainer.normalization)
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    for student in trainer.students:
+        state = copy.deepcopy(student.network.state_dict())
+        logits, parts = trainer.evaluate(student, teacher)
+        assert student.network.training
+        assert_same_bits(student.network.state_dict(), state)
+        expected = predict(student.network, trainer.evaluation.images, trainer.normalization)
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
+        weights.append(student.network.fc.weight)
     assert set(parts) == {"objective", "cross_entropy", "kd", "at"}
+    assert not any(torch.equal(one, other) for one, other in combinations(weights, 2))
+    assert_same_bits([network.state_dict() for network in networks], before)
+    for network in networks:
+        assert not network.training
+        assert all(p.grad is None and not p.requires_grad for p in network.parameters())
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
@@ -180,10 +179,10 @@ def test_a_step_is_what_a_plain_loop_does(paired):
                 gradient = p.grad + (paired.weight_decay * p if p.ndim > 1 else 0)
                 velocity[name] = gradient if step == 0 else 0.9 * velocity[name] + gradient
                 p -= rate * (gradient + 0.9 * velocity[name])
-    for expected, p in zip(network.parameters(), trainer.students[1].network.parameters(), strict=True):
-        torch.testing.assert_close(p, expected, rtol=1e-3, atol=1e-5)
+    trained = trainer.students[1].network
+    torch.testing.assert_close(list(trained.parameters()), list(network.parameters()), rtol=1e-3, atol=1e-5)
     for key in ("bn1.running_mean", "layer3.0.bn2.running_var"):
-        torch.testing.assert_close(trainer.students[1].network.state_dict()[key], network.state_dict()[key])
+        torch.testing.assert_close(trained.state_dict()[key], network.state_dict()[key])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -196,8 +195,7 @@ def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teach
         alone.step(0, step)
         together.step(0, step)
     first, second = alone.students[0], together.students[2]
-    for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert_same_bits(first.network.state_dict(), second.network.state_dict())
     assert first.sums == second.sums
 
 
