@@ -110,7 +110,3 @@ class RunProgress:
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
         self.bar.set_postfix(shown, refresh=False)
-
-    def close(self) -> None:
-        """Training is over."""
-        self.bar.close()

@@ -138,7 +138,7 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_state(words, tm
     assert "epoch 0 step 0" in log
     assert "epoch 1 step 0" in log  # it continued from the state of the first epoch's end
     assert [row.epoch for row in run.metrics()] == [0, 0, 1, 1]
-    assert done.stdout.count("| resnet8-scratch | scratch |") == 1  # one process prints
+    assert done.stdout.count("| resnet8-scratch ") == 1  # one process prints
 
 
 # --- The parts ----------------------------------------------------------------------------------------------

@@ -90,19 +90,15 @@ def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
     assert 3 in evaluation.labels
 
 
-def test_what_is_not_evaluated_changes_no_weight(tiny):
-    config = make_config(train_images=40, epochs=3)
-    whole, seldom = train_to_end(config), train_to_end(config.model_copy(update={"evaluate_every": 2}))
-    assert bits(whole)[0] == bits(seldom)[0]
+def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tiny):
+    whole, seldom, run = (
+        train_to_end(make_config(train_images=40, epochs=3, **changes))
+        for changes in ({}, {"evaluate_every": 2}, {"snapshots": 1})
+    )
+    assert bits(whole)[0] == bits(seldom)[0] == bits(run)[0]
     assert [bool(row.test) for row in seldom.metrics()] == [False, True, True]
-    assert [row.train for row in seldom.metrics()] == [row.train for row in whole.metrics()]
-
-
-def test_snapshots_are_networks_along_the_training(tiny):
-    config = make_config(train_images=40, epochs=3)
-    run = train_to_end(config.model_copy(update={"snapshots": 1}))
-    assert bits(run)[0] == bits(train_to_end(config))[0]
     rows = run.metrics()
+    assert [row.train for row in seldom.metrics()] == [row.train for row in rows]
     for epochs in (1, 2):
         found = find_checkpoint(f"{run.run_id}/scratch-after-{epochs}")
         assert found.card.test_accuracy == pytest.approx(rows[epochs - 1].test["accuracy"], abs=0.02)
