@@ -180,7 +180,11 @@ class RunConfig(StrictModel):
         description="a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder; several joined by +",
     )
     students: list[StudentConfig] = Field(min_length=1, max_length=MAX_STUDENTS, description="the networks to train")
-    recipe: RecipeKey = Field("standard", description="named settings; what is given beside the name has its own value")
+    recipe: RecipeKey = Field(
+        "standard",
+        description="named settings; what is given beside the name has its own value. Of the short ones `fast` is for "
+        "AirNets and `muon` for all others",
+    )
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images per step")
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")

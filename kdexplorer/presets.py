@@ -26,6 +26,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "momentum": 0.85, "bias_factor": 16.0, "norm_momentum": 0.4, "first_layer": "whitening",
         "start_filters": "dirac", "crop_padding": 2,
     },
+    "muon": {
+        "batch_size": 1000, "learning_rate": 0.1, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12,
+        "momentum": 0.85, "norm_momentum": 0.4, "crop_padding": 2,
+    },
     "adamw": {"optimizer": "adamw", "learning_rate": 0.002, "weight_decay": 0.05, "schedule": "cosine"},
     "repdistiller": {"batch_size": 64, "learning_rate": 0.05, "schedule": "step", "warmup": 0.0, "flip": "random"},
 }  # fmt: skip

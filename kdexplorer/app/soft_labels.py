@@ -199,10 +199,7 @@ def show_class_similarity(page: SoftLabels) -> None:
     if grouped and choices.pick_toggle("superclasses", "By superclass", True):
         classes, members = grouped
         limit = len(classes)
-    maps = {
-        name: metrics.class_similarity(one, groups, page.temperature, members)
-        for name, one in logits.items()
-    }
+    maps = {name: metrics.class_similarity(one, groups, page.temperature, members) for name, one in logits.items()}
     off_diagonal = ~np.eye(len(classes), dtype=bool)
     top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
     if of_teacher is not None:
