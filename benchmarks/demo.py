@@ -28,7 +28,7 @@ def train_demo(config: RunConfig, root: Path) -> tuple[float, float, float]:
     if execute(run) != "finished":
         raise KeyboardInterrupt
     baseline, distilled = (checkpoint.card for checkpoint in run_checkpoints(run))
-    return baseline.test_accuracy, distilled.test_accuracy, baseline.legs[-1].seconds
+    return baseline.test_accuracy, distilled.test_accuracy, baseline.legs[-1].seconds or 0.0
 
 
 def main() -> None:

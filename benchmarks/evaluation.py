@@ -36,9 +36,10 @@ def measure(teacher_name: str, student_name: str, dataset: str, options: argpars
         assert trainer.teacher is not None
         outputs = trainer.teacher.compute_evaluation(trainer.evaluation)
         evaluate = partial(trainer.evaluate, trainer.students[0], outputs)
-        for step in (*loops.values(), evaluate):
+        seconds(evaluate, 2)
+        for step in loops.values():
             seconds(step, 2)
-        evaluations, epochs = [], {name: [] for name in loops}
+        evaluations, epochs = list[float](), {name: list[float]() for name in loops}
         for _ in range(options.repetitions):
             for name, step in loops.items():
                 epochs[name].append(seconds(step, options.steps) * trainer.steps_per_epoch)

@@ -406,8 +406,8 @@ def main(arguments: list[str] | None = None) -> bool:
         folder = Path(name)
         with two_cores():
             before = set(psutil.Process().children())
-            environment = {"KDEXPLORER_RUNS": str(folder / "runs"), "KDEXPLORER_PRESENTER_TOKEN": TOKEN}
-            url = stack.enter_context(running(folder, **environment))
+            started = running(folder, KDEXPLORER_RUNS=str(folder / "runs"), KDEXPLORER_PRESENTER_TOKEN=TOKEN)
+            url = stack.enter_context(started)
             (server,) = (child for child in psutil.Process().children() if child not in before)
             os.environ.pop("KDEXPLORER_DATA", None)
             run = None

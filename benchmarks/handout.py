@@ -36,7 +36,7 @@ class Tab:
 
     def __init__(self, session: Any, screen: str) -> None:
         width, height, slower = SCREENS[screen]
-        self.session, self.replies = session, {}
+        self.session, self.replies = session, dict[int, Any]()
         self.context = session.send("Target.createBrowserContext")["browserContextId"]
         place = {"browserContextId": self.context, "width": width, "height": height}
         target = session.send("Target.createTarget", {"url": "about:blank"} | place)["targetId"]

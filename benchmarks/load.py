@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -41,6 +41,7 @@ import websockets
 from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.typing import Origin, Subprotocol
 
 from benchmarks.app import running
 from kdexplorer.config import RunConfig
@@ -93,7 +94,10 @@ class Tally:
         """MB a minute by which the servers' memory grows, from half a minute after the last visitor has joined."""
         end = self.left_at or self.now()
         steady = [(at, size) for at, size in self.memory if self.joined_until + 30 < at < end]
-        return 60 * np.polyfit(*zip(*steady, strict=True), 1)[0] if len(steady) > 5 else float("nan")
+        if len(steady) <= 5:
+            return float("nan")
+        seconds, sizes = np.transpose(steady)
+        return 60 * float(np.polyfit(seconds, sizes, 1)[0])
 
 
 class Visitor:
@@ -125,7 +129,7 @@ class Visitor:
             self.tally.received += await download(self.url, files_of_page(), self.forwarded)
         self.socket = await websockets.connect(
             self.url.replace("http", "ws", 1) + "/_stcore/stream",
-            subprotocols=["streamlit"], origin=self.url, max_size=None, open_timeout=PATIENCE,
+            subprotocols=[Subprotocol("streamlit")], origin=Origin(self.url), max_size=None, open_timeout=PATIENCE,
             additional_headers=self.forwarded | ({"Cookie": self.cookie} if self.cookie else {}),
         )  # fmt: skip
         await self.act(f"join {page}", page_name=page)
@@ -214,7 +218,7 @@ class Visitor:
     def _delta(self, message: ForwardMsg) -> None:
         element = message.delta.new_element
         kind = element.WhichOneof("type")
-        widget = getattr(element, kind) if kind else None
+        widget: Any = getattr(element, kind) if kind else None
         if kind == "exception":
             self.tally.errors.append(f"{widget.type}: {widget.message[:100]}")
         elif kind == "progress":
@@ -229,11 +233,12 @@ class Visitor:
         end = self.tally.now() + seconds
         while self.tally.now() < end:
             await self._think(min(self.random.uniform(*think), end - self.tally.now()))
+            acts: list[Callable[[], Awaitable[object]]]
             acts = [self.next_image, self.pin, self.network, self.turn_page, self.upload, self.watch]
             await self.random.choices(acts, weights=[4, 4, 2, 2, 1, 2 if self.run else 0])[0]()
 
     async def _think(self, seconds: float) -> None:
-        end, due = self.tally.now() + seconds, {}
+        end, due = self.tally.now() + seconds, dict[str, float]()
         while (now := self.tally.now()) < end:
             due = {key: due.get(key, now + every) for key, every in self.repeats.items()}
             wake = min([end, *due.values()])

@@ -124,7 +124,7 @@ def first_visits(chromium: Any, url: str, repetitions: int, people: int) -> None
     seconds, sizes = [], []
     for _ in range(repetitions):
         page = chromium.new_page()  # in a context of its own, which has nothing in its cache
-        network, received = page.context.new_cdp_session(page), []
+        network, received = page.context.new_cdp_session(page), list[float]()
         network.send("Network.enable")
         network.on(
             "Network.loadingFinished", lambda event, received=received: received.append(event["encodedDataLength"])

@@ -30,6 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint = find_checkpoint(options.teacher)
     teacher, labels = checkpoint.logits(), evaluation_labels(checkpoint)
+    assert labels is not None, "the labels of the test split are in the package"
     rows = []
     logits = {"untrained": np.zeros_like(teacher)} | {name: find_checkpoint(name).logits() for name in options.students}
     for name, student in logits.items():

@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--play", metavar="PAIR", help="one repetition, in this process")
     options = parser.parse_args(arguments)
     if options.play:
-        play(*options.play.split(":"), options.compile)
+        teacher, student = options.play.split(":")
+        play(teacher, student, options.compile)
         return
     with tempfile.TemporaryDirectory() as folder:
         own = {"KDEXPLORER_RUNS": str(Path(folder, "runs")), "TORCHINDUCTOR_CACHE_DIR": str(Path(folder, "inductor"))}

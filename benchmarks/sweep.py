@@ -68,7 +68,7 @@ def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher:
     found.predictions = None
 
     def compute() -> None:
-        found.load_targets(trainer.images[:BATCH], inputs, dataset, 0, 0)
+        found.load_targets(trainer.images[:BATCH], inputs, 0, 0)
 
     return compute
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 
 from kdexplorer.analysis import metrics
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.training.teacher import CHECKED_IMAGES, predict_at
+from kdexplorer.training.teacher import CHECKED_BATCH, CHECKED_IMAGES
 
 
 def main() -> None:
@@ -23,7 +24,8 @@ def main() -> None:
     for name in parser.parse_args().teachers:
         checkpoint = find_checkpoint(name)
         for side in (32, 24, 16):
-            logits = predict_at(checkpoint.network(), images, checkpoint.card.normalization, side)
+            normalization = checkpoint.card.normalization
+            logits = predict_batches(checkpoint.network(), images, normalization, CHECKED_BATCH, side=side)
             confidence = float(metrics.softmax(logits).max(axis=1).mean())
             accuracy = f"{100 * metrics.accuracy(logits, labels):.1f} %"
             row = {"Teacher": name, "Pixels": str(side), "Accuracy": accuracy, "Mean confidence": f"{confidence:.2f}"}

@@ -79,7 +79,9 @@ class PlainImages(Dataset):
 
 def plain(teacher_name: str, student_name: str, split: Split) -> Callable[[], None]:
     """One step of the plain loop."""
-    teacher, student = (build(name).to(memory_format=torch.contiguous_format) for name in (teacher_name, student_name))
+    teacher, student = build(teacher_name), build(student_name)
+    for network in (teacher, student):
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     teacher.eval()
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     loader = DataLoader(PlainImages(split), batch_size=BATCH, shuffle=True, num_workers=2, drop_last=True)
@@ -145,7 +147,7 @@ def stepping(config: RunConfig, stored: bool = False) -> Callable[[], None]:
         zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
         for number in range(trainer.steps_per_epoch):
             teacher.predictions.add(0, FULL_RESOLUTION, number, lambda: zeros)
-        teacher.open_predictions(trainer.images, config, trainer.steps_per_epoch)  # as another run does
+        teacher.open_predictions(trainer.images, trainer.steps_per_epoch)  # as another run does
         assert teacher.is_stored(0, FULL_RESOLUTION)
     elif teacher is not None:
         teacher.predictions = None  # an earlier benchmark's are not to be read
