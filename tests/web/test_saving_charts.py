@@ -14,11 +14,12 @@ from PIL import Image
 from kdexplorer.charts import common
 from kdexplorer.charts.common import NetworkLogits, vega_lite_version
 from kdexplorer.charts.gradients import gradient_push
+from kdexplorer.charts.soft_labels import columns
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.handout.vega import bundle_library
 from kdexplorer.web import assemble
 from tests.charts.drawing import texts
-from tests.charts.test_every_chart import many_images, one_image
+from tests.charts.test_every_chart import charts  # noqa: F401, a fixture
 from tests.tab import shared
 
 pytestmark = pytest.mark.browser
@@ -97,7 +98,9 @@ def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_large
 
 
 def test_a_tall_chart_is_complete_on_a_slide(tab):
-    spec = one_image(100)["soft labels"]
+    classes = [f"class {index}" for index in range(100)]
+    networks = [NetworkLogits(role, role, np.arange(100.0)) for role in (TEACHER, "scratch", "kd")]
+    spec = columns(networks[0], networks[1:], classes, 3, 4.0)
     draw(tab, spec)
     root = ElementTree.fromstring(save(tab, spec, slide=True))
     shrink = float(re.search(r"scale\(([0-9.]+)\)", root.find(f"{SVG}g").get("transform"))[1])
@@ -126,8 +129,8 @@ def test_a_long_link_is_cut_in_the_text_alone(tab):
     assert len(link.findall(f".//{SVG}text")) <= 6
 
 
-def test_each_chart_becomes_a_file_with_the_rows_that_it_draws(tab):
-    for name, spec in (one_image(10) | many_images(10)).items():
+def test_each_chart_becomes_a_file_with_the_rows_that_it_draws(tab, charts):  # noqa: F811
+    for name, spec in charts.items():
         draw(tab, spec)
         svg = save(tab, spec)
         assert ElementTree.fromstring(svg).get("width") == "960", name
