@@ -183,7 +183,7 @@ class RunConfig(StrictModel):
     recipe: RecipeKey = Field(
         "standard",
         description="named settings; what is given beside the name has its own value. Of the short ones `fast` is for "
-        "AirNets and `muon` for all others",
+        "AirNets, `muon` for ResNets",
     )
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
     batch_size: int = Field(128, ge=4, le=8192, description="images per step")
