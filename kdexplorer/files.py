@@ -41,7 +41,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is the error
+            temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -65,7 +66,8 @@ def keep_old(path: Path, old: Path) -> None:
             shutil.copyfile(path, temporary)
         os.replace(temporary, old)
     finally:
-        temporary.unlink(missing_ok=True)  # after a kill both may be names of one file already: replacing does nothing
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)  # after a kill both may be names of one file: replacing does nothing
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -111,10 +113,10 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(inner, levels - 1)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
     """A JSON object, or None when the file is missing, truncated, a link, too large, or holds something else."""
     try:
-        value = parse_json(read_bytes(path, MAX_JSON_BYTES))
+        value = parse_json(read_bytes(path, limit))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -159,3 +159,7 @@ def test_a_plugin_adds_methods_networks_and_data_sets(tmp_path):
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "damaged" not in shown.stdout
     assert run(tmp_path, ROOT, "-m", "kdexplorer", "--plugin", tmp_path / "gone.py", "runs", "list").returncode == 2
+
+
+def test_the_example_is_short():
+    assert len(example().splitlines()) < 40

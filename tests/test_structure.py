@@ -101,7 +101,8 @@ CHARTS = [module for module in MODULES if module.startswith("kdexplorer.charts")
     [
         ("import kdexplorer; kdexplorer.RunConfig", "torch pandas streamlit"),
         (
-            "import kdexplorer.training.train, kdexplorer.studies.driver, kdexplorer.cli.main",
+            "import kdexplorer.training.train, kdexplorer.studies.driver, kdexplorer.cli.main\n"
+            "import sys; assert 'torch' in sys.modules",
             "streamlit pandas ray altair",
         ),
         (

@@ -106,7 +106,8 @@ def pick_settings(method: type[Method]) -> Method:
         key = f"setting_{method.key}_{name}"
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
-            values[name] = draw_field(name.replace("_", " ").capitalize(), field, key)
+            label = name.replace("_", " ")
+            values[name] = draw_field(label[:1].upper() + label[1:], field, key)
     try:
         return method(**values)
     except ValueError as error:

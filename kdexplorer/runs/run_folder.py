@@ -37,6 +37,8 @@ from kdexplorer.runs.records import (
 )
 from kdexplorer.schema import is_name
 
+MAX_STATUS_BYTES = 1 << 20
+
 
 def runs_root() -> Path:
     """Where runs are stored: `KDEXPLORER_RUNS`, else `./runs`."""
@@ -92,7 +94,7 @@ class Run:
 
         Damaged fields are left out.
         """
-        values = read_json(self.path / "status.json")
+        values = read_json(self.path / "status.json", MAX_STATUS_BYTES)
         status = read_record(RunStatus, {"message": "its status cannot be read"} if values is None else values)
         if status.state in LIVE:
             if processes.live(values or {}) is not None:

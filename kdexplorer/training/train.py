@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets.base import PROBES
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
@@ -92,7 +93,7 @@ def train(progress: RunProgress) -> None:
     # Of several processes, one that stopped within an evaluation would leave the others waiting.
     trainer = Trainer(config, work.stopping if team.size == 1 else None)
     if team.leads:
-        _remove_leftovers(run)
+        _remove_leftovers(run, config)
     epoch, step = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
     _log_start(progress, trainer, epoch, step)
@@ -191,9 +192,9 @@ def _save(progress: RunProgress, epoch: int, step: int) -> None:
         progress.warn(f"the state could not be saved ({error.strerror}); the last good one is kept")
 
 
-def _remove_leftovers(run: Run) -> None:
+def _remove_leftovers(run: Run, config: RunConfig) -> None:
     """Removes what a kill in the middle of a write has left."""
-    students = [student.name for student in run.config().students]
+    students = [student.name for student in config.students]
     for name in (STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json", *students):
         remove_leftovers(run.path / name)
 

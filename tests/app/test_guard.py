@@ -337,3 +337,10 @@ async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch,
     go_on.set()
     await asyncio.gather(*uploads)
     assert most[0] == first
+
+
+def test_the_end_of_a_run_is_noticed():
+    assert messages.ends_run(FINISHED)
+    assert not messages.ends_run(EARLY)
+    assert not messages.ends_run(ForwardMsg(session_event={}).SerializeToString())
+    assert not messages.ends_run(b"\0" * 5000)

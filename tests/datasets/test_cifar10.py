@@ -332,3 +332,8 @@ def test_cifar10_is_what_was_published(real_root):
     pixels = np.asarray(train.images[::5]) / np.float32(255)
     np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), CIFAR10.normalization.mean, atol=5e-3)
     np.testing.assert_allclose(pixels.std(axis=(0, 2, 3)), CIFAR10.normalization.std, atol=5e-3)
+
+
+def test_the_archive_is_verified_against_the_published_md5():
+    assert datasets.CIFAR100.tgz_md5 == "eb9058c3a382ffc7106e4002c42a8d85"
+    assert datasets.CIFAR100.filename == CIFAR100.archive

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, DataError
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
 each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
@@ -46,3 +46,25 @@ def test_the_environment_names_the_folder(monkeypatch, tmp_path):
     for unset in (lambda: monkeypatch.setenv("KDEXPLORER_DATA", ""), lambda: monkeypatch.delenv("KDEXPLORER_DATA")):
         unset()
         assert str(data_root()) == "data"
+
+
+@pytest.mark.parametrize(
+    ("key", "train", "test", "mean", "std"),
+    [
+        ("cifar10", 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        ("synthetic", 10_000, 2_000, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    ],
+)
+def test_sizes_classes_and_normalization(key, train, test, mean, std):
+    dataset = get_dataset(key)
+    assert dataset.sizes == {"train": train, "test": test}
+    assert len(set(dataset.classes)) == 10
+    assert dataset.normalization.model_dump() == {"mean": mean, "std": std}
+
+
+def test_what_is_drawn_is_available_anywhere_and_cannot_be_downloaded():
+    synthetic = get_dataset("synthetic")
+    assert synthetic.is_available()
+    assert not synthetic.can_download
+    with pytest.raises(DataError, match=synthetic.label):
+        synthetic.download()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import shutil
 from collections import Counter
 
@@ -260,3 +261,14 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     assert find_faults(experiment, change(table, lambda row: {experiment.shares[0]: 1.5}), table.study)
     del table.rows[0].measures[experiment.shares[0]]
     assert find_faults(experiment, table, table.study)
+
+
+def test_the_shelf_has_nine_in_the_order_of_training():
+    assert [experiment.order for experiment in all_experiments()] == list(range(1, 10))
+    assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
+    images = [0, 0]  # of the first versions and of the second, each counted in every epoch
+    for study in itertools.chain.from_iterable(one.studies(False).values() for one in all_experiments()):
+        count = len(study.entries) * len(study.seeds) * study.shared.epochs * study.shared.train_images
+        images[study.name.endswith(AGAIN)] += count
+    assert images[0] < 16_000_000
+    assert images[1] < 24_000_000
