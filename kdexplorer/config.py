@@ -239,7 +239,7 @@ class RunConfig(StrictModel):
     )
     compile: bool = Field(
         False,
-        description="torch.compile the networks: half a minute at the start, 1.2 times the speed after; needs g++",
+        description="torch.compile the networks: half a minute at the start, then often faster; needs g++",
     )
     sync_batch_norm: bool = Field(
         False, description="with several processes: batch norm over the whole batch instead of each process's part"
@@ -274,6 +274,8 @@ class RunConfig(StrictModel):
                 raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
             raise ValueError("the batch is larger than the training set: lower batch_size")
+        if self.mixup and self.teacher_view == "fixed":
+            raise ValueError("mixup mixes what the teacher sees, too: choose another teacher_view than fixed")
         for student in (one for one in self.students if not one.unknown):
             if self.mixup and (student.ce_weight or not student.needs_teacher):
                 raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")

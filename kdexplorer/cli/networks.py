@@ -149,6 +149,8 @@ def import_weights(options: argparse.Namespace) -> None:
     normalization, is_logits = validate(Normalization, values), options.weights.suffix in foreign_teacher.SUFFIXES
     if is_logits == bool(options.architecture):
         raise ConfigError("--architecture says what weights are of: give it with weights, and only with them.")
+    if is_logits and options.classes:
+        raise ConfigError("--classes is for weights: order the columns of the logits as the data set's classes.")
     if is_logits:
         checkpoint = foreign_teacher.import_logits(
             options.weights, options.name, imported_root(), used, normalization if given else None, show=True

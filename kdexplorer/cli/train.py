@@ -159,6 +159,8 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
     values.setdefault("dataset", shared.default_dataset())
     if options.teacher_logits or is_function(options.teacher or ""):
+        if options.teacher_view not in (None, "fixed"):
+            raise ConfigError("--teacher-view: such a teacher sees the images as they are: leave it out.")
         values |= {"teacher": _import_teacher(options, values["dataset"]), "teacher_view": "fixed"}
     return validate(RunConfig, values)
 

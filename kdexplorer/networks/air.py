@@ -31,8 +31,8 @@ class _Block(nn.Module):
 class AirNet(StagedNetwork):
     """Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.1: the network of its airbench94.
 
-    A 2x2 convolution to 24 channels, made for a whitening (`training.fast_recipe`) and never trained but for its
-    shift; then three blocks of two convolutions, whose first is followed by max-pooling. 32-pixel images leave the
+    A 2x2 convolution to 24 channels, made for a whitening (`training.fast_recipe`), of which only the shift is trained
+    then; then three blocks of two convolutions, whose first is followed by max-pooling. 32-pixel images leave the
     blocks with 15, 7 and 3 pixels a side.
 
     Logits are scaled by `sqrt(3 / D)` of the embedding's length D: with the classifier's initial weights, drawn from
@@ -45,7 +45,6 @@ class AirNet(StagedNetwork):
     def __init__(self, widths: tuple[int, int, int], classes: int = 10) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 24, 2)
-        self.conv1.weight.requires_grad_(False)
         nn.init.zeros_(self.conv1.bias)  # type: ignore[arg-type]
         for name, channels_in, channels in zip(self.stage_names, (24, *widths), widths, strict=False):
             setattr(self, name, _Block(channels_in, channels))

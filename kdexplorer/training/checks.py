@@ -1,4 +1,7 @@
-"""The rule of what may start: what would end a run at its start, found before it is created. Loads no torch."""
+"""The rule of what may start: what would end a run at its start, found before it is created. Loads no torch.
+
+How many images an omitted class has is known only once they are loaded.
+"""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def join() -> Team:
         return Team()
     if not dist.is_initialized():
         backend = "gloo"
-        if torch.cuda.is_available():
+        if local_rank() < torch.cuda.device_count():
             torch.cuda.set_device(local_rank())
             backend = "cpu:gloo,cuda:nccl"
         store, rank, size = next(dist.rendezvous("env://"))

@@ -313,7 +313,8 @@ def choose_length(estimate: Estimate | None) -> int:
 def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
 
-    A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter. Activations
+    A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter, three more
+    with AdamW's second moment, and three with an average of the weights. Activations
     are those that autograd keeps, of the largest student, since students learn in turn, and half as much again for what
     comes and goes. The images of both splits lie in memory as bytes.
 
@@ -326,7 +327,8 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)
-    total = 28.0 * sum(count_parameters(build(one.architecture)) for one in config.students)
+    floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
+    total = 4.0 * floats * sum(count_parameters(build(one.architecture)) for one in config.students)
     kept = max(count_activations(one.architecture, dtype)[0] for one in config.students)
     total += 1.5 * kept * config.batch_size
     if config.teacher:
@@ -342,8 +344,8 @@ def free_memory(device: str) -> float:
     """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
     import torch
 
-    if resolve_device(device).type == "cuda":
-        return 0.7 * torch.cuda.mem_get_info()[0]
+    if (found := resolve_device(device)).type == "cuda":
+        return 0.7 * torch.cuda.mem_get_info(found)[0]
     return 0.7 * psutil.virtual_memory().available
 
 
@@ -361,7 +363,7 @@ def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, flo
         with count_kept(network.parameters()) as storages, autocast(images.device, dtype):
             logits = network(images)  # alive until here, so that no address is used twice
         del logits
-        return np.array([sum(storages.values()), max(storages.values())])
+        return np.array([sum(storages.values()), max(storages.values(), default=0)])
 
     whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
     return float(whole), float(largest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import platform
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,29 +43,38 @@ def export_students(run: Run, trainer: Trainer) -> None:
 
 
 def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None) -> None:
-    state = to_half_precision(student.result)
-    student.result.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
-    logits, parts = trainer.evaluate(student, teacher)
+    state, logits, parts = _evaluate_stored(trainer, student, teacher)
     student.check_finite(parts, "after the last step, as float16")
     card = _describe(run, trainer, student, logits)
     card = card.model_copy(update={"test_objective": parts.pop("objective"), "test_terms": parts})
     save_checkpoint(run.path / student.config.name, state, card, logits)
 
 
+def _evaluate_stored(
+    trainer: Trainer, student: Student, teacher: EvaluationTeacher | None
+) -> tuple[dict[str, torch.Tensor], np.ndarray, dict[str, float]]:
+    """A student's weights as float16, and what `Trainer.evaluate` says of a copy that has them."""
+    state, network = to_half_precision(student.result), copy.deepcopy(student.result)
+    network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
+    return state, *trainer.evaluate(replace(student, network=network, average=None), teacher)
+
+
 def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> None:
     """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
 
-    Its weights are cast to float16 in a copy, so training goes on from the same bits.
+    As at the end, float16 weights are evaluated in float32; training goes on from the same bits. A stop waits.
     """
+    before, trainer.stopping, trainer.dtype = (trainer.stopping, trainer.dtype), None, torch.float32
     for student in trainer.students:
         name = f"{student.config.name}-after-{epochs}"
         if (run.path / name).exists():  # a run that was stopped does the epoch again
             continue
-        logits, _ = trainer.evaluate(student, teacher)
+        state, logits, _ = _evaluate_stored(trainer, student, teacher)
         card = _describe(run, trainer, student, logits)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         card = card.model_copy(update={"name": name, "legs": (*card.legs[:-1], leg)})
-        save_checkpoint(run.path / name, to_half_precision(student.result), card, logits)
+        save_checkpoint(run.path / name, state, card, logits)
+    trainer.stopping, trainer.dtype = before
 
 
 def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray) -> Card:

@@ -84,7 +84,7 @@ def resolve_device(name: str) -> torch.device:
         raise ConfigError("device: this machine has no CUDA device that torch can use; choose 'cpu' or 'auto'.")
     index = int(number) if number else ddp.local_rank()
     if index >= count:
-        raise ConfigError(f"device: this machine has no {name}: it has {count}, and the first is cuda:0.")
+        raise ConfigError(f"device: this machine has no cuda:{index}: it has {count}, and the first is cuda:0.")
     return torch.device("cuda", index)
 
 

@@ -76,6 +76,8 @@ class RunProgress:
             self.recorded = now
             with contextlib.suppress(OSError):  # a full disk must not end a run because nobody can watch it
                 self.run.append_batch_metrics(self._average_batches(done / trainer.steps_per_epoch))
+        if step == trainer.steps_per_epoch:
+            self.seen = {}
         if now - self.written > _EVERY:
             self.written = now
             worked = self.costs[done] - self.costs[self.first + 1]
@@ -93,11 +95,9 @@ class RunProgress:
         rows = []
         for student in self.trainer.students:
             name, sums = student.config.name, dict(student.sums)
-            before, self.seen[name] = self.seen[name], sums
-            if "images" not in sums:
+            before, self.seen[name] = self.seen.get(name, {}), sums
+            if before.get("images", 0.0) == sums.get("images", 0.0):  # on a GPU losses are not read in every step
                 continue
-            if before.get("images", 0.0) >= sums["images"]:  # another epoch has begun
-                before = {}
             since = {key: value - before.get(key, 0.0) for key, value in sums.items()}
             rows.append(BatchMetrics(epoch=round(epochs, 4), student=name, train=average_sums(since)))
         return rows

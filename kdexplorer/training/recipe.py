@@ -44,7 +44,8 @@ def build_optimizer(
         {"params": [p for p in known if p.ndim <= 1 and id(p) not in shifts], "weight_decay": 0.0},
     ]
     if shifts:
-        groups.append({"params": [p for p in own if id(p) in shifts], "factor": config.bias_factor})
+        biases = [p for p in own if id(p) in shifts]
+        groups.append({"params": biases, "weight_decay": 0.0, "factor": config.bias_factor})
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}

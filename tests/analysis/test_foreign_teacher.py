@@ -10,11 +10,13 @@ import torch
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.analysis.programs import export
 from kdexplorer.cli.main import main
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.training.estimate import estimate_memory
 from tests.datasets.test_folder import data, write  # noqa: F401
 from tests.runs.forgery import Marker
 
@@ -102,6 +104,8 @@ def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
     assert student.card.teacher.sha256 == teacher.sha256
     figures = run.teacher(3)
     assert figures.accuracy == teacher.card.test_accuracy
+    assert main([*words, "--teacher-view", "same"]) == 2
+    assert "--teacher-view" in capsys.readouterr().err
     if file == "teacher.npz":  # the same file is kept once
         assert main(words) == 0
         assert list_runs()[0].config().teacher == run.config().teacher
@@ -159,8 +163,14 @@ def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path
     assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 0
     train = ["train", "--dataset", shapes.key, "--teacher", "imported/mine", "--epochs", "1", "--batch-size", "16"]
     capsys.readouterr()
+    assert main(["import", "teacher.npz", "--name", "b", "--dataset", shapes.key, "--classes", *shapes.classes]) == 2
+    assert "--classes is for weights" in capsys.readouterr().err
     assert main([*train, "--students", "resnet8:kd"]) == 2
     assert "teacher_view to fixed" in capsys.readouterr().err
+    students = [{"name": "s", "architecture": "resnet8"}]
+    config = RunConfig(dataset=shapes.key, teacher="imported/mine", teacher_view="fixed", students=students)
+    alone = config.model_copy(update={"teacher": None})
+    assert estimate_memory(config) == estimate_memory(alone)  # a study asks how many students fit
     assert main([*train, "--teacher-view", "fixed", "--students", "resnet8:at"]) == 2
     assert "more than logits" in capsys.readouterr().err
     network = find_checkpoint("imported/mine").network()

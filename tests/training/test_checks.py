@@ -41,6 +41,11 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         ({"students": [DISTILLED], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
         ({"students": [UNTAUGHT], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
         ({"students": [DISTILLED], "teacher": "t", "teacher_view": "fixed"}, "students", "more than logits"),
+        (
+            {"students": [DISTILLED], "teacher": "t", "teacher_view": "fixed", "mixup": True},
+            "students",
+            "another teacher_view",
+        ),
         ({"without_class": 10}, "without_class", "only 10 classes"),
     ],
 )

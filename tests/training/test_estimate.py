@@ -78,14 +78,16 @@ def test_durations_in_words(seconds, text):
 
 
 def test_the_estimate_grows_with_what_fills_the_memory(teacher):
-    def bytes_of(*architectures, batch_size=50):
+    def bytes_of(*architectures, batch_size=50, **changes):
         students = [{"name": f"s{number}", "architecture": key} for number, key in enumerate(architectures)]
-        config = make_config(*students, teacher=str(teacher.path), train_images=None, batch_size=batch_size)
-        return estimate.estimate_memory(config)
+        changes = {"teacher": str(teacher.path)} | changes
+        return estimate.estimate_memory(make_config(*students, train_images=None, batch_size=batch_size, **changes))
 
     one = bytes_of("resnet8")
     # Seven float32 for each parameter; activations are those of one student at a time.
     assert bytes_of("resnet8", "resnet8") - one == 28 * count_parameters(build("resnet8"))
+    more = {"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01}
+    assert bytes_of("resnet8", **more) - one == 24 * count_parameters(build("resnet8"))
     assert bytes_of("resnet8", batch_size=100) > one
     assert bytes_of("resnet18") > bytes_of("resnet20") > one
 

@@ -55,11 +55,21 @@ def test_a_fast_run_begins_whitened_with_dirac_filters_and_trains_the_rest(tiny,
     assert "conv1.weight" not in changed
 
 
+@pytest.mark.parametrize("architecture", ["air_16", "resnet8"])
+def test_without_whitening_the_first_layer_is_trained(tiny, architecture):
+    trainer = Trainer(make_config({"name": "one", "architecture": architecture}))
+    weight = trainer.students[0].network.conv1.weight
+    before = weight.detach().clone()
+    trainer.step(0, 0)
+    trainer.step(0, 1)
+    assert not torch.equal(weight, before)
+
+
 @pytest.fixture
-def air():
+def air(tiny):
     """A network and its optimizer."""
-    network = build("air_16", seed=0)
-    return network, build_optimizer(fast(AIR), network, [], torch.float32)
+    (student,) = Trainer(fast(AIR)).students
+    return student.network, student.optimizer
 
 
 def test_each_group_has_its_own_rate(air):
@@ -71,6 +81,12 @@ def test_each_group_has_its_own_rate(air):
     }
     filters = 9 * (24 * 16 + 16 * 16 + 16 * 64 + 3 * 64 * 64)
     assert sizes == {0.5: 640, 8: 24 + 2 * (16 + 64 + 64), 0.12: filters}
+
+
+def test_biases_have_no_decay_whatever_the_optimizer():
+    config = make_config(AIR, optimizer="adamw", bias_factor=4.0, learning_rate=0.01)
+    decays = [one["weight_decay"] for one in build_optimizer(config, build("air_16"), [], torch.float32).param_groups]
+    assert decays == [config.weight_decay, 0, 0]
 
 
 def test_filters_keep_their_norm_and_the_rate_is_the_steps_spectral_size(air):

@@ -1,5 +1,6 @@
 """What changes during training: the learning rate, the resolution, and the time that is left."""
 
+import json
 import logging
 import threading
 
@@ -63,6 +64,23 @@ def test_the_resolution_grows_in_even_steps_and_the_last_quarter_is_full():
     for epochs in (3, 7, 40):
         assert sides(epochs, 16) == sorted(sides(epochs, 16))
         assert sides(epochs, 16)[-1] == 32
+
+
+def test_lines_within_an_epoch_are_means_since_the_line_before(tiny, monkeypatch):
+    """On a GPU the losses of several steps are read at once: between two readings there is nothing to say."""
+    run = create(make_config())
+    trainer, clock = Trainer(run.config()), [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    shown = progress.RunProgress(Work(run, logging.getLogger("test"), threading.Event()))
+    shown.begin(trainer, 0)
+    read = [(5, 1.0), (5, 1.0), (10, 6.0), (10, 6.0), (15, 9.0), (30, 9.0)]  # images so far, and right ones
+    for epoch in range(2):
+        for step, (images, total) in enumerate(read, start=1):
+            clock[0] += 60
+            trainer.students[0].sums = {"images": float(images), "correct": total}
+            shown.update(epoch, step)
+    lines = [json.loads(line) for line in (run.path / "batches.jsonl").read_text().splitlines()]
+    assert [line["train"]["accuracy"] for line in lines] == [0.2, 1.0, 0.6, 0.0] * 2
 
 
 def test_the_time_left_is_proportional_to_pixels_where_the_resolution_grows(tiny, monkeypatch):

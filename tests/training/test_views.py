@@ -1,18 +1,23 @@
 """What the teacher sees, mixtures, an omitted class, few evaluations, snapshots: what they do, and that runs resume."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.datasets.augmentation import TEACHER, augment, mix
 from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
+from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
 from kdexplorer.training.data import load_run_data
+from kdexplorer.training.export import export_snapshots
 from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import bits, make_config, predict, stop_halfway, train_to_end
+from tests.training.configs import bits, create, make_config, predict, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
 FIXED, INDEPENDENT, MIXUP = {"teacher_view": "fixed"}, {"teacher_view": "independent"}, {"mixup": True}
@@ -102,10 +107,22 @@ def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tin
     for epochs in (1, 2):
         found = find_checkpoint(f"{run.run_id}/scratch-after-{epochs}")
         assert found.card.test_accuracy == pytest.approx(rows[epochs - 1].test["accuracy"], abs=0.02)
+        assert evaluate_checkpoint(str(found.path)).matches_card
         assert found.card.legs[-1].epochs == epochs
         found.network()
     assert not (run.path / "scratch-after-3").exists()
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
+
+
+def test_a_stop_waits_for_a_snapshot(tiny, monkeypatch):
+    """It would be lost otherwise: the state is saved after it."""
+    trainer = Trainer(make_config(snapshots=1), threading.Event())
+    trainer.stopping.set()
+    run = create(trainer.config)
+    export_snapshots(run, trainer, None, 1)
+    assert (run.path / "scratch-after-1").is_dir()
+    with pytest.raises(Stopped):
+        trainer.evaluate(trainer.students[0], None)
 
 
 def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
