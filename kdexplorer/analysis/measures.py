@@ -210,5 +210,6 @@ def to_json(rows: Sequence[Any]) -> str:
     for row in rows:
         record = asdict(row)
         computed = record.pop("measures", {})
-        values.append(record | {key: value for key, value in computed.items() if key not in record})
+        record |= {key: value for key, value in computed.items() if key not in record}
+        values.append({key: None if value != value else value for key, value in record.items()})  # NaN
     return json.dumps(values, indent=1, allow_nan=False, default=lambda model: model.model_dump(mode="json"))

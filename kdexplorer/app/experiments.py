@@ -17,8 +17,9 @@ from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.experiments.results import SMALL, command, count_left, find_claims, read, read_largest, to_csv
+from kdexplorer.studies.experiments.results import SMALL, command, count_left, find_claims, read, read_largest
 from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, start_experiment
+from kdexplorer.studies.report import to_csv
 from kdexplorer.training.estimate import format_duration
 
 POLL = 2.0
@@ -43,7 +44,7 @@ def show() -> None:
                 show_claim(claim)
             st.markdown(f"**Literature.** {experiment.literature}")
             st.markdown(f"**Expected.** {experiment.expected}")
-            with st.expander("Protocol, declared in advance"):
+            with st.expander("Protocol"):
                 st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
         with right:
             draw_chart(experiment, results)
@@ -51,7 +52,7 @@ def show() -> None:
             with st.expander("The numbers behind the verdict"):
                 for claim in claims:
                     st.markdown(as_text(claim.evidence))
-                downloads.show_files(experiment.key, {"csv": to_csv(experiment, results)})
+                downloads.show_files(experiment.key, {"csv": to_csv(results.tables)})
         st.divider()
         access.show_login()
         _show_run(experiment)

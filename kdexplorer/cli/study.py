@@ -68,7 +68,7 @@ TEMPERATURES, WEIGHTS = (
     aliases=("league",),
 )
 def train_declared(options: argparse.Namespace) -> int:
-    """Compare students over several seeds, as a file declares it; the default compares all methods."""
+    """Compare students over several seeds, as a file declares it; the default compares methods."""
     if options.list:
         for path in sorted(bundled_studies().glob("*.toml")):
             print(describe_study(path))
@@ -80,6 +80,8 @@ def train_declared(options: argparse.Namespace) -> int:
         raise ConfigError(f"--seeds: {path} declares {len(study.seeds)} seeds: choose 1 to that many.")
     beside = path.with_name(f"{path.stem}{f'-{options.pair}' if options.pair else ''}.json")
     table = str((options.table or beside).resolve())
+    if not table.endswith(".json"):
+        raise ConfigError("--table: the file must end in .json, as its text is written beside it.")
     return run_study({"study": study, "table": table, "seeds": options.seeds}, options)
 
 
@@ -143,6 +145,10 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
         collect(folders.open_study(config))
     settled = config if options.show else folders.settle(config, bool(options.ray))
     runs = [] if options.show else folders.left_to_train(settled)
+    asked, packed = options.students_per_run, settled.students_per_run
+    if runs and asked and packed != min(asked, len(config.study.entries)) and not options.quiet:
+        why = "what memory allows, or with how many its runs began; to begin anew, delete them and the study's folder"
+        print(f"{packed} students in a run, not {asked}: {why}", file=sys.stderr)
     if runs:
         measure = not options.ray and (options.estimate or not (options.yes and options.quiet))
         announce([Left(config.study.study_id, settled, runs)], measure, bool(options.ray))
@@ -223,7 +229,7 @@ def experiment(options: argparse.Namespace) -> int:
     code = shared.DONE if options.show else _start(chosen, options)
     if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
         found = results.read(chosen, options.small)
-        print(results.to_csv(chosen, found).strip() if options.csv else results.to_markdown(chosen, found))
+        print(report.to_csv(found.tables).strip() if options.csv else results.to_markdown(chosen, found))
     return code
 
 

@@ -204,7 +204,7 @@ PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
 
-def load_probes(dataset: Dataset, holdout: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def load_probes(dataset: Dataset, holdout: int = 0, order: Order = "content") -> tuple[np.ndarray, np.ndarray]:
     """The first images of a run's evaluation split, uint8 `[N, 3, 32, 32]`, and their labels `[N]`.
 
     Where the data are missing, samples stand in for the test split's first images if they are those; else N is 0.
@@ -213,6 +213,6 @@ def load_probes(dataset: Dataset, holdout: int = 0) -> tuple[np.ndarray, np.ndar
         images, labels, indices = (part[:PROBES] for part in dataset.samples())
         first = not holdout and np.array_equal(indices, np.arange(len(indices)))
         return (images, labels) if first else (images[:0], labels[:0])
-    split = dataset.load("train" if holdout else "test")
+    split = dataset.load("train" if holdout else "test", order=order)
     chosen = hold_out(split.labels, holdout)[:PROBES] if holdout else slice(PROBES)
     return np.array(split.images[chosen]), split.labels[chosen]

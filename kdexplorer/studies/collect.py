@@ -59,7 +59,11 @@ def collect(folder: StudyFolder) -> None:
 
 
 def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None) -> Table:
-    """The table with the rows of a finished run. Raises KDError when a student cannot be read."""
+    """The table with the rows of a finished run, in place of what it had of these students and this seed.
+
+    So rows of one run are compared with each other, whatever another packing had trained. Raises KDError when a student
+    cannot be read.
+    """
     config, history = run.config(), run.metrics()
     labels, teacher = load_labels(config), load_teacher_logits(config)
     if labels is None and more is not None:
@@ -74,15 +78,14 @@ def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None)
     shared = [one.batch_seconds for one in history if one.student == planned.entries[0]]
     facts = first.card.legs[-1].model_dump(include={"seconds", "device", "precision", "versions"})
     trained = planned.model_copy(update=facts | _mean("batch_seconds", shared))
-    known = {(row.entry, row.seed) for row in table.rows}
+    kept = [row for row in table.rows if row.entry not in checkpoints or row.seed != planned.seed]
+    earlier = [one for one in table.runs if one.run in {row.run for row in kept} - {trained.run}]
     added = {
         "evaluated_on": describe_evaluation(first),
         "images": first.card.data.evaluation_images,
         "entries": table.entries or _describe_entries(table.declared),
-        "runs": sorted([*(one for one in table.runs if one.run != trained.run), trained], key=lambda one: one.seed),
-        "rows": sorted(
-            [*table.rows, *(row for row in rows if (row.entry, row.seed) not in known)], key=lambda row: row.seed
-        ),
+        "runs": sorted([*earlier, trained], key=lambda one: one.seed),
+        "rows": sorted([*kept, *rows], key=lambda row: row.seed),
     }
     return table.model_copy(update=added)
 
@@ -122,7 +125,8 @@ def _describe_entries(study: Study) -> list[Entry]:
 def load_labels(config: RunConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
     try:
-        labels = get_dataset(config.dataset).load("train" if config.holdout else "test").labels
+        dataset, order = get_dataset(config.dataset), config.image_order
+        labels = dataset.load("train" if config.holdout else "test", order=order).labels
     except DataError:
         return None
     return labels[hold_out(labels, config.holdout)] if config.holdout else labels

@@ -226,6 +226,9 @@ def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
             awaited.add(teaching)
     again = [Left(name, configs[name], left_to_train(configs[name], again=True), again=True)
              for name in configs if name in awaited]  # fmt: skip
+    for name in (one.name for one in again if not one.runs):
+        folder = folder_of(studies[name])
+        raise ConfigError(f"{folder.run_id} has finished without a network that others learn from: delete its runs.")
     return again + [one for one in found if one.name not in awaited]
 
 

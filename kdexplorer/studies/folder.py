@@ -152,7 +152,8 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
             return config.model_copy(update={"students_per_run": before})
     names = list(config.study.entries)
     most = min(config.students_per_run or MAX_STUDENTS, len(names))
-    if not decide or most == 1:
+    teaches = config.experiment is not None and config.study.shared.snapshots > 0  # others name its run
+    if not decide or most == 1 or teaches:
         return config
     from kdexplorer.training import estimate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from kdexplorer.analysis import measures
 from kdexplorer.analysis.difference import (
@@ -141,13 +141,14 @@ def to_markdown(table: Table) -> str:
     return "\n\n".join(filter(None, [describe_protocol(table), *parts])) + "\n"
 
 
-def to_csv(tables: Mapping[str, Table], own: Iterable[str] = ()) -> str:
-    """A line for each row, numbers with full precision, empty where unknown; `own` measures are the last columns.
+def to_csv(tables: Mapping[str, Table]) -> str:
+    """A line for each row, numbers with full precision, empty where unknown; an experiment's measures come last.
 
     The first column is the table's name, or the row's part, where there is any.
     """
     rows = [(row.part or name, row) for name, table in tables.items() for row in table.rows]
-    known = [*(key for key in CSV if any(key in row.measures for _, row in rows)), *own]
+    found = dict.fromkeys(key for _, row in rows for key in row.measures)
+    known = [*(key for key in CSV if key in found), *(key for key in found if key not in CSV)]
     return measures.to_csv([
         ({"part": part} if part else {}) | {"entry": row.entry, "seed": row.seed}
         | {key: row.measures.get(key, "") for key in known}

@@ -226,7 +226,7 @@ def begin_table(study: Study, path: Path) -> Table:
     if table is None:
         return Table(study=study, sha256=study.sha256, teacher=sha256)
     conflicts = find_conflicts(table, study)
-    if table.teacher and sha256 and table.teacher != sha256:
+    if table.teacher and sha256 and table.teacher != sha256 and table.missing():
         conflicts.append("The teacher's weights have changed since the table was begun.")
     if conflicts:
         raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")

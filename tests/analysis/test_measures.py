@@ -52,3 +52,5 @@ def test_a_measure_of_logits_needs_no_more_than_its_entry(family, monkeypatch):
     assert measures.tabulate(rows, ["brier"])[2] == {"Brier score": f"{expected:.3f}"}
     assert "brier" in to_csv(rows).splitlines()[0]
     assert json.loads(measures.to_json(rows))[2]["brier"] == pytest.approx(expected)
+    rows[2].measures["brier"] = float("nan")
+    assert json.loads(measures.to_json(rows))[2]["brier"] is None

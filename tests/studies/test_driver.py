@@ -206,7 +206,34 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     assert [one.name for one in Run(runs_root / started[-1]).config().students] == ["attention"]
     assert main(words) == 0
     assert len(started) == 3
-    assert len(read_table(path).rows) == 6
+    table = read_table(path)
+    assert len(table.rows) == 6
+
+    other = table.model_copy(update={"teacher": "0" * 64})  # trained again on another machine
+    path.write_text(other.model_dump_json())
+    assert main([*words, "--quiet"]) == 0
+    path.write_text(other.model_copy(update={"rows": table.rows[1:]}).model_dump_json())
+    assert main(words) == 2
+    assert "teacher's weights have changed" in capsys.readouterr().err
+    assert main([*words, "--table", str(path.with_suffix(".md"))]) == 2
+    assert "end in .json" in capsys.readouterr().err
+
+
+def test_rows_of_one_run_are_of_one_training(tiny, declared, started, runs_root, capsys):
+    """Whatever of it a table had from another machine, where the students were packed otherwise."""
+    words = ["league", str(declared), "--yes", "--seeds", "1", "--quiet"]
+    assert main([*words, "--students-per-run", "2"]) == 0
+    path = declared.with_suffix(".json")
+    table = read_table(path)
+    first = [row.model_copy(update={"measures": row.measures | {"step_seconds": 9.0}}) for row in table.rows[:1]]
+    path.write_text(table.model_copy(update={"rows": first}).model_dump_json())
+    shutil.rmtree(runs_root)
+    assert main(words) == 0
+    table = read_table(path)
+    assert [row.entry for row in table.rows] == ["scratch", "plain-kd", "attention"]
+    assert len({row.run for row in table.rows}) == len(table.runs) == 1
+    assert table.rows[0].measures.get("step_seconds") != 9.0
+    assert main([*words, "--students-per-run", "2"]) == 0
 
 
 def test_what_was_not_written_is_found_again_and_what_is_stopped_continues(tiny, declared, started, monkeypatch):

@@ -17,8 +17,9 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies import driver, experiments
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.experiments.base import AGAIN, Claim
-from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_csv, to_markdown
+from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_markdown
 from kdexplorer.studies.folder import experiment_folder
+from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import Entry, Row, bundled_tables, find_changed, read_table
 from tests.studies.sample import change, first, make_measured, make_results
@@ -254,7 +255,7 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     found = experiment.more(logits[0], np.arange(40) % 10, logits[1])
     assert found.keys() == own
     results = make_results(experiment, lambda part, entry: 0.7, more=lambda part, entry: found)
-    line = next(csv.DictReader(io.StringIO(to_csv(experiment, results))))
+    line = next(csv.DictReader(io.StringIO(to_csv(results.tables))))
     assert {name: float(line[name]) for name in own} == found
     assert line["accuracy"] != ""
     table = next(iter(results.tables.values()))

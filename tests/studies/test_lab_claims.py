@@ -1,11 +1,15 @@
 """The lab's claims: every verdict with made-up data, and the figures of the bundled networks a second way."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
 from tests.studies.sample import first
 
@@ -103,7 +107,13 @@ def test_each_teachers_students_have_a_verdict_of_their_own():
 
 @pytest.mark.parametrize(
     ("differences", "verdict"),
-    [([0.1, 0.1], "supported"), ([0.1, -0.1], OPEN), ([-0.1, 0.001], "not supported"), ([], OPEN)],
+    [
+        ([0.1, 0.1], "supported"),
+        ([0.1, -0.1], OPEN),
+        ([-0.1, 0.001], "not supported"),
+        ([0.001, 0.001], OPEN),
+        ([], OPEN),
+    ],
 )
 def test_whether_the_loss_is_larger(differences, verdict):
     rows = [("", "b", {"objective": 0.2})]
@@ -113,6 +123,16 @@ def test_whether_the_loss_is_larger(differences, verdict):
     judged = lab_claims.judge_larger_loss(networks(*rows))
     assert judged.verdict == verdict
     assert (f"larger for {len(differences)} of" in judged.evidence) == bool(differences)
+
+
+def test_intervals_of_the_scaled_losses_hold_together():
+    """Each alone is clearly below zero; of ten together none is."""
+    rows = [("", "b", {"objective": 0.2})]
+    for number in range(10):
+        scaled = {"scaled_difference": -0.012, "half_interval": 0.01}
+        rows += [("", f"s{number}", {"objective": 0.4}), ("scratch baseline b", f"s{number}", scaled)]
+    assert lab_claims.judge_larger_loss(networks(*rows[:3])).verdict == "not supported"
+    assert lab_claims.judge_larger_loss(networks(*rows)).verdict == OPEN
 
 
 def test_the_labs_accuracies_are_compared_without_pairs():
@@ -127,6 +147,14 @@ def test_the_labs_accuracies_are_compared_without_pairs():
     clear = networks(("", "resnet18-response", {"accuracy": 0.95}), images=10_000)
     assert "more than chance" in lab_claims.describe_lab(clear)
     assert "None of the lab's" in lab_claims.describe_lab(networks(("", "s", {})))
+
+
+def test_the_csv_has_what_the_verdicts_are_from():
+    results = read(lab_claims.EXPERIMENT)
+    lines = list(csv.DictReader(io.StringIO(to_csv(results.tables))))
+    assert len(lines) == len(results.measured.rows)
+    for line, row in zip(lines, results.measured.rows, strict=True):
+        assert {name: float(line[name]) for name in row.measures} == row.measures
 
 
 def test_measuring_again_gives_the_same_table(bundled):

@@ -2,12 +2,14 @@
 
 import pytest
 
+from kdexplorer.errors import ConfigError
 from kdexplorer.studies import driver
 from kdexplorer.studies.driver import describe_state, list_left, seconds_left, study_config
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.results import table_path
-from kdexplorer.studies.folder import open_experiment, open_study, prepare
+from kdexplorer.studies.folder import open_experiment, open_study, prepare, settle
 from kdexplorer.studies.table import StudyRun, write_table
+from kdexplorer.training import estimate
 from kdexplorer.training.estimate import Estimate
 from tests.studies.sample import make_results
 from tests.studies.test_experiments import TINY, shelf  # noqa: F401
@@ -70,6 +72,17 @@ def test_what_all_seeds_share_is_added_once(shelf, monkeypatch):  # noqa: F811
     assert configs == [teachers.sample, students.sample]
     assert add_up([make_estimate(50), make_estimate(50, fixing=10)]) == [50, 10 + 2 * 40]
     assert title == "Timing a few batches of part {part} of 2"
+
+
+def test_a_teacher_that_cannot_be_trained_again_is_an_error_and_no_endless_loop(shelf, started, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(estimate, "free_memory", lambda device: 0)
+    teachers = list_left(TINY)[0]
+    assert settle(teachers.config).students_per_run is None  # others name its networks by its one run
+    folder = open_study(teachers.config)
+    prepare(folder, teachers.runs)
+    folder.run(teachers.runs[0]).write_status("finished")
+    with pytest.raises(ConfigError, match="without a network that others learn from"):
+        list_left(TINY)
 
 
 def test_complete_tables_need_no_teacher():

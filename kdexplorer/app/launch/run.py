@@ -296,7 +296,7 @@ def _show_soft_labels(
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = cached.probes(config.dataset, config.holdout)
+    pictures, own_labels = cached.probes(config)
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:

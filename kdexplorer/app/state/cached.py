@@ -18,8 +18,9 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import base, get_dataset, human_labels
-from kdexplorer.datasets.base import Gallery
+from kdexplorer.datasets.base import Gallery, Order
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.images.picture import Picture, Prediction
@@ -196,14 +197,14 @@ def _gallery(dataset: str, source: str) -> Gallery:
     return get_dataset(dataset).gallery()
 
 
-def probes(dataset: str, holdout: int) -> tuple[np.ndarray, np.ndarray]:
+def probes(config: RunConfig) -> tuple[np.ndarray, np.ndarray]:
     """The first images of a run's evaluation split and their labels, see `datasets.base.load_probes`."""
-    return _probes(dataset, holdout, str(get_dataset(dataset).find()))
+    return _probes(config.dataset, config.holdout, config.image_order, str(get_dataset(config.dataset).find()))
 
 
 @st.cache_data(max_entries=8, show_spinner="Loading the images …")
-def _probes(dataset: str, holdout: int, source: str) -> tuple[np.ndarray, np.ndarray]:
-    return base.load_probes(get_dataset(dataset), holdout)
+def _probes(dataset: str, holdout: int, order: Order, source: str) -> tuple[np.ndarray, np.ndarray]:
+    return base.load_probes(get_dataset(dataset), holdout, order)
 
 
 def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:

@@ -10,7 +10,6 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.studies.experiments import all_experiments
 from kdexplorer.studies.experiments.base import NETWORKS, Claim, Experiment, Results
-from kdexplorer.studies.report import to_csv as rows_to_csv
 from kdexplorer.studies.study import Study, bundled_studies
 from kdexplorer.studies.table import Table, find_changed, find_conflicts, read_table
 
@@ -112,11 +111,6 @@ def list_verdicts() -> list[tuple[Experiment, Claim]]:
     """Every experiment that is measured and has one verdict, with it."""
     known = [(one, find_claims(one, read(one))) for one in all_experiments()]
     return [(experiment, claims[0]) for experiment, claims in known if len(claims) == 1]
-
-
-def to_csv(experiment: Experiment, results: Results) -> str:
-    """A line for each student; the last columns are what the experiment measured besides."""
-    return rows_to_csv(results.tables, [*experiment.shares, *experiment.counts])
 
 
 def to_markdown(experiment: Experiment, results: Results) -> str:
