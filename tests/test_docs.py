@@ -169,11 +169,11 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
     assert f"on {shares[2]} and {shares[3]}." in pages["results.md"]
     gain = 100 * (share_of(student, "right", RIGHT) - share_of(baseline, "right", RIGHT))
     assert f"{sum(student['wrong'].values())} test images" in pages["results.md"]
-    assert f"gains {gain:.1f} points" in pages["results.md"]
+    assert f"is right on {gain:.1f} points more" in pages["results.md"]
     rows = {row.name: row for row in build_rows(bundled.entries, logits, labels)}
     difference = rows["resnet8-response"].cross_entropy - rows["resnet8-scratch"].cross_entropy
     scaled = rows["resnet8-response"].scaled_to_scratch_baseline.nats.removeprefix("-")
-    assert f"is {difference:.3f} above as trained and {scaled} below" in pages["results.md"]
+    assert f"is {difference:.3f} above its scratch baseline's as trained, and {scaled} below" in pages["results.md"]
     sweep = bundled_tables(with_grid=True)["resnet56-resnet8"]
     deviation = f"{100 * seed_deviation(summarize(sweep)):.2f} points"
     assert all(deviation in pages[name] for name in ("README.md", "results.md", "studies.md"))

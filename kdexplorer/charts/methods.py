@@ -85,9 +85,10 @@ GRID = np.linspace(-6, 6, 121)
 BETAS = np.linspace(0, 1, 21)
 EXPLANATION = (
     "A student that is too small for its teacher must choose what to give up. The forward KL divergence, KL(teacher ‖ "
-    "student), is infinite where the student gives no probability to what the teacher does, so the student covers all "
-    "modes and puts probability between them. The reverse, KL(student ‖ teacher), penalizes probability where the "
-    "teacher has none, so the student seeks one mode. Between the two lies a generalized Jensen–Shannon divergence.",
+    "student), is infinite where the student gives no probability to what has some for the teacher, so the student "
+    "covers all modes and puts probability between them. The reverse, KL(student ‖ teacher), penalizes probability "
+    "where the teacher has none, so the student seeks one mode. Between the two lies a generalized Jensen–Shannon "
+    "divergence.",
     "For ten classes a softmax can imitate any soft label, so the choice matters little. A language model has more "
     "possible answers than a small student can imitate: with forward KL it gives some probability to answers that its "
     "teacher would never give, with reverse KL it keeps to fewer answers. MiniLLM (Gu et al. 2024) and GKD (Agarwal et "

@@ -39,7 +39,7 @@ GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
 """The sections by their group; a section's name is its name in the link."""
 SECTIONS = {name: show for group in GROUPS.values() for name, show in group.items()}
 FIRST = next(iter(SECTIONS))
-LABELS = {"Sweep": "T and weight", "League": "All methods", "The lab's claims": "The lab report's claims"}
+LABELS = {"Sweep": "T and weight", "League": "Methods", "The lab's claims": "The lab report's claims"}
 """Of sections that are called otherwise on the page."""
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
 """Sections that stand beside the table; the others are about two networks or about none, and have the page's width."""

@@ -1,4 +1,4 @@
-"""Compare's sections on studies: grids, the comparison of all methods, and the lab's claims."""
+"""Compare's sections on studies: grids, comparisons of methods, and the lab's claims."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def show_grids() -> None:
 
 
 BUNDLED = {
-    "league-resnet8": "All methods: ResNet-56 teaches ResNet-8",
+    "league-resnet8": "Methods: ResNet-56 teaches ResNet-8",
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
 }
 """What the bundled comparisons are called on the page."""
@@ -68,7 +68,7 @@ BUNDLED = {
 
 def show_comparisons() -> None:
     """The choice of another bundled study that compares entries, where there are several, and its results."""
-    empty = "There is no comparison of all methods yet. Train one with `python -m kdexplorer league`."
+    empty = "There is no comparison of methods yet. Train one with `python -m kdexplorer league`."
     found = {name: one for name, one in bundled_tables(with_grid=False).items() if len(one.declared.entries) > 1}
     _pick_study(found, "league", empty)
 

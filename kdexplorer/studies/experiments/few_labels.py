@@ -63,7 +63,9 @@ def judge(results: Results) -> list[Claim]:
         f"KD alone on {many} images, of which only the teacher saw labels, minus KD on {few} labeled ones":
             results.compare("many/kd-alone", "few/kd"),
     }  # fmt: skip
-    claim = "A teacher is worth most where labels are few, and its predictions of more images replace the student's"
+    claim = (
+        "A teacher is worth most where labels are few; its predictions of many images are worth more than few labels"
+    )
     beside = {
         f"KD alone minus KD with labels on {many} images": results.compare("many/kd-alone", "many/kd"),
         "ResNet-50 and ResNet-18, KD minus scratch": _gain(results, PAIR),

@@ -53,7 +53,8 @@ EXPERIMENT = Experiment(
         "ResNet-56 teaches ResNet-8 on 20,480 training images; 4 epochs, seeds 0 to 4, the batches of dark-knowledge. "
         "T = 1 with weights 0.9, 2.7 and 5.4; T = 4 with weight 0.9, and with the weight at which its gradient has the "
         "size of T = 1 at the start of training. Cross-entropy has weight 0.1. Declared afterwards, with the same "
-        "seeds and batches: labels alone with weights 1, 2.7 and 5.4, and T = 1 with weight 10."
+        "seeds and batches, trained on another processor: labels alone with weights 1, 2.7 and 5.4, and T = 1 with "
+        "weight 10."
     ),
     comparison=(
         "At a gradient that is equal at the first step: T = 4 minus T = 1 with small gradients (weights 0.31 and 0.9) "

@@ -55,8 +55,8 @@ def judge(results: Results) -> list[Claim]:
     )
     evidence = (
         f"Recognized without a bias by the distilled student: {listed} (by seed); without a teacher: {without}. With a "
-        f"bias on the logit of {CLASS} that turns an equal share of the test images, all right before, into a {CLASS}, "
-        f"the distilled student and the one without a teacher recognize (by seed) at {rates}."
+        f"bias on the logit of {CLASS} that turns an equal share of the test images, all classified correctly before, "
+        f"into a {CLASS}, the distilled student and the one without a teacher recognize (by seed) at {rates}."
     )
     return [Claim(claim, evidence, verdict)]
 

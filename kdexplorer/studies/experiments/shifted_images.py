@@ -103,7 +103,7 @@ def judge(results: Results) -> list[Claim]:
         f"Points that a student loses less than its scratch baseline: {_list(lost)} (simultaneous 95 % intervals over "
         f"{next(iter(lost.values())).count:,} images, exact paired tests with Holm's correction; these trained "
         f"networks). Of {len(lost)}, {less} are clearly above zero and {more} below.{undecided} Apart from the "
-        "verdict, a step on each network's own gradient, which also shows where that gradient is hidden: "
+        "verdict, a step on each network's own gradient: "
         f"{_list(adversarial)}. A step on the gradient of {SOURCE}, the same pixels for all: {_list(transferred)}."
         f"{_describe_calibration(results)}"
     )
