@@ -74,7 +74,7 @@ def _shape(sources: tuple[str, ...], teacher: str | None, count: int, projector:
     base = (
         log_softmax(alt.Chart(alt.NamedData("votes")), "source", logp="datum.logit / T" if teacher else "0")
         .transform_calculate(p="datum.soft ? exp(datum.logp) : datum.fixed")
-        .transform_calculate(percent="format(datum.p, '.0%')")
+        .transform_calculate(percent="0.995 <= datum.p && datum.p < 1 ? '> 99%' : format(datum.p, '.0%')")
         .transform_calculate(begin=f"{step} * indexof({json.dumps(sources)}, datum.source)")
         .transform_calculate(end="datum.begin + datum.p")
     )

@@ -77,7 +77,7 @@
   async function refresh(frame) {
     const chart = chartOf(frame);
     const before = drawn.get(frame);
-    if (before?.chart !== chart) {
+    if (!before || before.chart !== chart) {
       const next = { chart, view: null };
       drawn.set(frame, next);
       before?.view?.finalize();
@@ -179,7 +179,8 @@
   for (const slider of all("[data-signal]")) {
     slider.addEventListener("input", () => {
       moved.add(slider.dataset.signal);
-      set(slider.dataset.signal, Number(slider.value));
+      const [value, end] = [Number(slider.value), Number(slider.max)];
+      set(slider.dataset.signal, end - value < slider.step / 2 ? end : value); // its last step may be below its end
     });
   }
   for (const button of all("[data-temperature]")) {

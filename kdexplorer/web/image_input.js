@@ -47,11 +47,12 @@ function explainCameraError(error) {
 /** A camera that calls `onFrame(video)` for each new frame until it is stopped, and `onEnd` when it is disconnected. */
 function createCamera(onFrame, onEnd) {
   const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
-  let stream = null;
+  let [stream, asked] = [null, 0];
 
   function waitForFrame() {
+    const own = stream;
     const step = () => {
-      if (!stream) return;
+      if (!stream || stream !== own) return;
       onFrame(video);
       waitForFrame();
     };
@@ -60,15 +61,19 @@ function createCamera(onFrame, onEnd) {
   }
 
   function stop() {
+    asked++; // a camera that is still being opened is not used
     stream?.getTracks().forEach((track) => track.stop());
     stream = video.srcObject = null;
   }
 
   async function start() {
     if (!navigator.mediaDevices?.getUserMedia) throw new Error("no mediaDevices");
-    stream = await navigator.mediaDevices.getUserMedia({
+    const mine = ++asked;
+    const opened = await navigator.mediaDevices.getUserMedia({
       video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 } },
     });
+    if (mine !== asked) return opened.getTracks().forEach((track) => track.stop());
+    stream = opened;
     stream.getVideoTracks()[0].addEventListener("ended", () => {
       stop();
       onEnd();

@@ -9,8 +9,8 @@ async function loadWeights({ description, weights, url }) {
   if (!fetched.has(sha256)) {
     if (weights) fetched.set(sha256, Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0)));
     else {
-      const response = await fetch(url, { cache: "force-cache" });
-      if (!response.ok) throw new Error(`The weights of ${name} could not be loaded. Reload the page.`);
+      const response = await fetch(url, { cache: "force-cache" }).catch(() => null);
+      if (!response?.ok) throw new Error(`The weights of ${name} could not be loaded. Reload the page, or choose an image to try again.`);
       fetched.set(sha256, new Uint8Array(await response.arrayBuffer()));
     }
   }
@@ -122,6 +122,7 @@ function mount(host, settings) {
   const view = { temperature: settings.temperature, opacity: OPACITY, frozen: false, result: null, onPicture: null };
   let [networks, table] = [[], null];
   let [count, since, counted] = [0, performance.now(), 0];
+  let [opened, failed] = [0, false]; // files so far; whether the weights could not be loaded
 
   const elements = buildElements(settings, {
     openFile, toggleCamera, toggleFreeze, saveSnapshot,
@@ -188,9 +189,10 @@ function mount(host, settings) {
   /** Says what to do first, and classifies the sample meanwhile. */
   async function invite() {
     const { sample } = settings;
+    if (classifier.isWaiting()) return say("");
     const ways = "Drop an image here, paste one, choose a file, or start the camera.";
     say(sample ? `${sample.caption}. ${ways}` : ways);
-    if (!sample || classifier.isWaiting()) return;
+    if (!sample) return;
     const image = element("img", { src: sample.url });
     await image.decode();
     if (count || classifier.isWaiting() || camera.isOn()) return;
@@ -198,13 +200,16 @@ function mount(host, settings) {
   }
 
   async function openFile(chosen) {
+    const mine = ++opened;
     try {
       const decoded = await decodeFile(chosen);
+      if (mine !== opened) return; // a later one was faster
       camera.stop();
       view.frozen = false;
       showCamera();
       say("");
       classifier.classify(decoded, decoded.width, decoded.height);
+      if (failed) setNetworks(networks);
     } catch (error) {
       say(error.message);
     }
@@ -219,6 +224,7 @@ function mount(host, settings) {
       try {
         await camera.start();
         say("");
+        if (failed) setNetworks(networks);
       } catch (error) {
         camera.stop();
         say(explainCameraError(error));
@@ -258,6 +264,7 @@ function mount(host, settings) {
     elements.save.disabled = elements.use.disabled = true;
     networks = chosen;
     table = createTable(networks, palette, repeat);
+    failed = false;
     elements.predictions.replaceChildren(table.table);
     say("Loading the networks …");
     try {
@@ -266,6 +273,7 @@ function mount(host, settings) {
       else invite();
       repeat();
     } catch (error) {
+      failed = true;
       say(error.message);
     }
   }

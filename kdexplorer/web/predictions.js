@@ -73,9 +73,9 @@ function drawOverlay(canvas, pixels, map, opacity, palette) {
   const image = new ImageData(32, 32);
   const side = Math.sqrt(map.length);
   const values = normalizeMap(map).map((value) => (value * side) / MAX_ATTENTION);
-  const shift = Math.log2(32 / side);
+  const at = (pixel) => Math.floor((pixel * side) / 32);
   for (let i = 0; i < 1024; i++) {
-    const share = values[((i >> 5) >> shift) * side + ((i & 31) >> shift)];
+    const share = values[at(i >> 5) * side + at(i & 31)];
     const color = palette[Math.max(0, Math.min(255, Math.round(255 * share)))];
     for (let c = 0; c < 3; c++) image.data[4 * i + c] = (1 - opacity) * pixels[3 * i + c] + opacity * color[c];
     image.data[4 * i + 3] = 255;

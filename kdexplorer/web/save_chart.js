@@ -120,10 +120,14 @@ const KDSave = (() => {
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 
-  /** The rows of a chart's data sets, each once, the largest set first; images are left out. */
+  /** The rows of a chart's data sets, the largest set first; of the others those that it lacks. Images are left out. */
   function toCsv(tables) {
-    const sorted = [...tables].sort((one, other) => other.length - one.length).flat();
-    const rows = [...new Map(sorted.map((row) => [JSON.stringify(row), row])).values()];
+    const seen = new Set();
+    const rows = [...tables].sort((one, other) => other.length - one.length).flatMap((table) => {
+      const fresh = table.filter((row) => !seen.has(JSON.stringify(row)));
+      fresh.forEach((row) => seen.add(JSON.stringify(row)));
+      return fresh;
+    });
     const isImage = (key) => rows.some((row) => typeof row[key] === "string" && row[key].startsWith("data:"));
     const columns = [...new Set(rows.flatMap(Object.keys))].filter((key) => !isImage(key));
     return [columns, ...rows.map((row) => columns.map((key) => row[key]))].map((row) => `${row.map(toCell).join(",")}\n`).join("");

@@ -195,6 +195,44 @@ class TestInAPage:
         alone = np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)[..., :3]
         assert np.abs(alone - input_of(opened)).mean() > 20
 
+    def test_maps_of_any_side_cover_the_picture(self, camera, make_checkpoint, tmp_path):
+        """AirNets' stages have 15, 7 and 3 pixels a side."""
+        networks = [
+            make_checkpoint(tmp_path / name, "air_16", seed) for seed, name in enumerate(("teacher", "student"))
+        ]
+        (tmp_path / "live.html").write_text(page_of(networks), encoding="utf-8")
+        camera.goto((tmp_path / "live.html").as_uri())
+        choose(camera, photo())
+        wait_for_predictions(camera)
+        set_slider(camera, "Opacity", 1)
+        pixels = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]"
+        for overlay in camera.locator(".kd-maps canvas").all():
+            drawn = np.array(overlay.evaluate(pixels)).reshape(32, 32, 4)
+            assert drawn[..., 3].all()
+            assert len(np.unique(drawn.reshape(-1, 4), axis=0)) > 4
+        assert "opacity" in camera.locator("label.kd-slider", has_text="Opacity").inner_text().lower()
+
+    def test_a_camera_that_is_asked_for_twice_is_off_after_one_stop(self, opened):
+        opened.evaluate(
+            """() => {
+              const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+              window.streams = [];
+              navigator.mediaDevices.getUserMedia = async (what) => {
+                const stream = await ask(what);
+                window.streams.push(stream);
+                await new Promise((resolve) => setTimeout(resolve, 500));
+                return stream;
+              };
+              const button = document.querySelector("button.kd-primary");
+              button.click();
+              button.click();
+            }"""
+        )
+        opened.get_by_text("images per second").wait_for()
+        opened.get_by_role("button", name="Stop the camera").click()
+        live = "() => window.streams.flatMap((one) => one.getTracks()).map((one) => one.readyState)"
+        assert opened.evaluate(live) == ["ended", "ended"]
+
     def test_the_camera_runs_freezes_saves_and_nothing_is_requested(self, opened, tmp_path):
         opened.requested.clear()
         opened.get_by_role("button", name="Start the camera").click()

@@ -152,6 +152,14 @@ def test_a_spreadsheet_computes_nothing(tab):
     assert cells == ["'=1+1", "'+cmd", "'-2+3", "'@x", "' =1", "'\t=1", "-2.5", "a=b", "-1", ""]
 
 
+def test_rows_that_are_equal_stay_and_other_tables_add_what_is_new(tab):
+    """Two seeds may have the same accuracy."""
+    seeds = [{"x": 0.5}, {"x": 0.5}, {"x": 0.7}]
+    tables = [[{"x": 0.7}, {"x": 0.9}], seeds]
+    text = tab.evaluate(MAKE, ["csv", {"name": "", "of": "", "tables": tables}])["text"]
+    assert text.split() == ["x", "0.5", "0.5", "0.7", "0.9"]
+
+
 def test_what_the_file_is_of_is_in_its_name(tab):
     draw(tab, one_chart())
     for (name, of), expected in {
