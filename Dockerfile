@@ -12,6 +12,7 @@ RUN useradd --uid 10001 --no-create-home --home-dir /data kdexplorer && mkdir /d
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
+RUN chmod -R a+rX /app
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     KDEXPLORER_RUNS=/data/runs \

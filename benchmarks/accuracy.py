@@ -36,6 +36,7 @@ from kdexplorer.presets import RECIPES
 from kdexplorer.training.data import evaluation_batches
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.objective import run_network
+from kdexplorer.training.recipe import pixel_shares
 from kdexplorer.training.trainer import Trainer
 
 TARGETS = (0.85, 0.90, 0.92, 0.94)
@@ -63,7 +64,7 @@ def train(config: RunConfig) -> Curve:
         points.append((_accuracy(trainer, 1), clock, processor))
         accuracy = points[-1][0]
         print(f"  seed {config.seed}, epoch {epoch + 1}: {accuracy:.2%}, {clock:.0f} s, {processor:.0f} s", flush=True)
-    images = trainer.steps * config.batch_size
+    images = trainer.steps_per_epoch * config.batch_size * sum(pixel_shares(config))  # as many at full size
     pflop = 6e-15 * count_multiply_adds(student.config.architecture) * images
     return Curve(points, _accuracy(trainer, 6), pflop)
 
@@ -71,7 +72,7 @@ def train(config: RunConfig) -> Curve:
 @torch.no_grad()
 def _accuracy(trainer: Trainer, views: int) -> float:
     """The share of the held-out images that the student names right, on one view or six."""
-    network, labels, right = trainer.students[0].network.eval(), torch.from_numpy(trainer.evaluation.labels), 0
+    network, labels, right = trainer.students[0].result.eval(), torch.from_numpy(trainer.evaluation.labels), 0
 
     def logits(images: Tensor) -> Tensor:
         return run_network(network, images, trainer.dtype, False).logits

@@ -9,11 +9,11 @@ seeds the distilled student is ahead.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 from collections import defaultdict
 from itertools import product
-from pathlib import Path
 
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.checkpoints import run_checkpoints
@@ -22,9 +22,9 @@ from kdexplorer.training.estimate import LENGTHS, demo_config
 from kdexplorer.training.train import execute
 
 
-def train_demo(config: RunConfig, root: Path) -> tuple[float, float, float]:
+def train_demo(config: RunConfig) -> tuple[float, float, float]:
     """Accuracy of the scratch baseline and of the distilled student (0 to 1), and seconds."""
-    run = create_run(config, config.name, root)
+    run = create_run(config, config.name)
     if execute(run) != "finished":
         raise KeyboardInterrupt
     baseline, distilled = (checkpoint.card for checkpoint in run_checkpoints(run))
@@ -44,7 +44,8 @@ def main() -> None:
         for seed, precision, epochs in product(options.seeds, options.precision, options.epochs):
             changes = {"threads": options.threads, "precision": precision}
             config = demo_config(epochs, seed).model_copy(update=changes)
-            baseline, distilled, seconds = train_demo(config, Path(folder))
+            os.environ["KDEXPLORER_RUNS"] = tempfile.mkdtemp(dir=folder)  # without what the run before has stored
+            baseline, distilled, seconds = train_demo(config)
             measured[precision, epochs].append((distilled - baseline, seconds))
             print(
                 f"{precision}, {epochs} epochs, seed {seed}: scratch baseline {100 * baseline:.2f} %, "

@@ -161,12 +161,15 @@ def report(room: Room, tally: Tally, counts: tuple[int, ...]) -> bool:
     """Prints the figures; whether the budget was kept, without an error and with every vote."""
     everything = [took for times in room.times.values() for took in times]
     for what, times in [*room.times.items(), ("all requests", everything)]:
+        if not times:
+            print(f"{what:<16} none")
+            continue
         median, worst = 1000 * np.percentile(times, (50, 95))
         print(f"{what:<16} {len(times):6d}  p50 {median:6.0f} ms  p95 {worst:6.0f} ms  max {1000 * max(times):6.0f} ms")
     shown = [took for _, took, what in tally.actions if what == BY_ITSELF]
     if shown:
         print(f"projector: {len(shown)} updates, p95 {1000 * np.percentile(shown, 95):.0f} ms")
-    lost = sum(max(0, room.told[k] - count) for k, count in enumerate(counts))
+    lost = sum(max(0, told - sum(counts[k : k + 1])) for k, told in room.told.items())
     print(f"votes counted {sum(counts)}, confirmed {sum(room.told.values())}, lost {lost}")
     print(f"errors {len(room.errors) + len(tally.errors)}")
     for sentence, count in Counter(room.errors + tally.errors).most_common(10):

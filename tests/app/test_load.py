@@ -15,6 +15,7 @@ from benchmarks import guest, load, vote
 from kdexplorer.images import decode
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.vote.store import open_store
 
 pytestmark = pytest.mark.skipif(len(bundled_checkpoints()) < 3, reason="the bundled networks are missing")
 
@@ -134,8 +135,8 @@ def test_a_few_phones_vote(app, capsys):
     room, tally = asyncio.run(vote.run(app, argparse.Namespace(devices=5, seconds=2.5, stuffing=None)))
     assert room.errors == tally.errors == []
     assert sum(room.told.values()) == 5
-    confirmed = tuple(room.told[k] for k in range(10))
-    vote.report(room, tally, confirmed)
+    counts = open_store().current().totals
+    assert vote.report(room, tally, counts)
     assert not vote.report(room, tally, (0,) * 10)
     printed = capsys.readouterr().out
     assert "confirmed 5, lost 0" in printed

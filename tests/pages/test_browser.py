@@ -14,6 +14,7 @@ from benchmarks.app import running, settle
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.app.audience import results
 from kdexplorer.app.compare.page import SECTIONS
+from kdexplorer.app.soft_labels import TABS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments import all_experiments
@@ -120,7 +121,7 @@ def test_every_quick_press_counts_and_back_leaves_a_page_with_one(tab):
 
 
 STATES = [
-    *(f"soft_labels?tab={tab}" for tab in ("Gradient", "Temperature", "Class+similarity")),
+    *(f"soft_labels?tab={tab}" for tab in TABS),
     *("attention?stage=all", "attention?colors=difference", "launch?customize=true", "methods?method=at"),
     *(f"compare?show={section}" for section in SECTIONS),
     *(f"experiments?experiment={experiment.key}" for experiment in all_experiments()),

@@ -215,6 +215,7 @@ async def test_a_thousand_phones_behind_one_address_vote_at_the_same_time(phones
 
 
 def test_a_vote_leaves_no_trace_in_the_log(phones, question, caplog):
+    caplog.set_level("DEBUG")
     phones.vote(question, 1)
     assert browser(1) not in caplog.text
-    assert not caplog.records
+    assert not [one for one in caplog.records if not one.name.startswith(("asyncio", "PIL."))]
