@@ -52,6 +52,13 @@ def turn_to(at, page):
     return at
 
 
+def follow(at, page, **query):
+    """Presses a link to another page that carries these choices."""
+    at.query_params.clear()
+    at.query_params.update(query)
+    return turn_to(at, page)
+
+
 def make_photo():
     """A PNG file."""
     buffer = io.BytesIO()

@@ -1,9 +1,11 @@
 """Links: each choice of a page is in its link, and a link with it opens the page as it was."""
 
+import numpy as np
 import pytest
 
 from kdexplorer.app.parts import layout
-from tests.pages.reading import text, turn_to
+from kdexplorer.datasets import get_dataset
+from tests.pages.reading import follow, text, turn_to
 
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
@@ -64,6 +66,20 @@ def test_what_is_chosen_is_in_the_link_of_other_pages_too(family, open_page):
     again = open_page("soft_labels", **{name: at.query_params[name] for name in at.query_params})
     assert "**cat**" in text(again)
     assert again.button_group(key="student").value == "small-scratch"
+
+
+def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(family, make_checkpoint, open_page):
+    classes = get_dataset("cifar10").classes
+    make_checkpoint(family / "big", "resnet20", 5, np.zeros((10_000, 10)), classes=classes)
+    at = open_page("soft_labels")
+    at.selectbox(key="teacher").set_value("big").run()
+    at.multiselect(key="students").set_value(["small-response"]).run()
+    turn_to(at, "launch")
+    follow(at, "attention", teacher="teacher", students="small-scratch,small-response")
+    assert at.selectbox(key="teacher").value == "teacher"
+    assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
+    at.selectbox(key="teacher").set_value("big").run()
+    assert at.selectbox(key="teacher").value == "big"
 
 
 def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):

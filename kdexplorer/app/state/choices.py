@@ -2,11 +2,12 @@
 
 A choice is a widget that Streamlit binds to the link (`bind="query-params"`): its key is its name there, its default is
 left out, and a page without the widget keeps the value and leaves the parameter out. What Streamlit (1.67) cannot do is
-here, each with a test in `tests/app/test_choices.py`:
+here, each with a test in `tests/app/test_choices.py` or `tests/pages/test_page_links.py`:
 
 - A default that depends on other choices or on the page: what was not chosen follows it (`settle`).
 - A link that names an option otherwise than the widget: labels change, `?method=at` stays.
 - A value without a widget: the image, and T and α, which the browser's charts move (`get`, `put`, `publish`).
+- A link inside the app that names the default: Streamlit drops it and keeps what was chosen before (`settle`).
 - To say that a link's value is unknown: Streamlit leaves it out in silence.
 - Links from before it bound widgets: lists were one text with commas, toggles `on` or `off` (`translate_link`).
 """
@@ -51,14 +52,19 @@ def translate_link() -> None:
 
 
 def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool = False) -> None:
-    """Before a choice is shown: what was not chosen, or is no option here, becomes this page's default."""
+    """Before a choice is shown: what was not chosen, or is no option here, becomes this page's default.
+
+    So does what was chosen before, where the link names the default; Streamlit's own is None where that may be empty.
+    """
     usual = st.session_state.setdefault(_USUAL, {})
     value = st.session_state.get(name)
     if isinstance(default, list):
         is_option = value is not None
     else:
         is_option = value in options or (value is None and may_be_empty and name in st.session_state)
-    follows = not is_option or (value == usual.get(name) and name not in st.query_params)
+    linked = st.query_params.get_all(name)
+    follows = not is_option or (value == usual.get(name) and not linked)
+    follows |= linked == (default if isinstance(default, list) else [default]) and not may_be_empty
     if follows and value != default and (name in st.session_state or may_be_empty):
         st.session_state[name] = default
     usual[name] = default
