@@ -19,7 +19,7 @@ from kdexplorer.story import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
 NOTES = "notes"
-STEP, _BEFORE, _REVEALED = "story_step", "story_before", "story_revealed"
+STEP, _BEFORE, _REVEALED = "story_step", layout.BEFORE_STEP, "story_revealed"
 """The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
 _css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(

@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.app.parts import layout
 from kdexplorer.datasets import get_dataset
-from tests.pages.reading import follow, text, turn_to
+from tests.pages.reading import follow, make_photo, text, turn_to, upload
 
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
@@ -80,6 +80,24 @@ def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(f
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     at.selectbox(key="teacher").set_value("big").run()
     assert at.selectbox(key="teacher").value == "big"
+
+
+def test_a_link_to_a_test_image_replaces_a_photo_and_the_filters(family, open_page):
+    at = open_page("soft_labels")
+    at.selectbox(key="class").set_value("cat").run()
+    number = at.query_params["image"]
+    upload(at, "photo.png", make_photo())
+    turn_to(at, "compare")
+    follow(at, "soft_labels", image=number)  # the one that was shown before the photo
+    assert f"Test image {number}: **cat**" in text(at)
+    at.selectbox(key="class").set_value("cat").run()
+    turn_to(at, "compare")
+    follow(at, "soft_labels", image="1066")
+    assert "Test image 1066: **truck**" in text(at)
+    upload(at, "photo.png", make_photo())
+    turn_to(at, "compare")
+    follow(at, "overview", image="1066")
+    assert "Test image 1066: **truck**" in text(at)
 
 
 def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):

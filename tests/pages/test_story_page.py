@@ -8,7 +8,7 @@ from kdexplorer import story as lecture
 from kdexplorer.app.parts.layout import PARTS
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
-from tests.pages.reading import button, params, specs, text
+from tests.pages.reading import button, make_photo, params, specs, text, upload
 
 COUNT = len(read_lecture().steps)
 STEP = """
@@ -136,6 +136,19 @@ def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, 
     linked = open_page(story="2", image="5")  # a link to a step has its own choices
     assert linked.query_params["image"] == "5"
     assert params(specs(linked)[0])["logT"] == 3
+
+
+def test_a_step_shows_its_test_image_instead_of_a_photo_which_the_buttons_replace(family, own_lecture, open_page):
+    at = upload(open_page("soft_labels", image="3"), "photo.png", make_photo())
+    button(at, "Present").click().run()
+    at.button(key="story_next").click().run()
+    assert "Test image 7:" in text(at)
+    at.button(key="story_next").click().run()
+    assert "Your photo" in text(at)
+    at.button(key="pick_Next").click().run()
+    assert "Test image 4:" in text(at)
+    at.button(key="story_leave").click().run()
+    assert "Test image 4:" in text(at)
 
 
 def test_a_file_that_became_invalid_is_reported_and_one_that_changed_is_read(family, own_lecture, open_page):

@@ -112,6 +112,8 @@ def first_screen() -> tuple[Any, Any]:
 
 FIGURE, STORY = "figure", "story"
 """The parameters of a link that shows one figure alone, or a lecture's step."""
+BEFORE_STEP = "story_before"
+"""The key of what a step of the lecture has set, and what was chosen before."""
 
 
 def is_alone() -> bool:

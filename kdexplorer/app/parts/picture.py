@@ -52,10 +52,12 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
 
     Args:
         teacher, students: whose predictions choose and filter test images.
-        alone: only the buttons for other pictures; else a row of thumbnails, too, and behind one button the sources:
+        alone: only the buttons for other test images; else a row of thumbnails, too, and behind one button the sources:
             filters of the test images, an upload and the camera.
         label: whether the caption names the picture.
     """
+    known = cached.gallery(teacher.dataset)[2].tolist()
+    index = read_index(known)
     enlarged, caption = st.empty(), st.empty()
     controls = st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls")
     small, photo_place = st.container(), st.container(gap="xsmall", key="photo_place")
@@ -76,8 +78,12 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
     photo = None
     if (kept := find_photo(teacher.dataset)) is not None:
         chosen, photo = kept
+        choices.publish("image", None)
         with photo_place:
             _pick_fit(teacher)
+        if alone and known:
+            with steps:
+                draw_steps(known, index if index in known else known[0])
     else:
         with small:
             chosen = teacher.test_images([_pick_test_image(teacher, students, sources, steps)])[0]
@@ -128,14 +134,20 @@ def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
 
 
 def read_index(known: Sequence[int] | np.ndarray) -> int | None:
-    """The number of the chosen test image, where a link or the visitor has chosen one."""
+    """The number of the chosen test image, where a link or the visitor has chosen one.
+
+    A link's image is shown whatever was chosen before: no photo, and only the filters that the link names.
+    """
 
     def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or int(text[:9]) not in known:
             raise ValueError(f"there is no test image '{text[:20]}'")
+        st.session_state["source"] = TEST_IMAGES
+        for name in {"filter", "class", _FILTERS} - set(st.query_params):
+            st.session_state.pop(name, None)
         return int(text[:9])
 
-    return choices.get("image", parse)
+    return choices.get("image", parse) if len(known) else None
 
 
 def draw_steps(shown: list[int], index: int) -> None:
@@ -147,9 +159,7 @@ def draw_steps(shown: list[int], index: int) -> None:
         "Random": (":material/shuffle:", random.choice(shown)),
     }
     for label, (icon, other) in steps.items():
-        st.button(
-            label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=choices.put, args=("image", other)
-        )
+        st.button(label, key=f"pick_{label}", icon=icon, help=f"{label} image", on_click=_choose_image, args=(other,))
 
 
 def choose_first(teacher: Network, students: list[Network], shown: Sequence[int]) -> int:
@@ -179,14 +189,14 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     known = cached.gallery(teacher.dataset)[2].tolist()
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
-    index = photo = None
+    index, photo = read_index(known), None
     if (kept := find_photo(teacher.dataset)) is not None:
-        chosen, photo = kept
+        index, (chosen, photo) = None, kept
+        choices.publish("image", None)
         _pick_fit(teacher)
     elif not known:
         _end_without_images(teacher.dataset)
     else:
-        index = read_index(known)
         index = choose_first(teacher, students, known) if index is None else index
         choices.put("image", index)
         (chosen,) = teacher.test_images([index])
@@ -198,8 +208,13 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
 
 
 def find_photo(dataset: str) -> tuple[Picture, Photo] | None:
-    """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color."""
+    """This visit's photo, where it is the chosen source; the margins of a letterbox have the data's mean color.
+
+    None in a lecture's step that sets a test image.
+    """
     kept = st.session_state.get("photo")
+    if layout.STORY in st.query_params and "image" in st.session_state.get(layout.BEFORE_STEP, {}):
+        return None
     if st.session_state.get("source") not in SOURCES[1:] or kept is None:
         return None
     fit = st.session_state.get("fit", next(iter(kept)))
