@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from kdexplorer.analysis import measures, metrics, verdicts
+from kdexplorer.analysis import measures, metrics, results, verdicts
 from kdexplorer.app import soft_labels, story
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.soft_labels import SoftLabels
-from kdexplorer.app.state.cached import KEYS, Network, result_rows
+from kdexplorer.app.state.cached import KEYS, Network, label_together, result_rows
 from kdexplorer.charts import evaluation
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
@@ -82,9 +84,12 @@ def _share_of_nearer(teacher: Network, student: Network, other: Network) -> tupl
 
 
 def show_results(teacher: Network, students: list[Network]) -> None:
-    """The family's accuracies and losses."""
+    """The family's accuracies and losses on the same images; nothing where they were evaluated on different ones."""
+    named = {c.name: c for c in label_together([teacher, *students])}
+    entries: dict[str, Any] = results.on_same_images(named)
+    if len(results.group_by_evaluation(entries)) > 1:
+        return
     st.header("Results", divider="grey")
-    entries = {c.name: c for c in [teacher, *students]}
     rows = result_rows(entries)
     chart, text = st.columns([2, 3], gap="large")
     roles = {name: role_of(c, teacher) for name, c in entries.items()}

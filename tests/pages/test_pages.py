@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import image_filters
+from kdexplorer.analysis import image_filters, metrics
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import bundled_checkpoints, open_checkpoint
 from kdexplorer.runs.launch import create_run
 from tests.pages.reading import make_photo, params, specs, text, turn_to, upload
+from tests.pages.runs import make_run
 
 CIFAR10 = get_dataset("cifar10")
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -41,6 +42,29 @@ def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_pho
     assert "whatever the photo shows" in text(at)
     at.button(key="pick_thumb_361").click().run()
     assert alt_texts(at)[0] == "Test image 361: dog"
+
+
+def test_overview_compares_a_runs_students_with_their_teacher_on_the_same_images(
+    own, make_checkpoint, cifar10_card, open_page
+):
+    logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
+    teacher = make_checkpoint(own / "teacher", "resnet20", 0, logits, **cifar10_card)
+    run = make_run(students=("scratch", "response"), teacher="teacher")
+    facts = {"classes": CIFAR10.classes, "run": run.run_id, "test_accuracy": 0.25}
+    facts["data"] = {"dataset": "cifar10-small", "evaluation_split": "test", "evaluation_images": 2000}
+    kd = {"teacher": {"name": "teacher", "sha256": teacher.sha256}, "objective": {"terms": [{"method": "kd"}]}}
+    make_checkpoint(run.path / "s-scratch", "resnet8", 1, logits[:2000], **facts)
+    make_checkpoint(run.path / "s-response", "resnet8", 2, logits[:2000], **facts | kd)
+    at = open_page()
+    table = at.dataframe[0].value
+    assert table["Network"].tolist() == ["teacher", "s-scratch", "s-response"]
+    expected = 100 * metrics.accuracy(logits[:2000], CIFAR10.test_labels()[:2000])
+    assert float(table["Accuracy (%)"].iloc[0]) == pytest.approx(expected, abs=0.01)
+    assert "Evaluated on 2,000 test images" in text(at)
+    run_data = facts["data"] | {"dataset": "cifar10", "evaluation_split": "holdout"}
+    for number, (name, more) in enumerate({"s-scratch": {}, "s-response": kd}.items(), 1):
+        make_checkpoint(run.path / name, "resnet8", number, logits[:2000], **facts | more | {"data": run_data})
+    assert not open_page().dataframe  # other images than the teacher's
 
 
 @pytest.mark.parametrize("name", [*PAGES, "live", "compare"])
