@@ -152,6 +152,18 @@ def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cif
     assert not specs(at)
 
 
+@pytest.mark.parametrize("facts", [{"evaluation_split": "holdout"}, {"dataset": "elsewhere"}])
+def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, make_checkpoint, facts, open_page):
+    for seed, name in enumerate(("one", "two")):
+        logits = np.random.default_rng(seed).normal(0, 3, (500, 10))
+        make_checkpoint(own / name, logits=logits, classes=CIFAR10.classes, data=facts | {"evaluation_images": 500})
+    at = open_page("compare", show="Disagreements")
+    assert not [label for label in link_labels(at) if label.startswith("Open image")]
+    assert len([one for one in at.info if "these networks were evaluated on 500" in one.value]) == 2
+    assert not any("Download" in info.value for info in at.info)
+    assert "evaluated on 500" in open_page("compare", show="Calibration").info[0].value
+
+
 def test_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show="Confusion"))) == 3

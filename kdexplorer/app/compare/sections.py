@@ -63,11 +63,22 @@ class Comparison:
     def classes(self) -> tuple[str, ...]:
         return next(iter(self.networks.values())).classes
 
+    @property
+    def has_images(self) -> bool:
+        """Whether the evaluation images are those of a test split, with labels."""
+        return results.evaluation_dataset(next(iter(self.networks.values()))) is not None
+
+    def explain_missing(self) -> str:
+        """What gives missing labels, or why nothing does."""
+        if self.has_images:
+            return f"Download {get_dataset(self.dataset).label} on the Launch page."
+        evaluated = as_text(results.describe_evaluation(next(iter(self.networks.values()))))
+        return f"Only known test splits have images and labels here; these networks were evaluated on {evaluated}."
+
     def require_labels(self) -> np.ndarray | None:
         """The labels for a section that needs them and stored logits; where one is missing, it says so."""
         if self.labels is None:
-            dataset = get_dataset(self.dataset).label
-            st.info(f"This needs the labels of the evaluation images. Download {dataset} on the Launch page.")
+            st.info(f"This needs the labels of the evaluation images. {self.explain_missing()}")
         elif not self.logits:
             st.info("None of these networks has stored logits: the file test_logits.npz is missing or damaged.")
         return self.labels if self.logits else None
@@ -140,7 +151,7 @@ def show_table(compared: Comparison) -> None:
         st.info(
             "The labels of these images are missing, so calibration, McNemar's p, confusion and accuracy by class are "
             "missing too. Objective, cross-entropy and accuracy come from each network's card. "
-            f"Download {get_dataset(compared.dataset).label} on the Launch page."
+            + compared.explain_missing()
         )
     markdown = results.to_markdown(rows, compared.baseline)
     files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
@@ -259,6 +270,9 @@ def show_confusion(compared: Comparison) -> None:
 
 def show_disagreements(compared: Comparison) -> None:
     """The images for which two networks predict different classes, each with a link that opens it."""
+    if not compared.has_images:
+        st.info(compared.explain_missing())
+        return
     pair = _pick_pair(compared, "disagreement")
     if pair is None:
         return
