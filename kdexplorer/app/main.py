@@ -8,6 +8,7 @@ from kdexplorer.app import figures, story
 from kdexplorer.app.parts import chart_view, layout
 from kdexplorer.app.parts.layout import FOLDER, TITLES
 from kdexplorer.app.state import choices
+from kdexplorer.errors import KDError
 
 st.set_page_config(
     page_title="KD Explorer",
@@ -30,4 +31,7 @@ with chart_view.follow_sliders():
         with st.container(key="share", horizontal=True, gap="xsmall"):
             story.offer("present", st.session_state.get(story.STEP, 1))
             layout.show_page_link(page.url_path or next(iter(TITLES)))
-        page.run()
+        try:
+            page.run()
+        except KDError as error:  # such as damaged data: it says what to do
+            layout.show_error(error)

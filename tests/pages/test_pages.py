@@ -96,6 +96,15 @@ def test_a_damaged_teacher_stops_the_page(family, open_page):
     assert not specs(at)
 
 
+@pytest.mark.parametrize("name", [*PAGES, "methods", "audience"])
+def test_damaged_data_are_reported_with_what_to_do(family, name, tmp_path, open_page):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / CIFAR10.archive).write_bytes(b"nonsense")
+    (error,) = open_page(name).error
+    assert CIFAR10.archive in error.value.replace("\\", "")
+    assert "Remove it" in error.value
+
+
 def test_students_follow_their_teacher_on_every_page(family, open_page, make_checkpoint, cifar10_card):
     logits = np.random.default_rng(5).normal(0, 3, (10_000, 10))
     big = make_checkpoint(family / "big", "resnet20", 5, logits, **cifar10_card)
