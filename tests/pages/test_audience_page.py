@@ -98,6 +98,15 @@ def test_prepared_questions_follow_each_other(open_page):
     assert at.text_input(key="pick_ask").value == "3"
 
 
+def test_a_teacher_with_more_classes_than_a_phone_has_room_for_is_reported(family, make_checkpoint, open_page):
+    make_checkpoint(family / "many", classes=[f"class {number}" for number in range(21)])
+    at = open_page("audience", image="3", teacher="many")
+    button(at, "Ask about this picture").click().run()
+    assert "20 classes at most" in at.error[0].value
+    assert "Next questions" in text(at)  # the rest of the page is drawn
+    assert open_store().current() is None
+
+
 def test_guests_see_the_results_and_nothing_else(open_page, guest):
     at = open_page("audience", ask="5")
     assert not {"Ask about this picture", "Next question", "Close and reveal"} & set(labels(at))

@@ -175,8 +175,7 @@ def show_preparation(teacher: Network, students: list[Network], seen: str, with_
 def show_ask(teacher: Network, image: Picture, seen: str) -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
     if st.button("Ask about this picture", key="vote_ask", type="primary"):
-        question = _make_question(teacher, image)
-        access.act_and_rerun(lambda: open_store().start(question, seen))
+        access.act_and_rerun(lambda: open_store().start(_make_question(teacher, image), seen))
 
 
 def parse_prepared(text: str) -> list[str]:
