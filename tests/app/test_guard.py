@@ -223,6 +223,15 @@ async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch
     assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
 
 
+async def test_visitors_of_a_frame_without_cookies_are_not_one_browser_but_share_half_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
+    monkeypatch.setitem(guard.MOST, "websocket", 8)
+    application = guard.Guard(Browser.application)
+    browsers = [Browser(application) for _ in range(5)] + [Browser(application, ("198.51.100.1", 1)) for _ in range(3)]
+    await settle()
+    assert [browser.seen for browser in browsers] == [[None]] * 4 + [[]] + [[None]] * 2 + [[]]
+
+
 async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
     browsers = [Browser() for _ in range(4)]
     for browser in browsers:

@@ -17,7 +17,7 @@ from kdexplorer.app.server.refusals import log_refusal, network_of
 MOST = {"websocket": 2000, "PUT": 64}
 """At a time: tabs of browsers, and uploads, of which one takes 5 MB and further ones wait."""
 OF_A_VISITOR = 32
-"""WebSockets of one browser; those without the server's cookie are one browser of their address."""
+"""WebSockets of one browser. In a frame of another site none has the server's cookie: they share their address's."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 BETWEEN_UPLOADS = 1.0
@@ -69,7 +69,8 @@ class Guard:
             asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, one_at_a_time.release)
 
     async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._has_place("websocket", address) or turns.count_visitors(address, cookie) >= OF_A_VISITOR:
+        is_greedy = cookie and turns.count_visitors(address, cookie) >= OF_A_VISITOR
+        if is_greedy or not self._has_place("websocket", address):
             log_refusal(address, "more WebSockets than a visitor or an address may have")
             await receive()
             await send({"type": "websocket.close", "code": 1013})  # a browser tries again by itself
