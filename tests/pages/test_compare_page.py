@@ -10,7 +10,8 @@ from kdexplorer.app.compare import page, sections, studies
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
-from kdexplorer.runs.checkpoints import LOGITS, find_checkpoint, open_checkpoint
+from kdexplorer.networks.registry import STORED
+from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.report import describe_study
@@ -167,6 +168,16 @@ def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, ma
 def test_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show="Confusion"))) == 3
+
+
+def test_a_teacher_of_stored_logits_is_no_network_to_take_away(evaluated, open_page):
+    card = evaluated / "teacher" / CARD
+    card.write_text(card.read_text().replace('"resnet20"', f'"{STORED.key}"'))
+    at = open_page("compare")
+    assert names(at) == ["teacher", "small-scratch", "small-response"]
+    assert at.selectbox(key="take_network").options == ["small-scratch", "small-response"]
+    at = open_page("compare", networks="teacher")
+    assert "take_network" not in [one.key for one in at.selectbox]
 
 
 def test_an_empty_choice_says_what_to_choose(evaluated, open_page):

@@ -37,8 +37,13 @@ def show_files(name: str, texts: dict[str, str]) -> None:
 
 
 def show_network(networks: Mapping[str, Network]) -> None:
-    """Draws the choice of a network and a format, and the button that makes and saves the file."""
-    visitor = access.visitor()
+    """Draws the choice of a network and a format, and the button that makes and saves the file.
+
+    Nothing where no network computes. Streamlit does not tell a visitor why a file could not be made.
+    """
+    networks, visitor = {name: one for name, one in networks.items() if one.computes}, access.visitor()
+    if not networks:
+        return
     with st.container(horizontal=True, vertical_alignment="bottom", key="take_away"):
         name = st.selectbox("Network to take away", networks, key="take_network", width=260)
         formats = [one for one in programs.FORMATS if one != "onnx" or programs.has_onnx()]
