@@ -4,10 +4,11 @@ const LIMIT = 5 * 1024 * 1024; // bytes, as `images.decode.MAX_BYTES`
 const LARGEST_SIDE = 2048;
 const UPLOAD = "[data-testid=stFileUploaderDropzoneInput]";
 const SENT_AS_IT_IS = ["image/png", "image/jpeg", "image/webp"];
+const NAMES = /\.(png|jpe?g|webp)$/i; // by which Streamlit accepts a file: a JPEG may be called .jfif, too
 
 /** Whether the server reads a file as it is. */
 function isAccepted(file) {
-  return file.size <= LIMIT && SENT_AS_IT_IS.includes(file.type);
+  return file.size <= LIMIT && SENT_AS_IT_IS.includes(file.type) && NAMES.test(file.name);
 }
 
 /** An image as a JPEG of at most so many pixels a side. */

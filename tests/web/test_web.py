@@ -15,6 +15,7 @@ import skimage
 from PIL import Image
 
 from kdexplorer.analysis.inference import predict_with_attention
+from kdexplorer.app.parts.picture import TYPES
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import CheckpointError
@@ -40,11 +41,11 @@ RUN = """(given) => {
 SHRINK = "(given) => [...KDInfer.shrink(bytes(given.rgba), given.width, given.height)]"
 
 
-def in_node(function, given):
+def in_node(function, given, script=INFER):
     """What a JavaScript function returns for JSON, in Node."""
     if shutil.which("node") is None:
         pytest.skip("no Node on this machine")
-    program = f"{INFER};{BYTES} const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
+    program = f"{script};{BYTES} const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
     program += f"process.stdout.write(JSON.stringify(({function})(given)));"
     done = subprocess.run(
         ["node", "-e", program], input=json.dumps(given), capture_output=True, text=True, check=True, timeout=600
@@ -191,3 +192,11 @@ def test_a_photo_becomes_the_same_pixels_as_in_an_upload(engine, size):
     given = {"rgba": as_text(photo.convert("RGBA").tobytes()), "width": size[0], "height": size[1]}
     ours = np.array(engine(SHRINK, given)).reshape(32, 32, 3)
     assert np.abs(ours - decode.decode_image(file.getvalue()).astype(int)).max() <= 2
+
+
+def test_a_photo_is_sent_as_it_is_under_the_names_that_the_page_accepts_and_else_converted():
+    script = Path(export.__file__).with_name("shrink_upload.js").read_text(encoding="utf-8")
+    names = [*(f"photo.{ending}" for ending in TYPES), "PHOTO.JPG", "photo.jfif", "photo", "jpg"]
+    given = [{"name": name, "type": "image/jpeg", "size": 1000} for name in names]
+    accepted = in_node("(given) => given.map(isAccepted)", given, script)
+    assert accepted == [*[True] * len(TYPES), True, False, False, False]
