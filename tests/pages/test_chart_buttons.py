@@ -34,6 +34,15 @@ def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch
     json.dumps(data, allow_nan=False)
 
 
+def test_the_chart_of_a_run_names_it(runs_root, open_page, monkeypatch):
+    passed, run = [], make_run()
+    monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
+    at = open_page("launch", run=run.run_id)
+    at.session_state[next(key for key in popovers(at) if "accuracy" in key)] = True
+    at.run()
+    assert passed[0]["source"] == f"KD Explorer, demo: run {run.run_id}"
+
+
 def test_names_that_are_alike_do_not_meet(own, make_checkpoint, cifar10_card, open_page):
     for number, name in enumerate(("a" * 60 + "-x", "a" * 60 + "-y")):
         make_checkpoint(own / name, "resnet8", number, **cifar10_card)

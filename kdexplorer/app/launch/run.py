@@ -67,7 +67,6 @@ def show(run: Run) -> None:
         _show_controls(run, run.status().state)
         _offer_deletion(run)
         return
-    layout.mention(networks=f"run {run.run_id}")
     if isinstance(config, StudyConfig):
         study = config.study
         recipe, facts = study.shared, f" · {start.describe_study(study)}"
@@ -75,6 +74,7 @@ def show(run: Run) -> None:
     else:
         recipe, facts, command = config, "", train_command(config)
     layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
+    layout.mention(networks=f"run {run.run_id}")
     live = run.status().state in LIVE
 
     def follow() -> None:
