@@ -164,10 +164,11 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
     audience = np.array([choice_of(one.totals) == one.label for one in counted])
     networks = {name: one[known].argmax(axis=1) == labels for name, one in logits.items()}
     shares = [one.totals[one.label or 0] / sum(one.totals) for one in counted]
+    times = "once" if audience.sum() == 1 else f"{audience.sum()} times"
     of = f"{len(known)} picture{'s' if len(known) > 1 else ''}"
     sentences = [
-        f"On {of} with a label, the room's most frequent choice is right {audience.sum()} times (a tie counts as "
-        f"wrong) and on average {np.mean(shares):.0%} of the votes are for the label."
+        f"On {of} with a label, the room's most frequent choice is right {times} (a tie counts as wrong) "
+        f"and on average {np.mean(shares):.0%} of the votes are for the label."
     ]
     if networks:
         right = ", ".join(f"{name} {one.sum()}" for name, one in networks.items())

@@ -44,7 +44,7 @@ def test_agreement_counts_and_does_not_decide_on_few_pictures():
     logits = {"big": np.stack([one_hot(3)] * 5), "small": np.stack([one_hot(5)] * 5)}
     text = describe_agreement(questions, logits)
     assert "On 2 pictures with a label" in text
-    assert "right 1 times" in text
+    assert "is right once (a tie" in text
     assert "62%" in text  # the mean of 75 % and 50 %
     assert "big 2, small 0" in text
     assert "not decided" in text
@@ -59,5 +59,6 @@ def test_agreement_says_when_the_room_differs(room_right, word):
     wrong = np.stack([one_hot(4 if room_right else 3)] * 12)
     same = np.stack([one_hot(3 if room_right else 4)] * 12)
     text = describe_agreement(questions, {"big": wrong, "same": same})
+    assert f"is right {12 * room_right} times (a tie" in text
     assert f"the room is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text
