@@ -10,9 +10,11 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kdexplorer.vote.routes import PATH
+
 STYLE = Path(__file__).parents[1] / "style.css"
 ROOT = b'<div id="root"></div>'
-"""Where Streamlit draws; the vote's page has none."""
+"""Where Streamlit draws."""
 LEFT_OUT = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 """The page arrives as it is, and in full where a browser has Streamlit's own from before."""
 
@@ -26,7 +28,8 @@ class StyleFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        asks = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+        if not asks or scope["path"].endswith(PATH):  # the vote's page has a style of its own
             await self.app(scope, receive, send)
             return
         start: Message = {}
