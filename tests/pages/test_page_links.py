@@ -100,6 +100,15 @@ def test_a_link_to_a_test_image_replaces_a_photo_and_the_filters(family, open_pa
     assert "Test image 1066: **truck**" in text(at)
 
 
+def test_a_teacher_whose_data_set_has_fewer_images_shows_another_one(family, make_checkpoint, open_page):
+    make_checkpoint(family / "shapes", logits=np.zeros((120, 10)))
+    at = open_page("soft_labels", image="1999", teacher="teacher")
+    turn_to(at, "launch")
+    follow(at, "overview", teacher="shapes")
+    assert "Test image 1999" not in text(at)
+    assert at.query_params["image"] != "1999"
+
+
 def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
     at = open_page(figure="temperature_curves", **{"class": "cat", "curve": "kl"})
     assert "**cat**" in text(at)

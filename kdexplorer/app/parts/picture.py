@@ -83,7 +83,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             _pick_fit(teacher)
         if alone and known:
             with steps:
-                draw_steps(known, index if index in known else known[0])
+                draw_steps(known, known[0] if index is None else index)
     else:
         with small:
             chosen = teacher.test_images([_pick_test_image(teacher, students, sources, steps)])[0]
@@ -147,7 +147,8 @@ def read_index(known: Sequence[int] | np.ndarray) -> int | None:
             st.session_state.pop(name, None)
         return int(text[:9])
 
-    return choices.get("image", parse) if len(known) else None
+    index = choices.get("image", parse) if len(known) else None
+    return index if index in known else None  # one of another data set
 
 
 def draw_steps(shown: list[int], index: int) -> None:
