@@ -88,16 +88,28 @@ def raise_file_limit() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
+_stopping: list[threading.Event] = []
+"""Of all work that goes on, such as a study's within an experiment's: a signal is for all of it."""
+
+
+def _stop(*_: object) -> None:
+    for one in _stopping:
+        one.set()
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
     """SIGTERM and SIGINT set an event instead of ending the process; outside the main thread nothing changes."""
     stopping, before = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():
+        _stopping.append(stopping)
         for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, lambda *_: stopping.set())
+            before[number] = signal.signal(number, _stop)
     try:
         yield stopping
     finally:
+        if before:
+            _stopping.remove(stopping)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -141,9 +141,9 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     if starting and not options.ray:  # a cluster's machines have data of their own
         shared.prepare_data(options, config.study.shared.dataset)
         require_startable(config.study.shared)
-    if starting and folder.path.is_dir():  # an earlier start may have been killed before it wrote what had finished
-        collect(folders.open_study(config))
     settled = config if options.show else folders.settle(config, bool(options.ray))
+    if starting and any(folder.run(one).path.is_dir() for one in settled.runs()):
+        collect(folders.open_study(settled))  # an earlier start may have been killed before it wrote what had finished
     runs = [] if options.show else folders.left_to_train(settled)
     asked, packed = options.students_per_run, settled.students_per_run
     if runs and asked and packed != min(asked, len(config.study.entries)) and not options.quiet:

@@ -7,6 +7,7 @@ pixels, labels and names identifies. So pictures that were replaced make another
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -232,8 +233,9 @@ def _list(folder: Path, folders: bool = False) -> list[Path]:
 def _hash_listing(files: Files) -> str:
     digest = hashlib.sha256()
     for path in (path for classes in files.values() for paths in classes.values() for path in paths):
-        found = path.stat()
-        digest.update(repr((str(path), found.st_size, found.st_mtime_ns)).encode())
+        with contextlib.suppress(OSError):  # a link to nowhere cannot be read, which is said then
+            found = path.stat()
+            digest.update(repr((str(path), found.st_size, found.st_mtime_ns)).encode())
     return digest.hexdigest()
 
 

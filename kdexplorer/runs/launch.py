@@ -31,7 +31,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import sync_folder, write_json
 from kdexplorer.runs.records import LIVE, PLACES, RESUMABLE, State
-from kdexplorer.runs.run_folder import Run, is_run_folder
+from kdexplorer.runs.run_folder import Run, is_run_folder, list_runs
 from kdexplorer.schema import is_name
 
 
@@ -139,6 +139,8 @@ def delete_run(run: Run) -> None:
         with FileLock(root / ".start.lock", timeout=30):
             if run.status().state in LIVE or run.is_locked():
                 raise RunError(f"{run.run_id} is still running: stop it first.")
+            if needed := [other.run_id for other in list_runs(root) if other.needs(run.run_id)]:
+                raise RunError(f"{needed[0]} has not finished and needs a student of it: delete that run first.")
             path.rename(deleted)
     except OSError as error:
         raise RunError(

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -80,6 +81,14 @@ class Run:
     def config(self) -> RunConfig:
         """Raises ConfigError when `config.json` is missing or damaged."""
         return read_once(RunConfig.load, self.path / "config.json")
+
+    def needs(self, run_id: str) -> bool:
+        """Whether it has not finished and a student of that run teaches it, or is what one of its students began as."""
+        with contextlib.suppress(ConfigError):
+            config = self.config()
+            names = [*(config.teacher or "").split("+"), *(one.initial or "" for one in config.students)]
+            return any(name.startswith(f"{run_id}/") for name in names) and self.status().state != "finished"
+        return False
 
     def check(self) -> None:
         """Raises ConfigError, with the reason, where the run cannot be used: a bad configuration, files of others."""
@@ -232,8 +241,17 @@ def count_live() -> int:
 def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
     root = root or runs_root()
-    paths = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
+    paths = sorted(root.iterdir(), key=_created, reverse=True) if root.is_dir() else []
     return [Run(path) for path in paths if is_name(path.name) and is_run_folder(path)]
+
+
+def _created(path: Path) -> tuple[str, str]:
+    """When a run was created, as its name says, or, where a study has named it, its configuration's file; the name."""
+    if re.match(r"\d{8}-\d{6}-", path.name):
+        return path.name[:15], path.name
+    with contextlib.suppress(OSError):
+        return time.strftime("%Y%m%d-%H%M%S", time.localtime((path / "config.json").stat().st_mtime)), path.name
+    return "", path.name
 
 
 def finished_students(run: Run) -> list[Path]:

@@ -66,22 +66,28 @@ def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None)
     """
     config, history = run.config(), run.metrics()
     labels, teacher = load_labels(config), load_teacher_logits(config)
+    checkpoints = {name: open_checkpoint(run.path / name) for name in planned.entries}
+    first = next(iter(checkpoints.values()))
+    evaluated_on = describe_evaluation(first)
+    if table.rows and table.evaluated_on != evaluated_on:
+        was = f"{run.run_id} was evaluated on {evaluated_on}, the rows so far on {table.evaluated_on}"
+        raise ConfigError(f"{was}: start a new study, or train all of it again.")
+    if first.card.data.sha256 != get_dataset(config.dataset).sha256:  # images were replaced since
+        labels = teacher = None
     if labels is None and more is not None:
         raise ConfigError(f"the labels of {config.dataset} are missing: the students cannot be evaluated.")
-    checkpoints = {name: open_checkpoint(run.path / name) for name in planned.entries}
     rows = []
     for name, checkpoint in checkpoints.items():
         row = _measure(checkpoint, labels, teacher, more)
         measures = row.measures | _mean("step_seconds", [one.step_seconds for one in history if one.student == name])
         rows.append(row.model_copy(update={"seed": planned.seed, "run": run.run_id, "measures": measures}))
-    first = next(iter(checkpoints.values()))
     shared = [one.batch_seconds for one in history if one.student == planned.entries[0]]
     facts = first.card.legs[-1].model_dump(include={"seconds", "device", "precision", "versions"})
     trained = planned.model_copy(update=facts | _mean("batch_seconds", shared))
     kept = [row for row in table.rows if row.entry not in checkpoints or row.seed != planned.seed]
     earlier = [one for one in table.runs if one.run in {row.run for row in kept} - {trained.run}]
     added = {
-        "evaluated_on": describe_evaluation(first),
+        "evaluated_on": evaluated_on,
         "images": first.card.data.evaluation_images,
         "entries": table.entries or _describe_entries(table.declared),
         "runs": sorted([*earlier, trained], key=lambda one: one.seed),

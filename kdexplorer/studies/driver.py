@@ -66,9 +66,9 @@ def execute_study(
 def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again: bool, work: Work) -> None:
     progress = Progress(folder, work, show)
     progress.write("packing the students into runs")
-    collect(folder)
     config = settle(folder.config(), bool(ray_address))
     write_config(folder, config)
+    collect(folder)
     left = left_to_train(config, again)
     prepare(folder, left)
     todo = [folder.run(planned) for planned in left]
@@ -126,13 +126,15 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
     """Study by study; what the end of one has made possible is looked at anew."""
     collect_finished(experiment, small)
     while left := list_left(experiment, small):
+        if work.stopping.is_set():
+            raise Stopped
         one = left[0]
         said = f"{len(left)} part{'s' if len(left) > 1 else ''} left, now {one.name}"
         work.write("running", said)
         if show:
             print(f"{experiment.key}: {said}", file=sys.stderr, flush=True)
         state = execute_study(open_study(one.config), show=show, again=one.again)
-        if state == "stopped" or work.stopping.is_set():
+        if state == "stopped":
             raise Stopped
 
 

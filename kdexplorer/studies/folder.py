@@ -150,6 +150,10 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
     with contextlib.suppress(ConfigError):
         if (before := folder_of(config.study).config().students_per_run) is not None:
             return config.model_copy(update={"students_per_run": before})
+    for seed in config.study.seeds:  # of a study whose folder was deleted
+        with contextlib.suppress(ConfigError):
+            before = len(Run(runs_root() / config.study.run_id(seed)).config().students)
+            return config.model_copy(update={"students_per_run": before})
     names = list(config.study.entries)
     most = min(config.students_per_run or MAX_STUDENTS, len(names))
     teaches = config.experiment is not None and config.study.shared.snapshots > 0  # others name its run
@@ -168,6 +172,9 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
 def start_study(folder: StudyFolder) -> None:
     """Starts a study's driver as a process of its own, unless it is running or finished. Raises RunError."""
     status = folder.status()
+    if status.state == "finished" and left_to_train(settle(folder.config(), decide=False)):  # more seeds than before
+        folder.write_status("stopped", "starting")
+        status = folder.status()
     if status.state in RESUMABLE or (status.state == "queued" and status.pid == os.getpid()):
         launch.start_run(folder)
 
@@ -194,9 +201,12 @@ def prepare(folder: StudyFolder, left: list[StudyRun]) -> None:
     study = folder.config().study
     for planned in left:
         run = folder.run(planned)
-        if not run.path.is_dir():
+        if run.read_values() is None:
             config = study.config(planned.seed, planned.entries)
-            launch.create_run(config, config.name, run.path.parent, run.run_id)
+            if run.path.is_dir():  # a driver was killed while it made it
+                write_json(run.path / "config.json", {"kind": run.kind, **config.model_dump(mode="json")})
+            else:
+                launch.create_run(config, config.name, run.path.parent, run.run_id)
             run.write_status("waiting", "its study starts it")
 
 

@@ -67,6 +67,8 @@ class _RemoteRun:
     """A run on the cluster."""
 
     def __init__(self, run: Run, with_gpus: bool) -> None:
+        if run.is_locked():
+            raise RunError(f"{run.run_id} is already running on this machine: stop it first.")
         self.run, self.config = run, run.config()
         self.gpus = int(with_gpus and self.config.device != "cpu")
         self.facts: dict[str, Any] = {}  # fields of its status that its machine reported

@@ -117,7 +117,7 @@ def describe_protocol(table: Table) -> str:
     """The pair and the images in a sentence; except of a grid also the length and the seeds."""
     study = table.declared
     config, seeds = study.shared, sorted({run.seed for run in table.runs})
-    pair = f"{study.architecture} distilled from {config.teacher}"
+    pair = study.architecture + (f" distilled from {config.teacher}" if config.teacher else " without a teacher")
     evaluated = f"evaluated on the {table.evaluated_on}" if table.evaluated_on else "not evaluated yet"
     if study.grid is not None:
         return f"{pair}, {evaluated}."
@@ -261,7 +261,9 @@ def _describe_images(best: Summary) -> str:
         return "Images: the paired test needs the labels of the evaluated images, which are missing on this machine."
     by_seed = next(iter(best.differences.values())).values
     verdict = "more than chance on these images" if one.p < LEVEL else "this could be chance"
-    ahead = f"ahead by {100 * one.estimate:.2f} points, in {sum(d > 0 for d in by_seed)} of {len(by_seed)} seeds"
+    sign, word = (1, "ahead") if one.estimate > 0 else (-1, "behind")
+    seeds = f"in {sum(sign * d > 0 for d in by_seed)} of {len(by_seed)} seeds"
+    ahead = f"{word} by {100 * abs(one.estimate):.2f} points, {seeds}" if one.estimate else "equally accurate"
     tested = f"the paired test on the same images gives {format_p(one.p_alone)}, {_describe_family(one)}"
     return f"Images: these trained networks are {ahead}; {tested}: {verdict}."
 
@@ -308,7 +310,8 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
         other = "Choose with `--holdout` for an estimate without it: the test split is then left for the chosen cell."
         return f"{inflated} {fresh if study.shared.holdout else other}"
     mean = sum(chosen.values()) / len(chosen)
-    text = f"Measured once after the choice, on the test split, it has {100 * mean:.2f} % (mean of {len(chosen)} seeds)"
+    text = f"Measured once after the choice, on the test split, it has {100 * mean:.2f} %"
+    text += f" (mean of {len(chosen)} seeds)" if len(chosen) > 1 else ""
     known = table.values(default.name, "test_accuracy") if default is not None and default is not best else {}
     shared = [chosen[seed] - known[seed] for seed in chosen if seed in known]
     test = over_seeds(shared) if len(shared) > 1 else None

@@ -141,7 +141,11 @@ def _initial_problems(config: RunConfig) -> Iterator[str]:
         except KDError as error:
             yield f"{student.name}: {str(error).rstrip('.')}"
             continue
-        if (start.architecture, start.classes) != (student.architecture, get_dataset(config.dataset).classes):
+        dataset, own = get_dataset(config.dataset), start.card.normalization
+        pairs = zip(own.mean + own.std, dataset.normalization.mean + dataset.normalization.std, strict=True)
+        if any(abs(one - other) > 0.05 for one, other in pairs):  # a folder's is measured anew when it grows
+            yield f"{student.name} cannot start from {student.initial}, whose images were normalized otherwise"
+        if (start.architecture, start.classes) != (student.architecture, dataset.classes):
             yield (
                 f"{student.name} cannot start from {student.initial}, a {start.architecture} with "
                 f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data"

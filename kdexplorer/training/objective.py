@@ -172,15 +172,16 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     dtype = resolve_precision(config.precision, resolve_device("cpu"))
     images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.batch_size) % len(get_dataset(config.dataset).classes)
+    classes = len(get_dataset(config.dataset).classes)
+    labels = torch.arange(config.batch_size) % classes
     teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
     theirs = None
     if teacher is not None:
         with torch.no_grad():
-            theirs = run_network(build(teacher.key).eval(), images, dtype, all_outputs=True)
+            theirs = run_network(build(teacher.key, classes).eval(), images, dtype, all_outputs=True)
     found = {}
     for student in config.students:
-        network, methods = build(student.architecture), student.methods
+        network, methods = build(student.architecture, classes), student.methods
         terms = bind_terms(student, get_architecture(student.architecture), teacher)
         modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
         weights = [p for module in modules for p in module.parameters()]

@@ -11,6 +11,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from kdexplorer import processes
+from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run, stop_run
@@ -177,6 +179,31 @@ def test_a_read_only_folder_is_a_run_error_and_starts_nothing(run, popen, monkey
     monkeypatch.undo()
     assert popen == []
     assert Run(run.path).status().state == "stopped"
+
+
+def test_a_signal_is_for_all_work_that_goes_on():
+    """A study is trained within an experiment's process: what comes after it must not begin."""
+    with processes.stop_signals() as outer:
+        with processes.stop_signals() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.wait(60)
+        assert outer.is_set()
+    with processes.stop_signals() as later:
+        assert not later.is_set()
+
+
+def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run, runs_root):
+    run.write_status("finished")
+    for changes in ({"teacher": f"resnet8-scratch+{run.run_id}/a"}, {"initial": f"{run.run_id}/a"}):
+        student = {"name": "s", "architecture": "resnet8", "initial": changes.get("initial")}
+        student |= {"terms": [{"method": "kd"}]} if "teacher" in changes else {}
+        config = RunConfig(dataset="synthetic", students=[student], teacher=changes.get("teacher"))
+        other = create_run(config, "other")
+        with pytest.raises(RunError, match=f"{other.run_id} has not finished and needs"):
+            delete_run(run)
+        other.write_status("finished")
+    delete_run(run)
+    assert not run.path.exists()
 
 
 def test_a_run_that_cannot_be_deleted_stays_whole(run, monkeypatch):

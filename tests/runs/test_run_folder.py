@@ -226,3 +226,8 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
         find_run("sweeps")
     assert [run.run_id[:4] for run in list_runs()] == ["2026", "2025"]
     assert list_runs(runs_root / "nowhere") == []
+    (runs_root / "a-sweep-0").mkdir()  # a study names its runs
+    (runs_root / "a-sweep-0" / "config.json").touch()
+    between = time.mktime((2025, 6, 1, 0, 0, 0, 0, 0, -1))
+    os.utime(runs_root / "a-sweep-0" / "config.json", (between, between))
+    assert [run.run_id[:4] for run in list_runs()] == ["2026", "a-sw", "2025"]

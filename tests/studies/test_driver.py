@@ -20,7 +20,7 @@ from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, finished_students, list_runs
 from kdexplorer.studies.collect import ATTEMPTS, measure_choice
 from kdexplorer.studies.driver import execute_study
-from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, list_sweeps, open_study
+from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, list_sweeps, open_study, prepare
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits
@@ -217,6 +217,49 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     assert "teacher's weights have changed" in capsys.readouterr().err
     assert main([*words, "--table", str(path.with_suffix(".md"))]) == 2
     assert "end in .json" in capsys.readouterr().err
+
+
+def test_a_later_start_in_the_background_trains_the_other_seeds(tiny, declared, started, monkeypatch):
+    words = ["league", str(declared), "--yes", "--quiet"]
+    assert main([*words, "--seeds", "1"]) == 0
+    (study,) = (StudyFolder(run.path) for run in list_runs(StudyFolder.parent_folder()))
+    assert study.status().state == "finished"
+    monkeypatch.setattr(launch, "start_run", lambda run: started.append(run.run_id))
+    assert main([*words, "--detach"]) == 0
+    assert started[-1] == study.run_id  # its driver
+
+
+def test_the_results_of_a_study_whose_folder_was_deleted_come_back(tiny, small, started, recipe):
+    study = open_study(small)
+    assert execute_study(study) == "finished"
+    before = study.table()
+    shutil.rmtree(study.path)
+    again = open_study(small.model_copy(update={"students_per_run": None}))
+    count = len(started)
+    assert execute_study(again) == "finished"
+    assert len(started) == count
+    assert again.table().rows == before.rows
+
+
+def test_a_run_that_was_made_in_part_is_made(small):
+    study = open_study(small)
+    planned = small.runs()
+    study.run(planned[0]).path.mkdir()
+    prepare(study, planned)
+    assert {study.run(one).status().state for one in planned} == {"waiting"}
+    assert study.run(planned[0]).config().students[0].name == planned[0].entries[0]
+
+
+def test_rows_of_other_images_are_in_no_table(tiny, declared, started, capsys):
+    words = ["league", str(declared), "--yes", "--quiet"]
+    assert main([*words, "--seeds", "1"]) == 0
+    path = declared.with_suffix(".json")
+    table = read_table(path).model_copy(update={"evaluated_on": "60 test images of photos (6509eb)"})
+    path.write_text(table.model_dump_json())
+    main(words)
+    assert main(words) == 2
+    assert "the rows so far on 60 test images of photos" in capsys.readouterr().err
+    assert read_table(path) == table
 
 
 def test_rows_of_one_run_are_of_one_training(tiny, declared, started, runs_root, capsys):

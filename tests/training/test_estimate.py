@@ -98,6 +98,8 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
     network = build("resnet8")
     assert found["scratch"]["state_bytes"] == found["combined"]["state_bytes"] == 12 * count_parameters(network)
     assert found["hint"]["state_bytes"] == found["scratch"]["state_bytes"] + 12 * (32 * 32 + 2 * 32)  # the regressor
+    many = make_config(COMBINED, teacher=str(teacher.path), dataset="cifar100", train_images=None, batch_size=50)
+    assert count_student_memory(many)["combined"]["state_bytes"] == 12 * count_parameters(build("resnet8", 100))
     kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
     assert found["scratch"]["kept_bytes"] == pytest.approx(kept - images, rel=2e-3)
     assert found["scratch"]["kept_bytes"] < found["combined"]["kept_bytes"]
