@@ -81,7 +81,7 @@ def is_evaluated_on(checkpoint: Checkpoint, other: Checkpoint) -> bool:
     own, wanted = evaluation_dataset(checkpoint), evaluation_dataset(other)
     if own is None or wanted is None:
         return describe_evaluation(checkpoint) == describe_evaluation(other)
-    return own.key in (wanted.key, wanted.first_test_images_of)
+    return _contains(own, wanted)
 
 
 def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
@@ -112,7 +112,12 @@ def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, datase
     evaluated, wanted = evaluation_dataset(checkpoint), get_dataset(dataset)
     if logits is None or evaluated is None or len(logits) != evaluated.sizes["test"]:
         return None
-    return logits[: wanted.sizes["test"]] if evaluated.key in (wanted.key, wanted.first_test_images_of) else None
+    return logits[: wanted.sizes["test"]] if _contains(evaluated, wanted) else None
+
+
+def _contains(one: Dataset, other: Dataset) -> bool:
+    """Whether its test split begins with the other's: the same images, also where their folder was moved."""
+    return one.key in (other.key, other.first_test_images_of) or bool(one.sha256 and one.sha256 == other.sha256)
 
 
 def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:
@@ -194,17 +199,17 @@ def to_csv(rows: Sequence[ResultRow]) -> str:
 
 
 def to_records(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
-    """The numbers of `ResultRow` with full precision, and of its differences the one to the table's baseline."""
+    """The numbers of `ResultRow` with full precision, and its differences with the names of what they are to."""
     names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms", "measures")]
     records = []
     for row in rows:
         record = {name: getattr(row, name) for name in names if not name.startswith(("to_", "scaled_to_"))}
-        pairs = row.to_baseline, row.to_scratch_baseline, row.to_teacher
-        to_baseline, *others = (one or Difference(float("nan")) for one in pairs)
-        record |= {"difference": row.to_baseline and to_baseline.estimate, "p": to_baseline.p}
-        record |= {"gained": to_baseline.gained, "lost": to_baseline.lost}
         record = dict(row.measures) | record
-        records.append(record | dict(zip(("scratch_baseline", "teacher"), (one.other for one in others), strict=True)))
+        for key in ("baseline", "scratch_baseline", "teacher"):
+            pair: Difference | None = getattr(row, f"to_{key}")
+            record |= {key: pair and pair.other, f"to_{key}": pair and pair.estimate, f"p_to_{key}": pair and pair.p}
+            record |= {f"gained_to_{key}": pair and pair.gained, f"lost_to_{key}": pair and pair.lost}
+        records.append(record)
     return records
 
 
@@ -230,7 +235,12 @@ def build_rows(
         others: teachers that have no row.
     """
     known_networks = {**entries, **others}
-    baselines, teachers = lineage.scratch_baselines(entries), lineage.teachers_of(known_networks)
+    baselines = lineage.scratch_baselines(entries)
+    teachers = {  # of several teachers none is the one
+        name: other
+        for name, other in lineage.teachers_of(known_networks).items()
+        if (facts := known_networks[name].card.teacher) is None or not facts.members
+    }
     evaluations = _read_evaluations(entries, logits, labels, teacher, human_labels)
     costs = {
         name: metrics.cross_entropies(one.scaled[0], one.labels)

@@ -26,7 +26,7 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
     sentences = []
     for row in sorted((by_name[name] for name in pairs), key=lambda row: -row.accuracy):
         pair, verdict = pairs[row.name], ""
-        digits = _digits(row)
+        digits = digits_of(row)
         points = round(100 * pair.estimate, digits)
         gain = f"{'+' if points >= 0 else ''}{abs(points):.{digits}f} points {'over' if points >= 0 else 'below'}"
         own, other = (f"{100 * one.accuracy:.{digits}f}" for one in (row, by_name[pair.other]))
@@ -37,10 +37,10 @@ def describe_gains(rows: Sequence[ResultRow]) -> list[str]:
         compared = f"its scratch baseline ({own} against {other} %)"
         sentences.append(f"{row.name}: {gain} {compared}, {row.evaluated_on}{verdict}.")
     alone = [row for row in rows if row.name not in {*pairs, *(pair.other for pair in pairs.values())}]
-    return sentences + [f"{row.name}: {100 * row.accuracy:.{_digits(row)}f} %, {row.evaluated_on}." for row in alone]
+    return sentences + [f"{row.name}: {100 * row.accuracy:.{digits_of(row)}f} %, {row.evaluated_on}." for row in alone]
 
 
-def _digits(row: ResultRow) -> int:
+def digits_of(row: ResultRow) -> int:
     """After the point of a percentage: of 1,000 images and more one changes the second."""
     return 2 if row.images >= 1000 else 1
 
@@ -129,11 +129,12 @@ def describe_training(rows: Sequence[ResultRow]) -> str:
         known = "the accuracy on held-out images was known"
         sentences.append(f"Training was continued after {known} for {', '.join(unseen)}.")
     if once:
-        names = "Each network was" if len(once) == len(rows) else f"{', '.join(once)}: each"
+        were = "was" if len(once) == 1 else "were each"
+        names = "Each network was" if len(once) == len(rows) else f"{', '.join(once)} {were}"
         sentences.append(f"{names} trained in one run, whose length was fixed before it.")
     if unknown:
         sentences.append(f"How {', '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} trained is unknown.")
-    sentences.append("The last epoch's weights are evaluated.")
+    sentences.append("The weights at the end of training are evaluated.")
     return " ".join(sentences)
 
 
@@ -306,7 +307,7 @@ def explain_inheritance(
         kept, other_kept = (share_of(one, "right", RIGHT) for one in (own, other))
         sentences.append(
             f"Where {teacher} is right, {student} is right on {kept:.1%}, {baseline} on {other_kept:.1%} "
-            f"({100 * gain.estimate:+.1f} points, {format_p(gain.p or 0)}): {verdict}."
+            f"({round(100 * gain.estimate, 1) + 0.0:+.1f} points, {format_p(gain.p or 0)}): {verdict}."
         )
     net = 100 * float((predicted == labels).mean() - (base == labels).mean())
     corrected, added = own["wrong"][RIGHT], own["right"][OWN]

@@ -132,6 +132,8 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
     """What the method's loss asks of the student on the picture, computed by the code that trains."""
     architectures = get_architecture(student.architecture), get_architecture(teacher.architecture)
     problem = method.check(*architectures)
+    if method.needs - {"logits"} and not (teacher.computes and student.computes):
+        problem = f"{method.label} needs more than logits, and only logits are stored of one of these networks"
     if problem:
         st.info(f"{problem}.")
         return

@@ -211,7 +211,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     side = alt.expr("cell")
     x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
-    numbers = [("first:N", "similarity"), ("second:N", "loss"), ("third:N", "weighted loss")]
+    numbers = [("first:N", "below the map"), ("second:N", "not centered"), ("third:N", "weighted loss")]
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
     short = "column < 8.5 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
     if line == _LARGE:

@@ -31,15 +31,15 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     base = alt.Chart(data(points)).encode(y=y, color=style.color(looks).legend(None))
     scale, axis = alt.Scale(zero=False, padding=12), alt.Axis(tickCount=5)
     intervals = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(
-        x=alt.X("low:Q", title="test accuracy (%)", scale=scale, axis=axis), x2="high:Q"
+        x=alt.X("low:Q", title="accuracy (%)", scale=scale, axis=axis), x2="high:Q"
     )
     marks = base.mark_point(size=area(170), filled=True, opacity=1).encode(
-        x=alt.X("accuracy:Q", title="test accuracy (%)"),
+        x=alt.X("accuracy:Q", title="accuracy (%)"),
         shape=style.shape(looks).legend(None),
         tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),
     )
     described = "Accuracy: " + ", ".join(f"{row.name} {100 * row.accuracy:.1f} %" for row in rows) + "."
-    heading, subtitle = "Test accuracy of each network", "lines: 95 % interval"
+    heading, subtitle = "Accuracy of each network", "lines: 95 % interval"
     return spec([intervals, marks], heading, subtitle, described, 36 * len(points))
 
 
@@ -66,7 +66,7 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     text = base.mark_text(color=INK, align="left", dx=em(4)).encode(text="text:N")
     said = "; ".join(f"{point['line']}: {point['text']}" for point in points)
     heading = "Cross-entropy and objective of each network"
-    return spec([marks, text], heading, "beside its name: test accuracy", f"Losses: {said}.", 52 * len(rows))
+    return spec([marks, text], heading, "beside its name: accuracy", f"Losses: {said}.", 52 * len(rows))
 
 
 COSTS = {key: MEASURES[key] for key in ("multiply_adds", "parameters", "size", "latency")}

@@ -117,18 +117,19 @@ def learning_curves(
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
-    subtitle = join_parts(subtitle, "Thin lines: the training batches" if within else "", _name_late_starts(rows))
+    thin = "Thin lines: the training batches" if within else ""
+    subtitle = join_parts(subtitle, thin, _name_late_starts(points, names))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
     drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
     return spec(layers, heading, subtitle, words, 240, rows=drawn)
 
 
-def _name_late_starts(rows: list[dict[str, Any]]) -> str:
-    """Which curves begin later than at the first epoch, as those of a network that was continued from another run."""
+def _name_late_starts(points: Sequence[CurvePoint], names: set[str]) -> str:
+    """Which networks are not known from their first epoch on, evaluated or not, as one continued from another run."""
     starts: dict[str, float] = {}
-    for row in rows:
-        starts[row["network"]] = min(row["epoch"], starts.get(row["network"], row["epoch"]))
+    for point in (one for one in points if one.network in names):
+        starts[point.network] = min(point.epoch + 1, starts.get(point.network, math.inf))
     late = [f"{name} from epoch {start:g}" for name, start in starts.items() if start > 1]
     return f"{', '.join(late)}: continued from earlier runs, whose curves are not stored" if late else ""
 

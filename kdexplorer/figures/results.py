@@ -33,7 +33,7 @@ FIGURES = (
     Figure(
         "learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
         choose=(_measures, lambda: Choice("split", "On", {"test": "Evaluation images", "train": "Training batches"})),
-        name="Learning curves {measure}",
+        name="Learning curves {measure} {split}",
     ),
     Figure(
         "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", accuracies, "family"
@@ -41,7 +41,7 @@ FIGURES = (
     Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results", losses, "family"),
     Figure(
         "accuracy_cost", "Accuracy against cost", "compare", "the cost", "results", accuracy_cost, choose=(_costs,),
-        name="Accuracy and cost",
+        name="Accuracy and {cost}",
     ),
     Figure(
         "experiment", "A prepared experiment", "experiments", "the experiment", "experiments", figure_chart,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import latex2mathml.converter
 from markupsafe import Markup
 
+from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
@@ -78,7 +79,7 @@ def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         "Epochs": total + (f" ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else ""),
         "Continued": "after its test accuracy was known" if card.continued_in_view else None,
         "Seed": _join(leg.seed for leg in card.legs),
-        "Test accuracy": f"{100 * card.test_accuracy:.2f} %",
+        "Accuracy": f"{100 * card.test_accuracy:.2f} % on the {describe_evaluation(checkpoint)}",
         "Trained on": _join(leg.device for leg in card.legs),
         "Weights (SHA-256)": checkpoint.sha256,
     }

@@ -52,8 +52,8 @@ class Question(StrictModel):
     key: str = Field(pattern=f"^{KEY}$")
     png: str = Field(max_length=10_000)
     """The picture of 32 × 32 pixels as PNG in base64."""
-    classes: tuple[Annotated[str, Field(max_length=60)], ...] = Field(min_length=2, max_length=MAX_CLASSES)
-    dataset: str = Field(max_length=64)
+    classes: tuple[Annotated[str, Field(max_length=300)], ...] = Field(min_length=2, max_length=MAX_CLASSES)
+    dataset: str = Field(max_length=300)
     index: int | None = Field(None, ge=0)
     """Of a test image; None for a photo."""
     label: int | None = Field(None, ge=0)

@@ -109,12 +109,13 @@ def test_files_read_back_to_the_same_numbers(family):
     assert [line["name"] for line in read] == ["teacher", "plain", "student"]
     pair = rows[2].to_baseline
     expected = {
-        "accuracy": rows[2].accuracy, "teacher_kl": rows[2].measures["teacher_kl"], "difference": pair.estimate,
-        "p": pair.p, "gained": pair.gained, "lost": pair.lost,
+        "accuracy": rows[2].accuracy, "teacher_kl": rows[2].measures["teacher_kl"],
+        "to_baseline": pair.estimate, "p_to_baseline": pair.p, "gained_to_baseline": pair.gained,
+        "lost_to_baseline": pair.lost, "to_teacher": rows[2].to_teacher.estimate,
     }  # fmt: skip
     assert {key: float(read[2][key]) for key in expected} == expected
-    assert [read[1][key] for key in ("p", "difference", "teacher")] == ["", "", ""]
-    assert (read[2]["scratch_baseline"], read[2]["teacher"]) == ("plain", "teacher")
+    assert [read[1][key] for key in ("p_to_baseline", "to_baseline", "teacher")] == ["", "", ""]
+    assert [read[2][key] for key in ("baseline", "scratch_baseline", "teacher")] == ["plain", "plain", "teacher"]
     values = json.loads(to_json(rows))
     assert values[2]["to_teacher"]["other"] == "teacher"
     assert values[2]["objective_terms"]["terms"][0]["temperature"] == 4

@@ -62,7 +62,7 @@ TWICE = {"objective_terms": Objective(ce_weight=0, terms=TERMS), "terms": {"kd":
         (CALIBRATION, {"student": scaled(0.005)}, "is not clearly different from the scratch baseline's", "lower than"),
         (TRAINING, {}, "Each network was trained in one run", "known"),
         (TRAINING, {"teacher": {"epochs_by_run": (8, 10), "continued_in_view": True}},
-         "after the test accuracy was known for teacher (8 + 10 epochs). plain, student: each trained", "held-out"),
+         "after the test accuracy was known for teacher (8 + 10 epochs). plain, student were each trained", "held-out"),
         (TRAINING, {"plain": {"epochs_by_run": (4, 2)}},
          "after the accuracy on held-out images was known for plain (4 + 2 epochs).", "test accuracy"),
         (TRAINING, {"teacher": {"epochs_by_run": ()}}, "How teacher was trained is unknown.", "was known"),

@@ -54,6 +54,13 @@ def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation
     assert spec["description"].endswith(label or "90.0%")
 
 
+def test_a_network_that_was_continued_is_named_and_one_that_is_seldom_evaluated_is_not():
+    seldom = [CurvePoint(one.network, one.epoch, one.train, one.test if one.epoch == 2 else {}) for one in points()]
+    assert "continued" not in str(draw_curves(seldom, LOOKS)["params"])
+    later = [one for one in points() if one.network == "plain" or one.epoch == 2]
+    assert "distilled from epoch 3: continued" in heading(draw_curves(later, LOOKS), "subtitle")
+
+
 def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():
     teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
     train = draw_curves(points(), LOOKS, "accuracy", teacher=teacher, split="train")

@@ -226,7 +226,7 @@ def show_calibration(compared: Comparison) -> None:
     scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
     logits = _scale_logits(compared.logits, labels) if scaled else compared.logits
     chart = evaluation.reliability(logits, labels, compared.looks, scaled)
-    chart_view.draw(chart, "Calibration", key="reliability")
+    chart_view.draw(chart, f"Calibration{' after temperature scaling' if scaled else ''}", key="reliability")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

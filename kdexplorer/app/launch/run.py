@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
-from kdexplorer.analysis.verdicts import describe_gains
+from kdexplorer.analysis.verdicts import describe_gains, digits_of
 from kdexplorer.app.compare import studies
 from kdexplorer.app.launch import start
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
@@ -214,8 +214,9 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
     looks = _color(style.series(roles))
     by_epoch, within = cached.run_metrics(run)
-    metrics = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs and row.test]
-    points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in metrics]
+    shown = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs]
+    metrics = [row for row in shown if row.test]
+    points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in shown]
     teacher = run.teacher(len(find_dataset(config.dataset).classes))
     if not points and live:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
@@ -342,8 +343,9 @@ def _show_result(config: RunConfig, found: dict[str, Network], rows: list[Result
     gains = [(row, row.to_scratch_baseline) for row in rows if row.to_scratch_baseline is not None]
     if gains:
         best, gain = max(gains, key=lambda pair: pair[0].accuracy)
-        label = f"{as_text(best.name)} against {as_text(gain.other)}"
-        st.metric(label, f"{100 * gain.estimate:+.1f} points".replace("-", "\u2212"))
+        label, digits = f"{as_text(best.name)} against {as_text(gain.other)}", digits_of(best)
+        points = round(100 * gain.estimate, digits) + 0.0  # never -0
+        st.metric(label, f"{points:+.{digits}f} points".replace("-", "\u2212"))
     for sentence in describe_gains(rows):
         name, _, rest = sentence.partition(": ")
         st.markdown(f"**{as_text(name)}**: {as_text(rest)}")

@@ -79,7 +79,7 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             _show_estimate(measured, times)
             st.markdown("The same from the command line:")
             st.code(command, language="bash", wrap_lines=True)
-        st.caption("The last epoch's weights are the result: no epoch is selected on the test images.")
+        st.caption("The weights at the end of training are the result: no epoch is selected on the test images.")
 
 
 def describe_study(study: Study) -> str:
@@ -87,8 +87,9 @@ def describe_study(study: Study) -> str:
     entries, seeds = len(study.entries), len(study.seeds)
     beside = ": the grid, the lab's default and the scratch baseline" if study.grid else ""
     held = "; the gradient's size is constant over temperatures" if study.grid and study.grid.hold == "gradient" else ""
+    teacher = f" distilled from {study.shared.teacher}" if study.shared.teacher else ""
     return (
-        f"{entries} students ({study.architecture} distilled from {study.shared.teacher}{beside}) × {seeds} "
+        f"{entries} students ({study.architecture}{teacher}{beside}) × {seeds} "
         f"seed{'s' if seeds > 1 else ''} = {entries * seeds} trained networks{held}"
     )
 

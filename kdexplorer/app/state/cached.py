@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
 
 
-def _identify(network: Network) -> tuple[str, str, int]:
-    logits = network.path / checkpoints.LOGITS
-    return str(network.path), network.sha256, logits.stat().st_mtime_ns if logits.exists() else 0
+def _identify(network: Network) -> tuple[str, str, int, int]:
+    """With the number of images of its card: a table may be of a part of them."""
+    logits, images = network.path / checkpoints.LOGITS, network.card.data.evaluation_images
+    return str(network.path), network.sha256, images, logits.stat().st_mtime_ns if logits.exists() else 0
 
 
 KEYS: dict[str | type, Any] = {f"{__name__}.Network": _identify}
