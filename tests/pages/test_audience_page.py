@@ -86,7 +86,12 @@ def test_prepared_questions_follow_each_other(open_page):
     store = open_store()
     button(at, "Next question").click().run()
     assert store.current().index == 5
+    button(at, "The label and the teacher too").click().run()
+    other = open_page("audience", answer="all")
     button(at, "Next question").click().run()
+    for tab in (at, other.run()):  # the next question's label stays hidden
+        assert "The label and the teacher too" in labels(tab)
+        assert "answer" not in tab.query_params
     assert [(one.index, one.is_open) for one in store.questions()] == [(5, False), (3, True)]
     button(at, "Next question").click().run()
     assert "no test image 99999" in at.error[0].value

@@ -22,7 +22,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 from kdexplorer.vote.questions import MAX_QUESTIONS, Question, SoftLabel, VoteError, make_question
 from kdexplorer.vote.routes import PATH, build_routes
-from kdexplorer.vote.store import open_store
+from kdexplorer.vote.store import NO_QUESTION, open_store
 
 LINK = 200
 """Characters of a link at most."""
@@ -129,10 +129,15 @@ def show_link_options() -> None:
 
 
 def swap_seen() -> str:
-    """The questions' state when this page was last shown, which is what a pressed button is about; once per run."""
+    """The questions' state when this page was last shown, which is what a pressed button is about; once per run.
+
+    What was shown of a question before its end holds for no other question.
+    """
     now = open_store().state()
     seen = st.session_state.get(_SEEN, now)
     st.session_state[_SEEN] = now
+    if seen not in (now, NO_QUESTION):
+        choices.forget("answer")
     return seen
 
 
