@@ -49,7 +49,7 @@ def build_routes(
         question = store.current()
         chosen = store.choice(question, known) if question is not None and known is not None else None
         page, tag = _render(path, question, chosen, _wait(store))
-        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+        if known is not None and request.headers.get("if-none-match", "").removeprefix("W/") == tag:
             return Response(status_code=304, headers=_PAGE_HEADERS | {"ETag": tag})
         return HTMLResponse(page, headers=_PAGE_HEADERS | {"ETag": tag})
 

@@ -71,6 +71,8 @@ def test_a_page_that_has_not_changed_is_not_sent_again(phones, question):
     for same in (tag, f"W/{tag}"):
         again = phones.ask("GET", number=1, if_none_match=same, accept="text/html,*/*;q=0.8")
         assert (again.status, again.body) == (304, b"")
+    without_cookie = phones.ask("GET", if_none_match=tag)  # it needs the page's cookie for its first vote
+    assert (without_cookie.status, "set-cookie" in without_cookie.headers) == (200, True)
     phones.vote(question, 3)
     assert phones.ask("GET", number=1, if_none_match=tag).status == 200
 
