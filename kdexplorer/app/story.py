@@ -32,7 +32,7 @@ def offer(key: str, step: int = 1, icon: str | None = None) -> None:
     """Draws the button that begins the lecture, at a step."""
     st.button(
         "Present", key=key, icon=icon, help="The lecture, step by step",
-        on_click=st.query_params.update, args=({layout.STORY: str(step)},),
+        on_click=_begin, args=(step,),
     )  # fmt: skip
 
 
@@ -99,6 +99,14 @@ def _show_notes(lecture: Lecture) -> None:
     st.title(as_text(lecture.title), anchor=False)
     steps = [step.model_dump(include={"title", "sentence", "answer", "notes"}) for step in lecture.steps]
     _notes(key="story_notes", data={"steps": steps})
+
+
+def _begin(number: int) -> None:
+    """The callback of Present: the page's link has no choices for the step, as a link to the step may have."""
+    _restore()
+    st.session_state[_BEFORE] = {}
+    st.session_state.pop(STEP, None)
+    st.query_params[layout.STORY] = str(number)
 
 
 def _go_to(number: int) -> None:

@@ -92,6 +92,7 @@ def test_choices_are_kept_through_the_steps_and_after_them(family, open_page):
     assert params(specs(at)[0])["logT"] == 1
     button(at, "Present").click().run()  # goes on where it was left
     assert at.query_params["story"] == "5"
+    assert params(specs(at)[0])["logT"] == 0
 
 
 def test_the_answer_is_revealed_and_hidden_again_at_the_next_step(open_page):
