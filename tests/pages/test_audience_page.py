@@ -9,6 +9,7 @@ from kdexplorer.app.audience import page as audience
 from kdexplorer.app.audience import results
 from kdexplorer.app.server import access, headers
 from kdexplorer.datasets import get_dataset
+from kdexplorer.story import read_lecture
 from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
 
@@ -118,6 +119,8 @@ def test_guests_see_the_results_and_nothing_else(open_page, guest):
     assert "You see the results" in text(at)
     assert "Presenter token" in [one.label for one in at.text_input]
     assert labels(open_page("audience", view="projector")) == ["Present", "Leave projector view"]
+    step = 1 + [one.figure for one in read_lecture().steps].index("vote")
+    assert "Presenter token" in [one.label for one in open_page(story=str(step)).text_input]
 
 
 def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):

@@ -248,5 +248,7 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
                 image = picture.pick(teacher, students, alone=True, label=False)
                 with place:
                     show_ask(teacher, image, seen)
+        if layout.STORY in st.query_params:
+            access.show_login()
         if not layout.is_alone():
             st.button("Leave projector view", key="leave_projector", on_click=choices.forget, args=(VIEW,))
