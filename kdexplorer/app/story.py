@@ -98,6 +98,9 @@ def _show_notes(lecture: Lecture) -> None:
         return
     st.title(as_text(lecture.title), anchor=False)
     steps = [step.model_dump(include={"title", "sentence", "answer", "notes"}) for step in lecture.steps]
+    for number, step in enumerate(steps, start=1):
+        following = lecture.neighbor(number, 1)
+        step["next"] = "the end" if following is None else lecture.steps[following - 1].title
     _notes(key="story_notes", data={"steps": steps})
 
 

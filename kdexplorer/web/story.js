@@ -11,9 +11,7 @@ function isPresenting() {
 channel.onmessage = ({ data }) => {
   if (!isPresenting()) return;
   if (data.ask) channel.postMessage({ step: shown });
-  if (["back", "next", "leave"].includes(data.press)) {
-    document.querySelector(`.st-key-story_${data.press} button`)?.click();
-  }
+  if (data.press) document.dispatchEvent(new KeyboardEvent("keydown", { key: data.press })); // as if it were typed here
 };
 
 export default function ({ data, parentElement }) {

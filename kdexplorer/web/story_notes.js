@@ -1,6 +1,6 @@
 /* The speaker notes: what to say at the step that the presentation shows, what comes next, and the time that has passed. */
 
-const KEYS = { PageDown: "next", ArrowRight: "next", " ": "next", PageUp: "back", ArrowLeft: "back" };
+const KEYS = ["PageDown", "ArrowRight", " ", "PageUp", "ArrowLeft", "Enter", "m"]; // which the presentation gets
 const channel = new BroadcastChannel("kdexplorer-story");
 let begin = Date.now();
 
@@ -11,12 +11,15 @@ function make(tag, text = "", name = "") {
 function makeButton(text, act) {
   const button = make("button", text);
   button.type = "button";
-  button.addEventListener("click", act);
+  button.addEventListener("click", ({ detail }) => {
+    act();
+    if (detail) button.blur(); // a pointer's click: Enter is the presentation's again
+  });
   return button;
 }
 
-function press(action) {
-  channel.postMessage({ press: action });
+function press(key) {
+  channel.postMessage({ press: key });
 }
 
 function formatTime(milliseconds) {
@@ -28,14 +31,13 @@ function formatTime(milliseconds) {
 function describe(steps, number) {
   const step = steps[number - 1];
   if (!step) return [make("p", "Waiting for the presentation: press Present in a window of this browser.", "status")];
-  const following = steps[number]?.title ?? "the end";
   return [
     make("p", `Step ${number} of ${steps.length}`, "status"),
     make("h2", step.title),
     make("p", step.sentence, "sentence"),
     ...(step.answer ? [make("p", `Answer: ${step.answer}`, "sentence")] : []),
     make("p", step.notes.trim() || "No notes.", "notes"),
-    make("p", `Next: ${following}`, "next"),
+    make("p", `Next: ${step.next}`, "next"),
   ];
 }
 
@@ -43,16 +45,15 @@ export default function ({ data, parentElement }) {
   const place = parentElement.querySelector("main");
   const clock = make("output"), body = make("div"), head = make("header"), foot = make("footer");
   head.append(clock, makeButton("Restart the clock", () => (begin = Date.now())));
-  foot.append(makeButton("Back", () => press("back")), makeButton("Next", () => press("next")));
+  foot.append(makeButton("Back", () => press("PageUp")), makeButton("Next", () => press("PageDown")));
   place.replaceChildren(head, body, foot);
   const show = (number) => body.replaceChildren(...describe(data.steps, number));
   const tick = () => (clock.textContent = formatTime(Date.now() - begin));
   const type = (event) => {
-    const action = KEYS[event.key];
-    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === " " && event.composedPath()[0].matches?.("button")) return;
+    if (!KEYS.includes(event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if ([" ", "Enter"].includes(event.key) && event.composedPath()[0].matches?.("button")) return;
     event.preventDefault();
-    press(action);
+    press(event.key);
   };
   channel.onmessage = ({ data: message }) => {
     if (message.step) show(message.step);

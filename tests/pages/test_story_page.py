@@ -1,5 +1,6 @@
 """Single figures, the lecture's steps, and parts that a link hides, without a browser."""
 
+import json
 import sys
 
 import pytest
@@ -176,6 +177,9 @@ def test_the_file_is_an_argument_of_the_application(monkeypatch, tmp_path):
 def test_the_notes_are_in_a_view_of_their_own(family, open_page):
     at = open_page(story="notes")
     assert read_lecture().steps[0].notes[:40] in notes_of(at)
+    following = [step["next"] for step in json.loads(notes_of(at))["steps"]]
+    assert following[4] == read_lecture().steps[6].title  # as the button Next, which passes over an optional step
+    assert following[-1] == "the end"
     assert not at.button
     assert not specs(at)
 
