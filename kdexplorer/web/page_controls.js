@@ -23,6 +23,7 @@ const PRESETS = [0.5, 1, 2, 4, 8, 20]; // of T: ticks at its slider, which catch
 const SNAP = 6;
 const SHARED = { logT: ["T", (value) => 2 ** value], alpha: ["alpha", (value) => value] };
 const REST = 500, ASKED = 100; // milliseconds: until a slider rests, and until the page shows that a run was asked for
+const LEADS = ".st-key-story_next, .st-key-story_back, .st-key-story_more"; // to another step
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
@@ -162,6 +163,14 @@ function tell(name) {
   report(resting[name].moved);
   delete resting[name];
   told = performance.now();
+}
+
+/** Forgets what moves: the next step would pin it. */
+function forgetMoves() {
+  for (const name of Object.keys(resting)) {
+    clearTimeout(resting[name].timer);
+    delete resting[name];
+  }
 }
 
 /** Whether the page is run, or a run was asked for: a message before its end would take back its change of the link. */
@@ -333,6 +342,7 @@ function addControls() {
   watchUploads();
   joinHistory();
   document.addEventListener("keydown", (event) => pressKey(event, help));
+  document.addEventListener("click", ({ target }) => target.closest?.(LEADS) && forgetMoves(), true);
   const isSlider = (one) => one.matches?.(".vega-bindings input[type=range]");
   document.addEventListener("input", ({ target }) => isSlider(target) && snap(target), true); // before the chart reads it
   document.addEventListener("input", ({ target }) => {
