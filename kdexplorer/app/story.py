@@ -126,13 +126,20 @@ def _leave(step: Step) -> None:
 
 
 def _enter(number: int, step: Step) -> None:
-    """Remembers the step; where it begins, its settings apply, unless its link chooses others."""
+    """Remembers the step; where it begins, its settings apply, unless its link chooses others.
+
+    After a reload the link has what the step has set. With the teacher other students may be shown, see
+    `network_picker`: those before return with it.
+    """
     if st.session_state.get(STEP) == number and _BEFORE in st.session_state:
         return
-    linked = set() if _BEFORE in st.session_state else set(st.query_params)
+    given: dict[str, Any] = step.settings.given()
+    if _BEFORE not in st.session_state:
+        linked = st.query_params.get_all
+        given = {name: value for name, value in given.items() if linked(name) in ([], choices.as_texts(value))}
     _restore()
-    given: dict[str, Any] = {name: value for name, value in step.settings.given().items() if name not in linked}
-    st.session_state[_BEFORE] = {name: (value, st.session_state.get(name)) for name, value in given.items()}
+    changed = {"students": None} | given if "teacher" in given and "students" in st.session_state else given
+    st.session_state[_BEFORE] = {name: (value, st.session_state.get(name)) for name, value in changed.items()}
     for name, value in given.items():
         choices.put(name, value)
     st.session_state[STEP] = number
@@ -141,7 +148,7 @@ def _enter(number: int, step: Step) -> None:
 def _restore() -> None:
     """What was chosen before a step's settings, for those that the presenter has not changed."""
     for name, (set_, before) in st.session_state.pop(_BEFORE, {}).items():
-        if st.session_state.get(name) == set_:
+        if set_ is None or st.session_state.get(name) == set_:
             choices.forget(name)
             if before is not None:
                 choices.put(name, before)

@@ -135,9 +135,27 @@ def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, 
     at.button(key="story_next").click().run()
     assert at.query_params["image"] == "8"
     assert params(specs(at)[0])["logT"] == 1
+    reloaded = open_page(story="2", image="7", T="8")
+    reloaded.button(key="story_next").click().run()
+    assert params(specs(reloaded)[0])["logT"] == 2  # the usual one: what was chosen before is lost
     linked = open_page(story="2", image="5")  # a link to a step has its own choices
     assert linked.query_params["image"] == "5"
     assert params(specs(linked)[0])["logT"] == 3
+
+
+def test_the_students_return_with_the_teacher_after_a_step_that_sets_another(
+    family, own_lecture, make_checkpoint, cifar10_card, open_page
+):
+    card = make_checkpoint(family / "other", "resnet8", 3, **cifar10_card)
+    of_other = {"name": "other", "sha256": card.sha256}
+    make_checkpoint(family / "its-student", "resnet8", 4, run="s", teacher=of_other, **cifar10_card)
+    own_lecture.write_text(THREE.replace("T = 8\nimage = 7", 'teacher = "other"'))
+    at = open_page("soft_labels", teacher="teacher", students="small-response")
+    shown = []
+    for key in ("present", "story_next", "story_next"):
+        at.button(key=key).click().run()
+        shown.append((at.session_state["teacher"], at.session_state["students"]))
+    assert shown == [("teacher", ["small-response"]), ("other", ["its-student"]), ("teacher", ["small-response"])]
 
 
 def test_a_step_shows_its_test_image_instead_of_a_photo_which_the_buttons_replace(family, own_lecture, open_page):

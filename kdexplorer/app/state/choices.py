@@ -237,10 +237,15 @@ def publish(name: str, value: Any) -> None:
             seen.pop(name, None)
             st.query_params.pop(name, None)
             return
-        texts = value if isinstance(value, list) else [f"{value:g}" if isinstance(value, float) else str(value)]
+        texts = as_texts(value)
         seen[name] = ",".join(texts)
         if st.query_params.get_all(name) != texts:
             st.query_params[name] = texts if isinstance(value, list) else texts[0]
+
+
+def as_texts(value: Any) -> list[str]:
+    """A value as the link has it."""
+    return value if isinstance(value, list) else [f"{value:g}" if isinstance(value, float) else str(value)]
 
 
 def forget(name: str) -> None:
