@@ -15,6 +15,8 @@ from tests.pages.reading import button, dataset, params, specs, text
 
 CIFAR10 = get_dataset("cifar10")
 IMAGES, LABELS, INDICES = CIFAR10.samples()
+VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")
+"""The lecture's step with the vote."""
 
 pytestmark = pytest.mark.usefixtures("family")
 
@@ -119,8 +121,7 @@ def test_guests_see_the_results_and_nothing_else(open_page, guest):
     assert "You see the results" in text(at)
     assert "Presenter token" in [one.label for one in at.text_input]
     assert labels(open_page("audience", view="projector")) == ["Present", "Leave projector view"]
-    step = 1 + [one.figure for one in read_lecture().steps].index("vote")
-    assert "Presenter token" in [one.label for one in open_page(story=str(step)).text_input]
+    assert "Presenter token" in [one.label for one in open_page(story=str(VOTE)).text_input]
 
 
 def test_a_guest_who_forges_the_buttons_is_refused(open_page, monkeypatch):
@@ -210,6 +211,22 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
     button(at, "Leave projector view").click().run()
     assert "view" not in at.query_params
     assert [one.value for one in at.title] == ["Audience"]
+
+
+def test_enter_asks_beside_a_question_of_the_last_lecture_but_not_after_its_own(open_page):
+    def in_popover(at):
+        return "vote_ask" in [one.key for popover in at.get("popover") for one in popover.button]
+
+    first = open_page("audience", view="projector", ask="5")
+    button(first, "Next question").click().run()
+    button(first, "Close and reveal").click().run()
+    assert in_popover(first)
+    second = open_page(story=str(VOTE), image="3")
+    assert not in_popover(second)
+    second.button(key="vote_ask").click().run()
+    assert (open_store().current().index, open_store().current().is_open) == (3, True)
+    button(second, "Close and reveal").click().run()
+    assert in_popover(second)
 
 
 def test_everything_can_be_deleted(open_page):

@@ -28,7 +28,7 @@ LINK = 200
 """Characters of a link at most."""
 VIEW, PROJECTOR = "view", "projector"
 """The projector view's name and value in the link."""
-_SEEN = "questions_seen"
+_SEEN, _OPENED = "questions_seen", "question_opened"
 
 
 def show_page() -> None:
@@ -153,7 +153,8 @@ def show_buttons(teacher: Network, seen: str) -> None:
         access.act_and_rerun(lambda: store.close(seen))
     asked = {one.index for one in store.questions() if one.dataset == teacher.dataset}
     following = next((int(text) for text in _prepared() if int(text) not in asked), None)
-    if st.button("Next question", disabled=following is None, key="vote_next", help="The next prepared test image"):
+    what = "The next prepared test image that was not asked about"
+    if st.button("Next question", disabled=following is None, key="vote_next", help=what):
         access.act_and_rerun(lambda: _ask_test_image(teacher, following, seen))
     if question is not None and question.is_open:
         other = "votes" if results.chosen_answer() == "all" else "all"
@@ -177,9 +178,9 @@ def show_preparation(teacher: Network, students: list[Network], seen: str, with_
             show_ask(teacher, picture.pick(teacher, students), seen)
 
 
-def show_ask(teacher: Network, image: Picture, seen: str) -> None:
+def show_ask(teacher: Network, image: Picture, seen: str, label: str = "Ask about this picture") -> None:
     """The button that asks about a picture. `seen`: see `swap_seen`."""
-    if st.button("Ask about this picture", key="vote_ask", type="primary"):
+    if st.button(label, key="vote_ask", type="primary"):
         access.act_and_rerun(lambda: open_store().start(_make_question(teacher, image), seen))
 
 
@@ -229,8 +230,12 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
     """The question for the last row, live while it is open, and the presenter's buttons; without the menu.
 
     Before the first question the presenter's picture, which may become one, is chosen by these networks' predictions.
+    Beside a question of the last lecture the lecture's Enter key reaches the button that asks; beside one that was open
+    in this visit it does not: a second Enter would replace the result.
     """
     seen, question = swap_seen(), open_store().current()
+    if question is not None and question.is_open:
+        st.session_state[_OPENED] = question.key
     if not layout.is_alone():
         with st.container(key="page_header"):
             st.title("What is it?", anchor=False)
@@ -243,11 +248,12 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
         if access.is_presenter() and (question is not None or _prepared()):
             show_buttons(teacher, seen)
         if access.is_presenter() and question is not None and not question.is_open:
+            outside = None if st.session_state.get(_OPENED) == question.key else st.container(width="content")
             with st.popover("Another question", width="content"), st.container(key="picture", gap="small"):
-                place = st.container()
+                place = outside or st.container()
                 image = picture.pick(teacher, students, alone=True, label=False)
                 with place:
-                    show_ask(teacher, image, seen)
+                    show_ask(teacher, image, seen, "Ask about the chosen picture")
         if layout.STORY in st.query_params:
             access.show_login()
         if not layout.is_alone():
