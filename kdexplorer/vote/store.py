@@ -55,6 +55,8 @@ class Store:
         """Those of a version of the file (`user_version`)."""
         self._devices = Counter[str]()
         """How many of an address have voted on the open question; on no disk."""
+        self.link = ""
+        """For phones, where the presenter has chosen another than the server's; on no disk: each room has its own."""
 
     # What anyone may read.
 

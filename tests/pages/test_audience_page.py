@@ -246,7 +246,7 @@ def test_the_presenter_is_told_where_votes_may_be_made_up(open_page, monkeypatch
     assert not open_page("audience").warning
 
 
-def test_the_link_for_phones_can_be_changed(open_page):
+def test_the_link_for_phones_can_be_changed(open_page, monkeypatch):
     at = open_page("audience")
     assert audience.PATH in text(at)
     at.text_input(key="phones_text").set_value("javascript:alert(1)")
@@ -255,7 +255,10 @@ def test_the_link_for_phones_can_be_changed(open_page):
     at.text_input(key="phones_text").set_value("http://192.0.2.5:8501/vote")
     button(at, "Use this link").click().run()
     assert not at.error
-    assert "192" in text(at)
+    for window in (at, open_page("audience", view="projector")):
+        assert "192" in text(window)
+    monkeypatch.setenv(access.VARIABLE, "a presenter token")
+    assert "Use this link" not in labels(open_page("audience"))
 
 
 @pytest.mark.parametrize(

@@ -109,16 +109,18 @@ def parse_link(text: str) -> str:
 
 
 def show_link_options() -> None:
-    """The link for phones to copy, which the presenter can change for this session."""
+    """The link for phones to copy, which the presenter can change for all windows."""
     link = results.phones_link()
     with st.popover("Link for phones", width="content"):
         st.markdown(f"**{as_text(link)}**")
         layout.show_copy_button("copy_phones", link)
+        if not access.is_presenter():
+            return
         with st.form("phones", border=False):
             text = st.text_input("Another link", link, max_chars=LINK, key="phones_text")
             if st.form_submit_button("Use this link"):
                 try:
-                    st.session_state[results.OWN_LINK] = parse_link(text) if text.strip() else None
+                    open_store().link = parse_link(text) if text.strip() else ""
                 except ValueError as error:
                     show_error(error)
                 else:

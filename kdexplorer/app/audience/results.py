@@ -35,8 +35,6 @@ FEW = 3
 """Votes from which on the QR code makes room for them."""
 CHART = "chart_room"
 """The key of the question's chart, see `chart_view.start_sliders`."""
-OWN_LINK = "phones_link"
-"""The key of the link for phones that the presenter has chosen in this session."""
 
 
 class Truth(NamedTuple):
@@ -57,7 +55,7 @@ def chosen_answer() -> str:
 
 def phones_link() -> str:
     """The link of the phones' page: the presenter's own, or this server's."""
-    return st.session_state.get(OWN_LINK) or layout.server_url() + layout.with_base(PATH)
+    return open_store().link or layout.server_url() + layout.with_base(PATH)
 
 
 def show_code(small: bool) -> None:
