@@ -17,7 +17,8 @@ class BuildWhole(build_py):
         target = Path(self.build_lib) / "kdexplorer" / "bundled"
         shutil.rmtree(target, ignore_errors=True)
         files = [HERE / "streamlit_app.py", HERE / ".streamlit" / "config.toml", *(HERE / "pages").glob("*.py")]
-        files += [path for path in (HERE / "studies").rglob("*") if path.suffix in (".toml", ".json")]
+        for pattern in ("*.toml", "*.json", "experiments/*/*.json"):
+            files += (HERE / "studies").glob(pattern)
         for weights in (HERE / "checkpoints").glob("*/weights.safetensors"):
             if weights.stat().st_size <= 5e6:
                 files += weights.parent.iterdir()
