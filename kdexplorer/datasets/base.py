@@ -200,6 +200,17 @@ def hold_out(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(sample_class_balanced(labels, count, seed=0))
 
 
+def load_evaluation(dataset: Dataset, holdout: int = 0, order: Order = "content") -> Split:
+    """What a run's students are evaluated on: the test split, or the training images that it holds out of this order.
+
+    Raises DataError.
+    """
+    if not holdout:
+        return dataset.load("test")
+    train = dataset.load("train", order=order)
+    return train.take(hold_out(train.labels, holdout))
+
+
 PROBES = 20
 """Images of the evaluation split whose logits are stored after every epoch, so that one can watch a student learn."""
 
@@ -213,6 +224,5 @@ def load_probes(dataset: Dataset, holdout: int = 0, order: Order = "content") ->
         images, labels, indices = (part[:PROBES] for part in dataset.samples())
         first = not holdout and np.array_equal(indices, np.arange(len(indices)))
         return (images, labels) if first else (images[:0], labels[:0])
-    split = dataset.load("train" if holdout else "test", order=order)
-    chosen = hold_out(split.labels, holdout)[:PROBES] if holdout else slice(PROBES)
-    return np.array(split.images[chosen]), split.labels[chosen]
+    split = load_evaluation(dataset, holdout, order)
+    return np.array(split.images[:PROBES]), split.labels[:PROBES]

@@ -49,7 +49,7 @@ def create_run(
     try:
         run.path.mkdir(parents=True)
         created = True
-        write_json(run.path / "config.json", {"kind": kind.kind, **config.model_dump(mode="json")})
+        write_config(run, config)
         run.write_status("queued", "starting the training process")
     except OSError as error:
         if created:  # an existing folder is somebody else's
@@ -59,6 +59,11 @@ def create_run(
         ) from error
     sync_folder(root)
     return run
+
+
+def write_config(run: Run, config: BaseModel) -> None:
+    """Replaces `config.json`, of a run or of what else works in a folder. Raises OSError."""
+    write_json(run.path / "config.json", {"kind": run.kind, **config.model_dump(mode="json")})
 
 
 def launch_run(config: RunConfig, root: Path | None = None) -> Run:

@@ -15,7 +15,7 @@ from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.base import hold_out
+from kdexplorer.datasets.base import load_evaluation
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, KDError, RunError
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.launch import Work
@@ -130,12 +130,9 @@ def _describe_entries(study: Study) -> list[Entry]:
 
 def load_labels(config: RunConfig) -> np.ndarray | None:
     """The labels of the images that the students are evaluated on, or None where they are missing."""
-    try:
-        dataset, order = get_dataset(config.dataset), config.image_order
-        labels = dataset.load("train" if config.holdout else "test", order=order).labels
-    except DataError:
-        return None
-    return labels[hold_out(labels, config.holdout)] if config.holdout else labels
+    with contextlib.suppress(DataError):
+        return load_evaluation(get_dataset(config.dataset), config.holdout, config.image_order).labels
+    return None
 
 
 def load_teacher_logits(config: RunConfig) -> np.ndarray | None:

@@ -34,7 +34,6 @@ from kdexplorer.studies.folder import (
     open_study,
     prepare,
     settle,
-    write_config,
 )
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, read_table, write_table
@@ -67,7 +66,7 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
     progress = Progress(folder, work, show)
     progress.write("packing the students into runs")
     config = settle(folder.config(), bool(ray_address))
-    write_config(folder, config)
+    launch.write_config(folder, config)
     collect(folder)
     left = left_to_train(config, again)
     prepare(folder, left)

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.files import read_once, write_json
+from kdexplorer.files import read_once
 from kdexplorer.runs import launch
 from kdexplorer.runs.records import LIVE, RESUMABLE
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
@@ -124,17 +124,12 @@ def open_study(config: StudyConfig) -> StudyFolder:
             if not folder.path.is_dir():
                 launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
             elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
-                write_config(folder, settle(config, decide=False))
+                launch.write_config(folder, settle(config, decide=False))
     except OSError as error:  # filelock's Timeout is one
         reason = error.strerror or "another start is taking long"
         where = f"a study cannot be written to {folder.path}"
         raise RunError(f"{where} ({reason}): check the folder and the disk.") from error
     return folder
-
-
-def write_config(folder: StudyFolder, config: StudyConfig) -> None:
-    """Replaces `config.json`. Raises OSError."""
-    write_json(folder.path / "config.json", {"kind": folder.kind, **config.model_dump(mode="json")})
 
 
 def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) -> StudyConfig:
@@ -171,10 +166,9 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
 
 def start_study(folder: StudyFolder) -> None:
     """Starts a study's driver as a process of its own, unless it is running or finished. Raises RunError."""
-    status = folder.status()
-    if status.state == "finished" and left_to_train(settle(folder.config(), decide=False)):  # more seeds than before
+    if folder.status().state == "finished" and left_to_train(folder.config()):  # more seeds than before
         folder.write_status("stopped", "starting")
-        status = folder.status()
+    status = folder.status()
     if status.state in RESUMABLE or (status.state == "queued" and status.pid == os.getpid()):
         launch.start_run(folder)
 
@@ -204,7 +198,7 @@ def prepare(folder: StudyFolder, left: list[StudyRun]) -> None:
         if run.read_values() is None:
             config = study.config(planned.seed, planned.entries)
             if run.path.is_dir():  # a driver was killed while it made it
-                write_json(run.path / "config.json", {"kind": run.kind, **config.model_dump(mode="json")})
+                launch.write_config(run, config)
             else:
                 launch.create_run(config, config.name, run.path.parent, run.run_id)
             run.write_status("waiting", "its study starts it")
@@ -242,7 +236,7 @@ def open_experiment(key: str, small: bool = False) -> ExperimentFolder:
     if not folder.path.is_dir():
         launch.create_run(config, key, run_id=folder.run_id, kind=ExperimentFolder)
     elif folder.read_values() is None:
-        write_json(folder.path / "config.json", {"kind": folder.kind, **config.model_dump()})
+        launch.write_config(folder, config)
     return folder
 
 

@@ -314,9 +314,9 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
 
     A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter, three more
-    with AdamW's second moment, and three with an average of the weights. Activations
-    are those that autograd keeps, of the largest student, since students learn in turn, and half as much again for what
-    comes and goes. The images of both splits lie in memory as bytes.
+    with AdamW's second moment, and three with an average of the weights. Activations are those that autograd keeps, of
+    the largest student, since students learn in turn, and half as much again for what comes and goes. The images of
+    both splits lie in memory as bytes.
 
     Where the run is `elsewhere`, this machine's devices do not matter. Raises KDError when the teacher cannot be found,
     or this machine lacks the device.

@@ -68,6 +68,11 @@ function interpolateColors(anchors) {
   });
 }
 
+/** A share in percent; what is nearly all is not said to be all, and what rounds to nothing is empty. */
+function formatShare(p) {
+  return p >= 0.995 ? "> 99%" : p >= 0.005 ? `${Math.round(100 * p)}%` : "";
+}
+
 /** Draws a map over the 32 x 32 pixels: opacity 0 is the photo, 1 the map alone. */
 function drawOverlay(canvas, pixels, map, opacity, palette) {
   const image = new ImageData(32, 32);
@@ -137,7 +142,7 @@ function createTable(networks, palette, onSelect) {
       bars.forEach((_, k) => {
         const p = !logP ? 0 : k < classes.length ? Math.exp(logP[k]) : sumOthers(logP, shown);
         cell.bars[k].parentNode.style.setProperty("--p", p); // the bar's length, and where its percentage begins
-        cell.percents[k].textContent = p >= 0.995 ? "> 99%" : p >= 0.005 ? `${Math.round(100 * p)}%` : "";
+        cell.percents[k].textContent = formatShare(p);
         cell.bars[k].parentNode.classList.toggle("kd-best", k === best);
       });
       cell.prediction.textContent = best < 0 ? "–" : classes[best];

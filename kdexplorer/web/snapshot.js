@@ -42,7 +42,7 @@ function drawColumn(context, write, { networks, table, temperature }, n, logs, s
   values.forEach((p, k) => {
     context.fillStyle = color;
     context.fillRect(x, top + (k + 2) * line - 14, p * (column - 70), 17);
-    if (p >= 0.005) write(p >= 0.995 ? "> 99%" : `${Math.round(100 * p)}%`, x + p * (column - 70) + 5, top + (k + 2) * line);
+    write(formatShare(p), x + p * (column - 70) + 5, top + (k + 2) * line);
   });
   const kl = n && logs[0] ? klDivergence(logs[0], logP) : null;
   const numbers = [`${entropy(logP).toFixed(2)} nats`, ...(kl === null ? [] : [kl.toFixed(3), (temperature ** 2 * kl).toFixed(3)])];

@@ -56,23 +56,28 @@ class Comparison:
         return style.series(self.roles)
 
     @property
+    def first(self) -> Network:
+        """All have been evaluated on its images."""
+        return next(iter(self.networks.values()))
+
+    @property
     def dataset(self) -> str:
-        return next(iter(self.networks.values())).dataset
+        return self.first.dataset
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return next(iter(self.networks.values())).classes
+        return self.first.classes
 
     @property
     def has_images(self) -> bool:
         """Whether the evaluation images are those of a test split, with labels."""
-        return results.evaluation_dataset(next(iter(self.networks.values()))) is not None
+        return results.evaluation_dataset(self.first) is not None
 
     def explain_missing(self) -> str:
         """What gives missing labels, or why nothing does."""
         if self.has_images:
             return f"Download {get_dataset(self.dataset).label} on the Launch page."
-        evaluated = as_text(results.describe_evaluation(next(iter(self.networks.values()))))
+        evaluated = as_text(results.describe_evaluation(self.first))
         return f"Only known test splits have images and labels here; these networks were evaluated on {evaluated}."
 
     def require_labels(self) -> np.ndarray | None:
