@@ -78,8 +78,8 @@ def import_logits(
         }
     for key, split in splits.items():
         shape, expected = logits[key].shape, (len(split), len(dataset.classes))
-        if shape != expected or not np.isfinite(logits[key]).all():
-            wrong = f"{key} has shape {shape} instead of {expected}, or values that are not finite"
+        if shape != expected or not (np.abs(logits[key]) <= np.finfo(np.float16).max).all():
+            wrong = f"{key} has shape {shape} instead of {expected}, or values that are not finite or beyond ±65504"
             raise CheckpointError(f"{source}: {wrong}.")
     test, labels = logits["test"].astype(np.float16), splits["test"].labels
     card = {
@@ -153,7 +153,10 @@ def _first(split: Split) -> Split:
 
 
 def _predict_split(split: Split, program: Program, normalization: Normalization, title: str) -> np.ndarray:
-    """Logits float32 `[N, K]`; the last batch is filled up where the program takes `batch` images only."""
+    """Logits float32 `[N, K]`; the last batch is filled up where the program takes `batch` images only.
+
+    Raises CheckpointError where the program fails, or returns something else.
+    """
     import torch
 
     from kdexplorer.datasets.augmentation import normalize, resize
@@ -167,7 +170,15 @@ def _predict_split(split: Split, program: Program, normalization: Normalization,
             images = np.concatenate([images, np.repeat(images[-1:], batch - count, axis=0)])
         inputs = normalize(torch.from_numpy(images), normalization)
         inputs = resize(inputs, side) if side else inputs
-        found.append(np.asarray(predict(inputs.contiguous().numpy()), np.float32)[:count])
+        try:
+            logits = np.asarray(predict(inputs.contiguous().numpy()), np.float32)
+        except Exception as error:  # of somebody's code
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            raise CheckpointError(f"this teacher fails on images float32 {[*inputs.shape]}: {reason}") from error
+        if logits.shape != (len(images), len(split.classes)):
+            expected = f"logits [{len(images)}, {len(split.classes)}]"
+            raise CheckpointError(f"this teacher returns values of shape {[*logits.shape]} instead of {expected}.")
+        found.append(logits[:count])
     return np.concatenate(found)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from kdexplorer.analysis.results import dataset_of
+from kdexplorer.analysis.results import dataset_of, describe_evaluation
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import CheckpointError, ConfigError, unknown_name
 from kdexplorer.networks import build
@@ -56,7 +56,8 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
             data, run = _pack_weights(checkpoint)
         else:
             shapes = ({0: torch.export.Dim("images")},)
-            exported = torch.export.export(program, (images[:2],), dynamic_shapes=shapes)
+            exported = torch.export.export(program, (torch.zeros(2, *images.shape[1:]),), dynamic_shapes=shapes)
+            _forget_places(exported.graph_module)
             data, run = _pack_onnx(exported) if format == "onnx" else _pack_torch(exported)
         difference = float((run(images) - program(images)).abs().max())
     if not difference < TOLERANCE:
@@ -70,11 +71,18 @@ def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[Tensor], Ten
 
     state = {name: tensor.contiguous() for name, tensor in checkpoint.network().state_dict().items()}
     facts = {"architecture", "classes", "normalization", "test_accuracy"}
-    card = checkpoint.card.model_dump(mode="json", include=facts)
+    card = checkpoint.card.model_dump(mode="json", include=facts) | {"evaluated_on": describe_evaluation(checkpoint)}
     data = safetensors.torch.save(state, {name: json.dumps(value) for name, value in card.items()})
     restored = build(checkpoint.architecture, len(checkpoint.classes))
     restored.load_state_dict(safetensors.torch.load(data))
     return data, _with_normalization(restored, checkpoint)
+
+
+def _forget_places(program: Any) -> None:
+    """Removes from each step where the code that made it stands: the file would name this machine's folders."""
+    for module in program.modules():
+        for node in module.graph.nodes if hasattr(module, "graph") else ():
+            node.meta.pop("stack_trace", None)
 
 
 def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:

@@ -357,7 +357,7 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
         images=images, evaluated_on=describe_evaluation(checkpoint),
         parameters=card.parameters or None,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None,
-        latency=latency, size=weights.stat().st_size if weights.is_file() else None,
+        latency=latency, size=weights.stat().st_size if checkpoint.computes and weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,
         seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,

@@ -28,6 +28,10 @@ from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.training.estimate import format_duration
 
+POWERS, SCALES = (1, 2), ("shared", "per map")
+FIGURES = {"map": "attention", "difference": "attention_difference"}
+"""What colors show, and the figure that does so alone."""
+
 
 def show_page() -> None:
     """The maps of one picture, and their similarity over many."""
@@ -40,25 +44,25 @@ def show_page() -> None:
     with right:
         with st.container(key="map_controls", horizontal=True, gap="small", vertical_alignment="bottom"):
             first = st.container(width="content")
-            mode = choices.pick_option("colors", "Colors show", ["map", "difference"])
+            mode = choices.pick_option("colors", "Colors show", FIGURES)
             with st.popover("Scale", icon=":material/tune:", width="content"):
                 power = choices.pick_option(
-                    "power", "Power", [1, 2],
+                    "power", "Power", POWERS,
                     help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
                 )  # fmt: skip
-                shared = choices.pick_option("scale", "Scale", ["shared", "per map"]) == "shared"
+                shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
                 smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
             st.button(
                 "Full screen", key="full_screen", icon=":material/fullscreen:",
-                on_click=st.query_params.update, args=({layout.FIGURE: "attention"},),
+                on_click=st.query_params.update, args=({layout.FIGURE: FIGURES[mode]},),
             )  # fmt: skip
-        rows = read_maps(image, teacher, students, power)
+        source = images.Maps(read_maps(image, teacher, students, power), image.pixels_last, shared, smooth, power)
         with first:
-            stage = chart_view.pick_choice(images.choose_stage(rows))
-        if mode == "difference" and len(rows) == 1:
+            stage = chart_view.pick_choice(images.choose_stage(source.maps))
+        if mode == "difference" and len(source.maps) == 1:
             st.info(images.NO_DIFFERENCE)
-        grid = images.draw_maps(rows, image.pixels_last, mode, shared, stage, smooth)
-        chart_view.draw(grid, "Attention", chart_view.OF_IMAGE)
+        else:
+            chart_view.draw(images.draw_maps(source, mode, stage), "Attention", chart_view.OF_IMAGE)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
         "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "
@@ -69,6 +73,14 @@ def show_page() -> None:
 
     st.header("Over many images", divider="grey")
     show_study(teacher, students, image.dataset, power)
+
+
+def read_source(picture: Picture, teacher: Network, students: list[Network]) -> images.Maps:
+    """What a figure alone is drawn from, as it was last set on the page; see `read_maps`."""
+    power = int(choices.choose_one("power", [str(one) for one in POWERS], "1", kind="option"))
+    is_shared = choices.choose_one("scale", SCALES, SCALES[0], kind="option") == SCALES[0]
+    smooth = bool(choices.get("smooth", lambda text: text == "true"))
+    return images.Maps(read_maps(picture, teacher, students, power), picture.pixels_last, is_shared, smooth, power)
 
 
 def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:

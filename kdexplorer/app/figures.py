@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import streamlit as st
@@ -82,8 +81,7 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         return
     source: Any
     if figure.page == "attention":
-        maps = attention.read_maps(image, teacher, students)
-        source = SimpleNamespace(maps=maps, photo=image.pixels_last)
+        source = attention.read_source(image, teacher, students)
     else:
         source = soft_labels.build(image, teacher, students)
         if source.students:

@@ -152,7 +152,7 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
         chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
-        _show_relations(found.relations, teacher, student, images)
+        _show_relations(method.label, found.relations, teacher, student, images)
     if any(change is not None for change in found.changes):
         chart = gradients.change_maps(found.changes, picture.pixels_last, method.label, student.name)
         chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
@@ -195,15 +195,15 @@ def _probe(settings: str, student: Network, teacher: Network, images: np.ndarray
 
 
 def _show_relations(
-    found: tuple[np.ndarray, np.ndarray], teacher: Network, student: Network, images: np.ndarray
+    method: str, found: tuple[np.ndarray, np.ndarray], teacher: Network, student: Network, images: np.ndarray
 ) -> None:
     off = ~np.eye(len(images), dtype=bool)
     both = np.concatenate([one[off] for one in found])
     limits = (float(both.min()), float(both.max()))
     roles = ((teacher.name, TEACHER), (student.name, role_of(student, teacher)))
     for column, relations, (name, role) in zip(st.columns(2), found, roles, strict=True):
-        chart = gradients.relation_maps(relations, images, name, role, limits)
-        chart_view.draw(chart, f"Relations {role} {name}", chart_view.OF_IMAGE, column)
+        chart = gradients.relation_maps(relations, images, method, name, role, limits)
+        chart_view.draw(chart, f"{method} relations {role} {name}", chart_view.OF_IMAGE, column)
     gap = float(np.abs(found[0] - found[1])[off].mean())
     st.markdown(f"Mean difference between the two maps, off the diagonal: **{gap:.3f}**.")
 

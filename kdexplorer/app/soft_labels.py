@@ -214,7 +214,9 @@ def show_class_similarity(page: SoftLabels) -> None:
     shown = class_maps.most_similar_classes(np.stack(list(maps.values())), limit)
     grid = st.grid(2, min_column_width=300)
     for name, rows in maps.items():
-        chart = class_maps.similarity(rows, classes, name, max(top, 1e-6), diagonal, shown=shown)
+        chart = class_maps.similarity(
+            rows, classes, name, max(top, 1e-6), diagonal, shown=shown, temperature=page.temperature
+        )
         chart_view.draw(chart, f"Class similarity {name}", (), grid)
 
 

@@ -13,7 +13,18 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, NAMES, Spec, across, data, fill_shape, name_networks, spec, tooltips
+from kdexplorer.charts.common import (
+    INK,
+    NAMES,
+    Spec,
+    across,
+    data,
+    fill_shape,
+    join_parts,
+    name_networks,
+    spec,
+    tooltips,
+)
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
@@ -72,6 +83,7 @@ def grid(
     shared: bool,
     stage: int | None = None,
     smooth: bool = False,
+    power: int = 1,
 ) -> Spec:
     """Stages by networks: the photo in gray under each map, the map's opacity on a slider in the browser.
 
@@ -85,6 +97,7 @@ def grid(
         shared: one color scale for all maps, or one for each map.
         stage: the only one that is shown, large, from 1; None for all.
         smooth: whether the maps are interpolated between their pixels.
+        power: of the activations whose mean over channels the maps are.
     """
     values = relative_maps(rows, mode)
     limits = color_limits(values, mode)
@@ -97,29 +110,36 @@ def grid(
         look, numbers = style.look_of(row.role), describe_stages(row, rows[0])
         heads.append({"network": row.name, "column": len(heads), "color": look.color, "what": look.what})
         for place, number in enumerate(listed):
-            if number < len(maps) and (map_ := maps[number]) is not None:
+            map_ = maps[number] if number < len(maps) else None
+            if map_ is None:
+                says = {"first": "not comparable" if number < len(maps) else "no such stage"}
+                cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place} | says)
+            else:
                 top = max(float(np.abs(map_).max()), 1e-6)
                 own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
                 url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
                 cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place, "url": url} | numbers[number])
     if mode == "map":
-        of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0}
+        of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0 and "url" in cell}
         for cell in cells:
-            cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] else None
+            cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] and "url" in cell else None
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
     gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
     which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
+    subtitle = join_parts(
+        which, "means of squares" if power == 2 else "", "interpolated between the maps' pixels" if smooth else ""
+    )
     return fill_shape(
         _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
         {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
         {
             "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
             "longest": max(len(row.name) for row in rows),
-            "subtitle": which + ("; interpolated between the maps' pixels" if smooth else ""),
+            "subtitle": subtitle,
         },
-        f"Attention maps over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
+        f"{heading}, over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
         "under each student's map its similarity to the teacher's.",
     )  # fmt: skip
 
@@ -208,7 +228,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     base = alt.Chart(alt.NamedData("cells")).transform_calculate(
         left="datum.column * column", top=f"names + datum.row * (cell + {line} * em)"
     )
-    side = alt.expr("cell")
+    side, drawn = alt.expr("cell"), base.transform_filter("isValid(datum.url)")
     x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
     numbers = [("first:N", "below the map"), ("second:N", "not centered"), ("third:N", "weighted loss")]
@@ -227,8 +247,8 @@ def _pictures(line: float) -> list[alt.Chart]:
     edge, press = over.mark_rule(color="white", strokeWidth=em(2), aria=False), corner.mark_rect(opacity=0)
     text = below.mark_text(color=INK, align="left", baseline="middle")
     return [
-        base.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
-        base.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
+        drawn.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
+        drawn.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
         over.mark_image(**picture, aria=False).encode(x=x, y=y, url="covered:N"),
         edge.encode(x=across("edge"), y=y, y2="bottom:Q"),
         press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),

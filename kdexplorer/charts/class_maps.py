@@ -49,6 +49,7 @@ def similarity(
     diagonal: bool,
     octaves: tuple[float, ...] = (),
     shown: Sequence[int] | None = None,
+    temperature: float | None = None,
 ) -> Spec:
     """The mean soft label per class as a map.
 
@@ -59,6 +60,7 @@ def similarity(
         diagonal: whether the diagonal is shown.
         octaves: log2 T of each matrix, evenly spaced; values at `logT` are interpolated in the browser.
         shown: indices of the classes to show; by default see `most_similar_classes`.
+        temperature: of these soft labels, for the title.
     """
     shown = most_similar_classes(matrices) if shown is None else shown
     rounded = np.round(matrices if octaves else matrices[None], 5)
@@ -70,7 +72,7 @@ def similarity(
         if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
     ]
     chart = alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
-    heading: str | alt.ExprRef = name
+    heading: str | alt.ExprRef = name if temperature is None else f"{name} at T = {temperature:g}"
     params: list[alt.Parameter] = []
     if octaves:
         first, spacing, last = octaves[0], octaves[1] - octaves[0], len(octaves) - 1

@@ -202,7 +202,8 @@ def per_class(
         tooltip=tooltips(("network:N", "Network"), ("class:N", "Class"), ("accuracy:Q", "Correct", ".1%")),
     )
     worst = min(rows, key=lambda row: row["accuracy"])
-    described = f"Accuracy by class; the lowest is {worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
+    lowest = f"{worst['class']} by {worst['network']}, {worst['accuracy']:.1%}"
+    described = f"Accuracy by class; the lowest of those shown is {lowest}"
     selection = describe_selection(len(shown), len(classes), "the least accurate")
     return spec([span, points], "Accuracy by class", selection, described, 27 * len(shown))
 

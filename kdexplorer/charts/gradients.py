@@ -187,17 +187,20 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
         words.encode(y=alt.value(alt.expr("cell + 2.2 * em")), text="note:N"),
     ]
     heading = f"{method}: where the gradient changes {student}"
-    says = "bright: a large gradient on the stage's output there"
+    says = "bright: a large gradient on the stage's output there; each map has its own scale"
     described = f"Maps over the image, one for each stage that {method} uses: the size of its gradient at each place."
     return spec(layers, heading, says, described, "cell + 3 * em", *params)
 
 
-def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: str, limits: tuple[float, float]) -> Spec:
+def relation_maps(
+    relations: np.ndarray, images: np.ndarray, method: str, name: str, role: str, limits: tuple[float, float]
+) -> Spec:
     """The relations of all pairs of images as a map, with the pictures on both axes.
 
     Args:
         relations: `[B, B]`.
         images: uint8 `[B, 3, 32, 32]`.
+        method: whose relations they are.
         name, role: the network's, see `style.role_of`.
         limits: of the color scale, the same for both networks.
     """
@@ -218,6 +221,6 @@ def relation_maps(relations: np.ndarray, images: np.ndarray, name: str, role: st
         pictures.mark_image(**thumb).encode(x=alt.X(**outside), y=y, url="url:N"),
         pictures.transform_calculate(j="datum.i").mark_image(**thumb).encode(x=x, y=alt.Y(**outside), url="url:N"),
     ]
-    heading = f"{style.look_of(role).mark} {name}"
-    described = f"Map of {count} by {count} images: how {name} relates every two of them."
+    heading = f"{method}: the relations of {style.look_of(role).mark} {name}"
+    described = f"Map of {count} by {count} images: how {name} relates every two of them, as {method} measures it."
     return spec(layers, heading, "", described, "width", alt.param(name="cell", expr=f"width / {count + 1}"))

@@ -53,18 +53,23 @@ def get_measure(key: str) -> Measure:
     if key in _FIXED:
         return _FIXED[key]
     method, number = split_term_name(key)
-    label = f"{find_method(method).label} term" + (f" {number}" if number else "")
+    at_stage = ", stage" if key.endswith(f"_{number}") else ""
+    label = f"{find_method(method).label} term" + (f"{at_stage} {number}" if number else "")
     return Measure(key, label, format=".3~g", axis=f"{label}, unweighted")
 
 
 def list_measures(points: Sequence[CurvePoint]) -> list[str]:
     """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
-    split = "test" if any(point.test for point in points) else "train"
+    split = _first_split(points)
     known = {key for point in points for key in getattr(point, split) if value_of(point, key, split) is not None}
     order = {method.key: rank for rank, method in enumerate(all_methods())}
     terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
     terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
+
+
+def _first_split(points: Sequence[CurvePoint]) -> str:
+    return "test" if any(point.test for point in points) else "train"
 
 
 def value_of(point: CurvePoint, measure: str, split: str) -> float | None:
@@ -79,7 +84,7 @@ def learning_curves(
     measure: str = "accuracy",
     epochs: int | None = None,
     teacher: TeacherFigures | None = None,
-    split: str = "test",
+    split: str | None = None,
     batches: Sequence[CurvePoint] = (),
 ) -> Spec | None:
     """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
@@ -90,10 +95,11 @@ def learning_curves(
         measure: see `get_measure`.
         epochs: of the whole run, so that the axis keeps its length while curves grow.
         teacher: its accuracy or cross-entropy becomes a horizontal line.
-        split: `test` (the evaluation split) or `train` (the training batches).
+        split: `test` (the evaluation split) or `train` (the training batches); by default the first with values.
         batches: points within epochs; their training batches are thin lines behind the others.
     """
     names = {look.name for look in looks}
+    split = split or _first_split(points)
 
     def list_rows(some: Sequence[CurvePoint], of: str) -> list[dict[str, Any]]:
         return [
@@ -147,8 +153,9 @@ def _curves(
     span = alt.Scale(domain=[0 if within else 1, max(epochs or 1, last, 2)], nice=False)
     scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(format=number_format)
     value = ("value:Q", measure.label, ".2%" if measure.format.endswith("%") else ".4g")
+    axis_x = alt.Axis(tickMinStep=1, format="d", labelExpr="datum.value % 1 ? '' : datum.label", grid=False)
     drawn: dict[str, Any] = {
-        "x": alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1, format="d", grid=False), scale=span),
+        "x": alt.X("epoch:Q", title="Epoch", axis=axis_x, scale=span),
         "y": alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),
         "color": style.color(looks),
         "tooltip": tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), value),
@@ -236,19 +243,24 @@ def soft_labels_by_epoch(
     color = style.look_of(style.TEACHER).color
     of_teacher = alt.Chart(alt.NamedData("bars")).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
     looks = [look for look in looks if any(row["network"] == look.name for row in students)]
-    points = alt.Chart(alt.NamedData("students")).transform_filter(f"datum.epoch === {SLIDER}")
+    points = alt.Chart(alt.NamedData("students")).transform_filter("datum.epoch === shown")
     markers = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
     layers = [
         *([of_teacher.encode(**drawn)] if bars else []),
         markers.encode(**drawn, color=style.color(looks), shape=style.shape(looks)),
     ]
-    selection = describe_selection(len(shown), len(classes), "the most probable")
+    whose = "the most probable" if teacher is None else "the teacher's most probable"
+    selection = describe_selection(len(shown), len(classes), whose)
     cues = "" if teacher is None else "Blue bars: the teacher. Markers: the students"
-    heading = alt.expr(f"'Soft labels after epoch ' + {SLIDER}")
+    heading = alt.expr("'Soft labels after epoch ' + shown")
     latest = ({} if teacher is None else {style.TEACHER: teacher}) | dict(by_epoch[epochs[-1]])
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
     rows = {"students": students} | ({"bars": bars} if bars else {})
     made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), rows=rows)
-    return made | {"params": [_slider(epochs[0] + 1, epochs[-1] + 1), *made["params"]]}  # the title reads it
+    latest_evaluated = str(epochs[0] + 1)
+    for epoch in epochs[1:]:
+        latest_evaluated = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {latest_evaluated}"
+    params = [_slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": latest_evaluated}]
+    return made | {"params": [*params, *made["params"]]}  # the title reads them

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import rel_entr
 
 from kdexplorer.charts.common import INK, Spec, data, spec, tooltips
-from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, SCRATCH, TEACHER, color, dash, em, look_of, series
+from kdexplorer.charts.style import FAMILY_COLORS, NEUTRAL, TEACHER, color, dash, em, look_of, series
 from kdexplorer.methods import FAMILIES, Method, all_methods
 
 BLOCKS = ("image", "stages", "embedding", "logits", "label")
@@ -149,7 +149,7 @@ def mode_figure() -> Spec:
     slider = alt.binding_range(min=0, max=1, step=float(BETAS[1]), name="β, from forward KL (0) to reverse KL (1)")
     beta = alt.param(name="beta", value=0, bind=slider)
     step = alt.param(name="step", expr=f"round(beta * {len(BETAS) - 1})")
-    looks = series({"teacher": TEACHER, "student": SCRATCH})
+    looks = series({"teacher": TEACHER, "student": "kd"})
     base = (
         alt.Chart(data(rows))  # a column for each β: Streamlit sends columns, in which a list is no list
         .transform_calculate(student="datum['fit' + step]")

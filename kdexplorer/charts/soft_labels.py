@@ -189,12 +189,12 @@ def _rows(
         for place, index in enumerate(order):
             rest = index == _REST
             d, dt = (_NEVER, _NEVER) if rest else (float(own[index]), float(of_teacher[index]))
-            row = {"network": network.name, "d": d, "dt": dt, "hidden": not rest and place >= len(shown)}
+            name = _name_rest(len(hidden)) if rest else classes[index]
+            row = {"network": network.name, "class": name, "d": d, "dt": dt, "hidden": not rest and place >= len(shown)}
+            row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
             if not row["hidden"]:
-                name = _name_rest(len(hidden)) if rest else classes[index]
-                row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
                 row |= {
-                    "color": look.color, "what": look.what, "column": column, "class": name,
+                    "color": look.color, "what": look.what, "column": column,
                     "shown": f"★ {name}" if index == label else name, "first": place == 0, "hard": index == label,
                     "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip
@@ -210,6 +210,7 @@ def probability_bars(
     heading: str,
     subtitle: str,
     shown: Sequence[int] | None = None,
+    rule: str = "the most probable",
 ) -> Spec:
     """One image's probabilities, a bar a class, the hard label starred.
 
@@ -220,6 +221,7 @@ def probability_bars(
         role: see `style.role_of`.
         heading, subtitle: the title.
         shown: indices of the classes to show; by default see `select_classes`, with these probabilities as logits.
+        rule: says which classes are shown where these are not all.
     """
     shown = select_classes(probabilities, label) if shown is None else shown
     names = {index: f"★ {classes[index]}" if index == label else classes[index] for index in shown}
@@ -239,6 +241,6 @@ def probability_bars(
     bars = base.mark_bar(color=style.look_of(role).color)
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=em(4))
     top = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
-    said = join_parts(subtitle, describe_selection(len(shown), len(classes), "the most probable"))
+    said = join_parts(subtitle, describe_selection(len(shown), len(classes), rule))
     layers, described = [bars, text.encode(text="percent:N")], f"{heading}, {subtitle}: {top}."
     return spec(layers, heading, said, described, 27 * len(rows))

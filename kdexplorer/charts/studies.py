@@ -45,7 +45,7 @@ def _describe(figure: Plot) -> str:
         listed = "; ".join(f"{name} {point.x:{form}}" for name, point in zip(names, figure.points, strict=True))
         return f"{figure.title}: {figure.x_title}. {listed}."
     ends: dict[str, list[Point]] = {}
-    for point in figure.points:
+    for point in sorted(figure.points, key=lambda point: point.x):
         ends.setdefault(point.series, []).append(point)
     listed = "; ".join(
         f"{name} {points[0].y:.1f} at {points[0].x:g}"
@@ -206,8 +206,9 @@ def surface(table: Table, key: str) -> Spec | None:
     if not rows:
         return None
     best = next((row for row in rows if "★" in row["text"]), rows[0])
-    seeds = max(len(one.rows) for one in summaries)
-    over = f"mean over {seeds} seeds ± standard deviation" if seeds > 1 else "one seed"
+    counts = {len(one.rows) for one in cells}
+    seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
+    over = f"mean over {seeds} seeds ± standard deviation" if max(counts) > 1 else "one seed"
     heading, subtitle = f"{SURFACES[key]} over temperature and weight", f"{over}; ★ most accurate, ◆ the lab's default"
     low, high = min(row["value"] for row in rows), max(row["value"] for row in rows)
     described = (
@@ -269,7 +270,8 @@ def spread(table: Table) -> Spec | None:
     points = [
         point for one in summaries for point in row_of(f"{marks[one.name]}{one.place}", one.entry.key, one.values())
     ]
-    subtitle = "A small point for each seed; large point: their mean; line: 95 % interval for the mean over seeds"
+    subtitle = "A small point for each seed; large point: their mean"
+    subtitle += "; line: 95 % interval for the mean over seeds" * any(point.low is not None for point in points)
     roles = {one.entry.key: one.entry.key for one in summaries}
     return figure_chart(Plot("dots", "Every cell, seed by seed", subtitle, "accuracy (%)", tuple(points), roles))
 
@@ -293,7 +295,8 @@ def differences(table: Table, reference: str) -> Spec | None:
         points += [replace(point, low=low, high=high) for point in row_of(one.label, _family(one), found.values)]
     other = next((one.label for one in summarize(table) if one.name == reference), reference)
     heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
-    subtitle = "mean, simultaneous 95 % intervals (Dunnett's test); small points: seeds"
+    tested = ", simultaneous 95 % intervals (Dunnett's test)" * any(point.low is not None for point in points)
+    subtitle = f"mean{tested}; small points: seeds"
     roles = {_family(one): one.entry.key for one, _ in reversed(compared)}
     return figure_chart(Plot("dots", heading, subtitle, x_title, tuple(points), roles, rule=0))
 

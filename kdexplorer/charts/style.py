@@ -112,6 +112,9 @@ AUDIENCE = "audience"
 NEUTRAL = "#7F8C99"
 """For rules, diagonals and the scratch baseline: visible on white and on near-black."""
 
+DARK = "#4D4D4D"
+"""What the colors of further networks of one look are mixed with."""
+
 FAMILY_COLORS = {"response": "#009E73", "feature": "#CC79A7", "relation": "#56B4E9"}
 """From the Okabe-Ito set, as the other colors: distinguishable for color-blind eyes, on white and on near-black."""
 
@@ -255,18 +258,23 @@ class Series:
     name: str
     look: Look
     rank: int = 0
-    """Which network of its look it is, from 0; after the third they repeat."""
+    """Which network of its look it is, from 0; after the third, markers and widths repeat in another shade."""
 
     @property
     def color(self) -> str:
-        return self.look.color
+        """The look's; mixed with a dark gray for the fourth to the sixth network, where markers repeat, and so on."""
+        again, color = self.rank // len(WIDTHS), self.look.color
+        if again == 0 or color == INK:
+            return color
+        pairs = zip(bytes.fromhex(color[1:]), bytes.fromhex(DARK[1:]), strict=True)
+        return "#" + "".join(f"{round(own * 0.5**again + dark * (1 - 0.5**again)):02X}" for own, dark in pairs)
 
     @property
     def shape(self) -> str:
         """The Vega symbol."""
         name = self.look.shape
         first = _path(_POLYGONS[name]) if name in _POLYGONS else name
-        return (first, *_FURTHER_SHAPES.get(name, ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")))[self.rank]
+        return (first, *_FURTHER_SHAPES.get(name, ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")))[self.rank % len(WIDTHS)]
 
 
 def series(roles: Mapping[str, str]) -> list[Series]:
@@ -274,8 +282,8 @@ def series(roles: Mapping[str, str]) -> list[Series]:
     found: list[Series] = []
     for name, role in roles.items():
         look = look_of(role)
-        same = sum((one.color, one.look.shape) == (look.color, look.shape) for one in found)
-        found.append(Series(name, look, same % len(WIDTHS)))
+        same = sum((one.look.color, one.look.shape) == (look.color, look.shape) for one in found)
+        found.append(Series(name, look, same))
     return found
 
 
@@ -318,4 +326,4 @@ def shape(looks: Sequence[Series], in_legend: bool = True) -> Any:
 
 def width(looks: Sequence[Series], in_legend: bool = True) -> Any:
     """Encodes the line width: thinner for the second and third network of a look; `in_legend` as for `dash`."""
-    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank] for one in looks], in_legend)
+    return _encode(alt.StrokeWidth, looks, [WIDTHS[one.rank % len(WIDTHS)] for one in looks], in_legend)

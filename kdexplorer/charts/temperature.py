@@ -142,7 +142,8 @@ def closeness_curves(
     if closest:
         markers = alt.Chart(data(closest)).mark_point(size=area(130), filled=True, opacity=1)
         layers.append(markers.encode(**drawn, shape=style.shape(looks)))
-    said = f"{subject}. Markers: the closest T. Orange: entropy of the human labels"
+    marked = "Markers: the closest T. " * bool(closest)
+    said = f"{subject}. {marked}Horizontal line: entropy of the human labels"
     described = ", ".join(f"{name} {describe_closest(closeness)}" for name, closeness in networks.items())
     description = f"Cross-entropy to the human labels over temperature, {subject}; closest: {described}"
     return spec(layers, "How close to the human labels", said, description, 280)

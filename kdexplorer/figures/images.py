@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import attention, gradients, soft_labels
 from kdexplorer.charts import temperature as curves
 from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import NetworkLogits, Spec, format_share, select_classes
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Spec, format_share, select_classes
 from kdexplorer.charts.style import HUMAN
 from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
@@ -23,7 +24,7 @@ NO_DIFFERENCE = "Choose a student to see how it differs from the teacher."
 
 @dataclass(frozen=True)
 class Source:
-    """What the figures about one picture are drawn from; those about attention maps take them and the photo."""
+    """What the figures about one picture's predictions are drawn from."""
 
     logits: list[NetworkLogits]
     """Of the networks, the teacher first."""
@@ -44,24 +45,41 @@ class Source:
         return self.logits[1:]
 
 
+@dataclass(frozen=True)
+class Maps:
+    """What the figures about attention maps are drawn from, as `charts.attention.grid` takes it."""
+
+    maps: Sequence[NetworkMaps]
+    photo: np.ndarray
+    shared: bool = True
+    smooth: bool = False
+    power: int = 1
+    stage: str = ALL_STAGES
+    """Where nobody chooses it."""
+
+    @property
+    def source(self) -> Maps:
+        return self
+
+
 def _hard_label(classes: Sequence[str], label: int | None) -> Iterator[Part]:
     if label is None:
         yield Words("This picture has no hard label: choose a test image.", is_hint=True)
     else:
-        certain = np.eye(len(classes))[label]
-        yield soft_labels.probability_bars(certain, classes, label, HUMAN, "The hard label", classes[label])
+        certain, heading, rule = np.eye(len(classes))[label], "The hard label", "the label's"
+        shown = None if len(classes) <= CLASS_LIMIT else [label]
+        yield soft_labels.probability_bars(certain, classes, label, HUMAN, heading, classes[label], shown, rule)
 
 
 def _teacher_prediction(teacher: NetworkLogits, classes: Sequence[str], label: int | None) -> Spec:
-    shown = select_classes(teacher.logits, label)
-    return _draw_prediction(teacher, 1.0, classes, label, "The teacher's prediction", shown)
+    return _draw_prediction(teacher, 1.0, classes, label, "The teacher's prediction")
 
 
 def _draw_prediction(
-    network: NetworkLogits, t: float, classes: Sequence[str], label: int | None, heading: str, shown: Sequence[int]
+    network: NetworkLogits, t: float, classes: Sequence[str], label: int | None, heading: str, *selection: Any
 ) -> Spec:
     soft, subtitle = softmax(network.logits, t), f"{network.name}, T = {t:g}"
-    return soft_labels.probability_bars(soft, classes, label, network.role, heading, subtitle, shown)
+    return soft_labels.probability_bars(soft, classes, label, network.role, heading, subtitle, *selection)
 
 
 def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
@@ -95,9 +113,14 @@ def _students(
         yield Words("Choose a student to see its prediction.", is_hint=True)
         return
     kinds = {one.role == SCRATCH: one for one in [*reversed(students), student]}
-    shown, headings = select_classes(teacher.logits, label), {True: "Without a teacher", False: "Distilled"}
+    headings = {True: "Without a teacher", False: "Distilled"}
     found = [(kinds[kind], heading) for kind, heading in headings.items() if kind in kinds]
-    yield tuple(_draw_prediction(one, temperature, classes, label, heading, shown) for one, heading in found)
+    top, predicted = select_classes(teacher.logits, label), [int(one.logits.argmax()) for one, _ in found]
+    others = [index for index in dict.fromkeys(predicted) if index not in top]
+    hard = [] if label is None else [label]
+    shown = list(dict.fromkeys([*top[: CLASS_LIMIT - len(others)], *others, *hard]))
+    rule = "the teacher's most probable, these students' predictions"
+    yield tuple(_draw_prediction(one, temperature, classes, label, heading, shown, rule) for one, heading in found)
     soft = softmax(teacher.logits, temperature)
     first, second = np.argsort(-soft)[:2]
     listed = f"{format_share(soft[first])} {classes[first]}, {format_share(soft[second])} {classes[second]}"
@@ -110,22 +133,21 @@ def choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
     return Choice("stage", "Stage", {**dict(zip(stages, stages, strict=True)), ALL_STAGES: ALL_STAGES})
 
 
-def _attention(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Spec:
-    return draw_maps(maps, photo, "map", True, stage)
+def _attention(source: Maps, stage: str) -> Spec:
+    return draw_maps(source, "map", stage)
 
 
-def _attention_difference(maps: Sequence[NetworkMaps], photo: np.ndarray, stage: str) -> Iterator[Part]:
-    if len(maps) == 1:
+def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
+    if len(source.maps) == 1:
         yield Words(NO_DIFFERENCE, is_hint=True)
-    yield draw_maps(maps, photo, "difference", True, stage)
+    else:
+        yield draw_maps(source, "difference", stage)
 
 
-def draw_maps(
-    maps: Sequence[NetworkMaps], photo: np.ndarray, mode: str, shared: bool, stage: str, smooth: bool = False
-) -> Spec:
-    """The maps over the photo, uint8 `[32, 32, 3]`; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
+def draw_maps(source: Maps, mode: str, stage: str) -> Spec:
+    """The maps over the photo; `stage` is one of `choose_stage`. See `charts.attention.grid`."""
     number = None if stage == ALL_STAGES else int(stage)
-    return attention.grid(maps, photo, mode, shared, number, smooth)
+    return attention.grid(source.maps, source.photo, mode, source.shared, number, source.smooth, source.power)
 
 
 FIGURES = (

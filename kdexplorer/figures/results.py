@@ -16,6 +16,11 @@ def _measures(points: list[CurvePoint]) -> Choice:
     return Choice("measure", "Measure", {key: get_measure(key).label for key in list_measures(points)})
 
 
+def _splits(points: list[CurvePoint]) -> Choice:
+    labels = {"test": "Evaluation images", "train": "Training batches"}
+    return Choice("split", "On", {key: text for key, text in labels.items() if any(getattr(p, key) for p in points)})
+
+
 def _costs(rows: list[ResultRow]) -> Choice:
     return Choice("cost", "Cost", {key: COSTS[key].label for key in COSTS if any(getattr(row, key) for row in rows)})
 
@@ -32,8 +37,7 @@ FIGURES = (
     ),
     Figure(
         "learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
-        choose=(_measures, lambda: Choice("split", "On", {"test": "Evaluation images", "train": "Training batches"})),
-        name="Learning curves {measure} {split}",
+        choose=(_measures, _splits), name="Learning curves {measure} {split}",
     ),
     Figure(
         "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", accuracies, "family"

@@ -28,7 +28,7 @@ from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import ALL_STAGES, Source
+from kdexplorer.figures.images import Maps, Source
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -134,13 +134,12 @@ class Charts:
         teacher, *students = networks
         classes, start = self.request.teacher.classes, self.request.temperature
         shown = Source(networks, classes, picture.label, start)
-        over_photo = SimpleNamespace(maps=rows, photo=picture.pixels_last, stage=ALL_STAGES)
         figures = all_figures()
         first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
             "soft_labels": figures["soft_labels"].chart(shown),
-            "attention": figures["attention"].chart(over_photo),
+            "attention": figures["attention"].chart(Maps(rows, picture.pixels_last)),
         } | {
             f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))
             for number, (student, alpha) in enumerate(moments)

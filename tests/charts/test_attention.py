@@ -4,7 +4,7 @@ import numpy as np
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps
 from kdexplorer.charts import attention, style
-from tests.charts.drawing import rows_of
+from tests.charts.drawing import heading, rows_of
 
 
 def make_maps(name, role, seed):
@@ -40,3 +40,14 @@ def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
     spec = attention.similarity_by_stage({"small": [known, unknown]}, {"small": "scratch"}, 200)
     rows = rows_of(spec, "correlation")
     assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]
+
+
+def test_a_network_with_other_stages_says_so_where_it_has_no_map():
+    two = attention.NetworkMaps("short", "kd", STUDENT.maps[:2], 250.0)
+    for mode, says in (("map", ["not comparable"] * 2), ("difference", ["not comparable"] * 2)):
+        spec = attention.grid([TEACHER, two], np.zeros((32, 32, 3), np.uint8), mode, True)
+        assert [row["first"] for row in rows_of(spec, "first") if row["network"] == "short"] == [*says, "no such stage"]
+    assert heading(spec).startswith("Student minus teacher")
+    assert spec["description"].startswith("Student minus teacher")
+    squares = attention.grid([TEACHER], np.zeros((32, 32, 3), np.uint8), "map", True, power=2)
+    assert "means of squares" in heading(squares, "subtitle")

@@ -61,7 +61,7 @@ def charts():
         "method push": gradients.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": gradients.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": gradients.relation_maps(
-            generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "big", style.TEACHER, (0.0, 1.0)
+            generator.random((4, 4)), np.stack([photo.transpose(2, 0, 1)] * 4), "SP", "big", style.TEACHER, (0.0, 1.0)
         ),
         "soft labels by epoch": learning_curves.soft_labels_by_epoch(
             teacher.logits, {0: some, 1: some}, LOOKS, classes, 2.0, 3

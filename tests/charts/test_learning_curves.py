@@ -61,6 +61,12 @@ def test_a_network_that_was_continued_is_named_and_one_that_is_seldom_evaluated_
     assert "distilled from epoch 3: continued" in heading(draw_curves(later, LOOKS), "subtitle")
 
 
+def test_a_run_that_is_not_evaluated_yet_shows_its_training_batches():
+    spec = draw_curves([CurvePoint(one.network, one.epoch, one.train, {}) for one in points()], LOOKS)
+    assert heading(spec) == "Accuracy on the training batches, by epoch"
+    assert {row["value"] for row in rows_of(spec, "value")} == {0.1}
+
+
 def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():
     teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
     train = draw_curves(points(), LOOKS, "accuracy", teacher=teacher, split="train")
@@ -84,8 +90,8 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
 @pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
 def test_every_method_has_a_measure(method):
     assert learning_curves.get_measure(method.key).label == f"{method.label} term"
-    for second in (f"{method.key}.2", f"{method.key}_2"):
-        assert learning_curves.get_measure(second).label == f"{method.label} term 2"
+    assert learning_curves.get_measure(f"{method.key}.2").label == f"{method.label} term 2"
+    assert learning_curves.get_measure(f"{method.key}_2").label == f"{method.label} term, stage 2"
     assert method.label in learning_curves.get_measure(method.key).axis_title
     assert draw_curves(points(), LOOKS, method.key) is None  # where no network has it
 
@@ -121,11 +127,13 @@ def test_curves_end_at_the_sliders_epoch_and_axes_stay(epoch):
     assert found == {(name, at) for name in ("plain", "distilled") for at in range(1, epoch + 1)}
 
 
-def test_soft_labels_are_those_of_the_sliders_epoch():
+def test_soft_labels_are_those_of_the_latest_evaluation_before_the_sliders_epoch():
     generator = np.random.default_rng(0)
-    by_epoch = {epoch: {"plain": generator.normal(size=10)} for epoch in range(3)}
-    spec = learning_curves.soft_labels_by_epoch(None, by_epoch, LOOKS, [*"abcdefghij"], 2.0, 4)
-    for epoch in range(3):
+    by_epoch = {epoch: {"plain": generator.normal(size=10)} for epoch in (0, 1, 3)}
+    by_epoch[2] = by_epoch[1]
+    evaluated = {epoch: found for epoch, found in by_epoch.items() if epoch != 2}
+    spec = learning_curves.soft_labels_by_epoch(None, evaluated, LOOKS, [*"abcdefghij"], 2.0, 4)
+    for epoch in range(4):
         found = marks(at_epoch(spec, epoch + 1), "Probability")
         drawn = [float(mark["Probability"].rstrip("%")) / 100 for mark in found]
         assert drawn == pytest.approx(softmax(by_epoch[epoch]["plain"], 2.0), abs=6e-4)

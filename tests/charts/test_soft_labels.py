@@ -8,6 +8,8 @@ import pytest
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import common, gradients, soft_labels, style
 from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.figures import all_figures
+from kdexplorer.figures.images import Source
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
 COUNTS = [10, 12]
@@ -91,6 +93,20 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
     assert found == pytest.approx(expected)
     assert (f"{len(shown)} of {count} classes" in heading(spec, "subtitle")) == (count > 10)
     assert spec["layer"][0]["mark"]["color"] == style.look_of(style.HUMAN).color
+
+
+@pytest.mark.parametrize("label", [None, 29])
+def test_two_students_of_many_classes_show_their_own_predictions_too(label):
+    logits = {
+        key: np.arange(30.0) if key == style.TEACHER else np.zeros(30) for key in (style.TEACHER, "scratch", "kd")
+    }
+    logits["scratch"][3], logits["kd"][5] = 9.0, 9.0
+    teacher, *students = (NetworkLogits(key, key, values) for key, values in logits.items())
+    source = Source([teacher, *students], tuple(str(k) for k in range(30)), label, 1.0, student=students[1])
+    charts, _ = all_figures()["students"].parts(source)
+    for spec, top in zip(charts, ("3", "5"), strict=True):
+        assert max(rows_of(spec), key=lambda row: row["p"])["class"] == top
+        assert "10 of 30 classes: the teacher's most probable, these" in heading(spec, "subtitle")
 
 
 @pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])

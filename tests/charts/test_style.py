@@ -47,6 +47,12 @@ def test_every_role_has_a_color_and_a_second_cue():
     assert len({(look.color, look.dash) for look in looks}) == len(looks)
 
 
+def test_networks_of_one_look_differ_in_marker_width_or_shade():
+    found = style.series({f"student {number}": "kd" for number in range(9)})
+    assert len({(one.color, one.shape) for one in found}) == len(found)
+    assert [one.color for one in found[:3]] == [style.look_of("kd").color] * 3
+
+
 def test_the_family_decides_the_color_and_several_have_a_mixed_one(crowded):
     assert set(style.FAMILY_COLORS) == set(FAMILIES)
     assert all(style.look_of(method.key).color == style.FAMILY_COLORS[method.family] for method in crowded)

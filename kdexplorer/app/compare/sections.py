@@ -181,6 +181,9 @@ def _configure(key: str, baseline: str) -> Any:
 
 def show_cost(compared: Comparison) -> None:
     """Accuracy against cost; latency is measured on request."""
+    if not any(getattr(row, cost) for row in compared.rows for cost in evaluation.COSTS):
+        st.info("Only stored logits are known of these networks, so they have no cost to compare.")
+        return
     chart_view.show_figure("accuracy_cost", compared, about=("networks",))
     missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters})
     if not missing or layout.is_alone():
@@ -206,7 +209,7 @@ def show_curves(compared: Comparison) -> None:
             config = run.config()
         except KDError:
             continue
-        names = {s.name: f"{s.name} ({config.name})" for s in config.students if (run_id, s.name) not in finished}
+        names = {s.name: f"{s.name} ({run_id})" for s in config.students if (run_id, s.name) not in finished}
         roles |= {names[s.name]: s.key for s in config.students if s.name in names}
         points += [
             CurvePoint(names[row.student], row.epoch, row.train, row.test)

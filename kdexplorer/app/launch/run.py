@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -212,7 +211,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     roles = {student.name: student.key for student in config.students}
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
-    looks = _color(style.series(roles))
+    looks = style.series(roles)
     by_epoch, within = cached.run_metrics(run)
     shown = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs]
     metrics = [row for row in shown if row.test]
@@ -263,15 +262,6 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
                 with left:
                     draw_losses()
                 chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
-
-
-def _color(looks: list[Series]) -> list[Series]:
-    """A run's only distilled student is green, whatever its methods."""
-    distilled = [one for one in looks if one.look.label not in (SCRATCH, style.TEACHER)]
-    if len(distilled) != 1:
-        return looks
-    green = replace(distilled[0], look=replace(distilled[0].look, color=style.FAMILY_COLORS["response"]))
-    return [green if one is distilled[0] else one for one in looks]
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=dict.fromkeys((list, TeacherFigures), pickle.dumps))
