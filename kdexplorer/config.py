@@ -152,6 +152,12 @@ class StudentConfig(Objective):
         return Objective(ce_weight=self.ce_weight, label_smoothing=self.label_smoothing, terms=self.terms)
 
 
+def _check_device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text):
+        raise ValueError(f"should be auto, cpu, cuda, or cuda:N, not '{text[:60]}'")
+    return text
+
+
 class RunConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
@@ -231,8 +237,8 @@ class RunConfig(StrictModel):
         description="pixels a side in the first epoch, 16 or 24; grows by 8, and the last quarter of the epochs has 32",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="decides initial weights, order, crops and flips")
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$", description="where to train: auto, cpu, cuda, or cuda:N"
+    device: Annotated[str, AfterValidator(_check_device)] = Field(
+        "auto", description="where to train: auto, cpu, cuda, or cuda:N"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it, or a GPU's float16"
@@ -268,6 +274,10 @@ class RunConfig(StrictModel):
         reserved = [name for name in names if name in RUN_FILES]
         if reserved:
             raise ValueError(f"a student cannot be called {reserved[0]}: the run has a file of that name")
+        last = (self.epochs - 1) // self.snapshots * self.snapshots if self.snapshots else 0
+        for student in self.students if last else ():
+            if not is_name(f"{student.name}-after-{last}"):
+                raise ValueError(f"the name of a snapshot, {student.name}-after-{last}, is too long: shorten it")
         if not self.teacher:
             distilled = [student.name for student in self.students if student.needs_teacher and not student.unknown]
             if distilled:
@@ -300,14 +310,21 @@ class RunConfig(StrictModel):
     @classmethod
     def load(cls, path: Path) -> RunConfig:
         """Reads a JSON file, as a record. Raises ConfigError when it is missing or not valid."""
+        return validate(cls, cls.read(path), str(path), RECORDED)
+
+    @staticmethod
+    def read(path: Path) -> dict[str, Any]:
+        """What a JSON file says of a run, not validated. Raises ConfigError."""
         try:
             values = parse_json(read_bytes(path, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read as a run: {error}") from error
-        kind = values.pop("kind", "run") if isinstance(values, dict) else "run"
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path} cannot be read as a run: it is no object.")
+        kind = values.pop("kind", "run")
         if kind != "run":
             raise ConfigError(f"{path} describes a {kind}, not a run.")
-        return validate(cls, values, str(path), RECORDED)
+        return values
 
 
 def recipe_settings(recipe: str) -> dict[str, Any]:

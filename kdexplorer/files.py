@@ -27,10 +27,17 @@ MAX_DEPTH = 32
 """Lists and objects within one another in a JSON file."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
+def check_place(path: Path) -> None:
+    """Raises OSError where no file of that path can be written, which is worth knowing before the work."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder: name a file", str(path))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
+    check_place(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -45,7 +45,7 @@ def parse_student(text: str, recorded: bool = False) -> StudentConfig:
         if not separator:
             raise ConfigError(f"'{text}': '{pair}' is not KEY=VALUE, as in T=4")
         value, *more = [value] if key in _TEXT_KEYS else re.split(r"\+(?=[A-Za-z])", value)
-        _set(student, group, text, key, value)
+        _set(student, group, words[-1] in PRESETS, text, key, value)
         group = [_add_terms(student, text, word, recorded) for word in more] or group
         words += more
     values = {"name": f"{architecture}-{'+'.join(words)}"} | student
@@ -66,14 +66,16 @@ def _add_terms(student: dict[str, Any], text: str, word: str, recorded: bool) ->
     return added
 
 
-def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, key: str, value: str) -> None:
-    """Puts a value where its key belongs; `group` has the terms of each word."""
+def _set(
+    student: dict[str, Any], group: list[list[dict[str, Any]]], may_add: bool, text: str, key: str, value: str
+) -> None:
+    """Puts a value where its key belongs; `group` has the terms of each word; a lab's key `may_add` its own."""
     candidates = ([(term, name) for term in terms if (name := _setting(term["method"], key))] for terms in group[::-1])
     matching = next((found for found in candidates if found), [])
     sets_weight = key == "alpha" and (not matching or matching[0][1] == "weight")  # some methods have such a setting
-    alpha = _read(value) if sets_weight else 0.0
-    if not isinstance(alpha, float) or not 0 <= alpha <= 1:  # here: the validation would speak of the CE weight
-        raise ConfigError(f"'{text}': alpha should be a number from 0 to 1, not '{value[:60]}'")
+    alpha = _read(value) if sets_weight else 1.0
+    if not isinstance(alpha, float) or not 0 < alpha <= 1:  # here: the validation would speak of the CE weight
+        raise ConfigError(f"'{text}': alpha should be a number above 0 and at most 1, not '{value[:60]}'")
     if len(matching) > 1:
         raise ConfigError(f"'{text}': {key} could mean several terms: write each method with its own keys")
     if matching:
@@ -81,7 +83,7 @@ def _set(student: dict[str, Any], group: list[list[dict[str, Any]]], text: str, 
         term[name] = _read(value)
     elif key in _STUDENT_KEYS:
         student[_STUDENT_KEYS[key]] = value if key in _TEXT_KEYS else _read(value)
-    elif key in _LAB_KEYS:
+    elif key in _LAB_KEYS and may_add:
         term = {"method": _LAB_KEYS[key], "weight": _read(value)}
         student["terms"].append(term)
         group.append([term])

@@ -32,7 +32,7 @@ VARIABLE, GROUP = "KDEXPLORER_PLUGINS", "kdexplorer.plugins"
 @cache
 def plugins() -> tuple[ModuleType, ...]:
     """The modules from outside, loaded once."""
-    files = [Path(name) for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+    files = [Path(name).resolve() for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
     found = []
     for file in dict.fromkeys(files):
         with leave_out(str(file)):

@@ -59,7 +59,7 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
         message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
         if kind == "extra_forbidden":
             message = "is not a setting"
-        elif kind == "string_pattern_mismatch":
+        elif kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == f"^{NAME_PATTERN}$":
             message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
         elif kind == "union_tag_invalid":
             tags = item["ctx"]["expected_tags"].replace("'", "").split(", ")

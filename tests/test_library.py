@@ -40,6 +40,13 @@ def test_a_loaded_network_predicts_what_is_stored(bundled):
     assert np.allclose(kd.soft_labels(logits, 4), torch.from_numpy(logits / 4).double().softmax(1))
     with pytest.raises(ConfigError, match="load"):
         kd.predict(type(network)(depth=8), images)
+    for wrong in (images / 255, images[0], images.transpose(0, 2, 3, 1)):
+        with pytest.raises(ConfigError, match="uint8"):
+            kd.predict(network, wrong)
+    with pytest.raises(ConfigError, match="eval"):
+        kd.predict(network.train(), images)
+    with pytest.raises(ConfigError, match="above 0"):
+        kd.soft_labels(logits, 0)
 
 
 def test_training_reports_every_step_and_leaves_results(runs_root, monkeypatch):
@@ -52,6 +59,8 @@ def test_training_reports_every_step_and_leaves_results(runs_root, monkeypatch):
     table = kd.results(run)
     assert list(table["name"]) == ["resnet8-scratch", "resnet8-tf_kd"]
     assert table.equals(kd.results(run.run_id))
+    assert table.equals(kd.results(run.path))
+    assert kd.load(run.path / "resnet8-scratch").card.name == "resnet8-scratch"
     assert kd.results(f"{run.run_id}/{table['name'][0]}")["accuracy"][0] == table["accuracy"][0]
     with pytest.raises(KDError, match="different images"):
         kd.results(run, "resnet56")
@@ -77,6 +86,7 @@ def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_pa
     assert main(["export", "resnet8-scratch", "--format", format]) == 0
     file = tmp_path / f"resnet8-scratch.{format}"
     assert file.name in capsys.readouterr().out
+    assert str(Path(kd.__file__).parent).encode() not in file.read_bytes()
     pixels = kd.get_dataset("cifar10-small").load("test").images[:5].astype(np.float32) / 255
     if format == "onnx":
         import onnxruntime
@@ -84,6 +94,7 @@ def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_pa
         logits = onnxruntime.InferenceSession(file).run(None, {"pixels": pixels})[0]
     elif format == "pt2":
         logits = torch.export.load(file).module()(torch.from_numpy(pixels)).detach().numpy()
+        assert file.stat().st_size < 700_000  # the weights, but no images
     else:
         network = kd.load("resnet8-scratch")
         state = safetensors.torch.load_file(file)

@@ -44,7 +44,7 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
         raise ConfigError(unknown_name("format", str(format), FORMATS))
     if format == "onnx" and not has_onnx():
         raise ConfigError("onnx needs more libraries: pip install onnx onnxscript onnxruntime")
-    checkpoint = find_checkpoint(network) if isinstance(network, str) else network
+    checkpoint = network if isinstance(network, Checkpoint) else find_checkpoint(str(network))
     if not checkpoint.computes:
         raise CheckpointError(f"{checkpoint.name} is no network: only its logits are stored.")
     import torch

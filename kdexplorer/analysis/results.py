@@ -286,7 +286,7 @@ def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     teachers = [
         lineage.find_teacher(one) for name, one in entries.items() if not lineage.teacher_of(one, entries.values())
     ]
-    others = {one.name: one for one in teachers if one is not None and one.name not in entries}
+    others = {f"{one.name} (teacher)" if one.name in entries else one.name: one for one in teachers if one is not None}
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in {**entries, **others}.items()}
     return build_rows(entries, logits, labels, others=others)
 
@@ -303,7 +303,7 @@ def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
         KDError: when there is none of a name, or they were evaluated on different images.
     """
     found = {} if names else {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    for name in names:
+    for name in (one.rstrip("/") for one in names):
         try:
             run = find_run(name)
         except RunError:
@@ -383,9 +383,9 @@ def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | No
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
-    students, named = [key.rpartition("/")[2] for key in keys], {}
+    students, named = [key.rstrip("/").rpartition("/")[2] for key in keys], {}
     for key, student in zip(keys, students, strict=True):
-        run_id = key.rpartition("/")[0]
+        run_id = key.rstrip("/").rpartition("/")[0]
         end = run_id.split("-", 2)[2] if run_id.count("-") > 2 else run_id
         named[key] = f"{student} ({end})" if run_id and students.count(student) > 1 else student
     return named if len(set(named.values())) == len(keys) else {key: key for key in keys}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,16 @@ from kdexplorer.processes import stop_signals
 )  # fmt: skip
 def start_application(options: argparse.Namespace) -> int:
     """Start the application; Ctrl-C ends it."""
+    if not 0 <= options.port <= 65535:
+        raise ConfigError(f"--port: should be 0 to 65535, not {options.port}.")
+    try:
+        socket.getaddrinfo(options.address, options.port)
+    except OSError as error:
+        raise ConfigError(f"--address: {options.address[:60]}: {error.strerror}.") from error
+    if options.story:
+        from kdexplorer.story import read_lecture
+
+        read_lecture(Path(options.story))  # refused before the server starts
     server = [f"--server.port={options.port}", f"--server.address={options.address}", *options.options]
     story = ["--", "--story", options.story] if options.story else []
     command = ["streamlit", "run", str(bundled("streamlit_app.py")), *server, *story]
@@ -55,14 +66,15 @@ def start_application(options: argparse.Namespace) -> int:
 )  # fmt: skip
 def write_handout(options: argparse.Namespace) -> None:
     """Write one HTML file with networks' predictions, interactive without a server."""
-    from kdexplorer.files import write_bytes
+    from kdexplorer.files import check_place, write_bytes
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request
     from kdexplorer.story import read_lecture
     from kdexplorer.vote.store import open_store
 
-    if options.output.exists() and not options.force:
+    if options.output.is_file() and not options.force:
         raise ConfigError(f"{options.output} already exists: pass --force to overwrite it, or another name with -o.")
+    check_place(options.output)
     votes = open_store().closed() if options.votes else ()
     if options.votes and not votes:
         raise ConfigError("there is no closed question: --votes needs the totals of one.")
@@ -70,7 +82,7 @@ def write_handout(options: argparse.Namespace) -> None:
     request = make_request(
         options.networks, options.images, options.test_images, options.photos,
         temperature=options.temperature, alpha=options.alpha, live=options.live, experiments=options.experiments,
-        votes=tuple(votes), order=tuple(order),
+        votes=tuple(votes), order=tuple(order), story=options.story,
     )  # fmt: skip
     text = build(request).encode()
     write_bytes(options.output, text)

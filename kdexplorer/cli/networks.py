@@ -17,7 +17,7 @@ from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
 from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, DataError, KDError
-from kdexplorer.files import write_bytes
+from kdexplorer.files import check_place, write_bytes
 from kdexplorer.networks import all_architectures
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
@@ -72,8 +72,9 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
 )  # fmt: skip
 def export(options: argparse.Namespace) -> None:
     """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
+    path = options.output or Path(f"{options.checkpoint.rstrip('/').rpartition('/')[2]}.{options.format}")
+    check_place(path)
     data = programs.export(options.checkpoint, options.format)
-    path = options.output or Path(f"{options.checkpoint.rpartition('/')[2]}.{options.format}")
     write_bytes(path, data)
     print(f"{path}: {len(data) / 1e6:.2f} MB")
 
@@ -164,6 +165,7 @@ def import_weights(options: argparse.Namespace) -> None:
         print(f"{get_dataset(dataset).label} is missing: evaluated on {used.label}", file=sys.stderr)
     images = f"on {checkpoint.card.data.evaluation_images:,} test images of {used.label}"
     accuracy = f"accuracy {100 * checkpoint.card.test_accuracy:.2f} % {images}"
-    print(f"{checkpoint.path}: {accuracy}; as a teacher: --teacher imported/{checkpoint.name}")
+    as_teacher = f"--teacher imported/{checkpoint.name}" + " --teacher-view fixed" * is_logits
+    print(f"{checkpoint.path}: {accuracy}; as a teacher: {as_teacher}")
     if not is_logits and (better := evaluation.find_better_normalization(checkpoint, show=True)):
         print(better)

@@ -57,7 +57,7 @@ def list_all(options: argparse.Namespace) -> None:
         rows = [{"run": run_id, **status.model_dump(mode="json")} for run_id, status in statuses.items()]
         print(json.dumps(rows, indent=1))
     elif not statuses:
-        print(f"no runs in {runs_root()} yet: start one with 'python -m kdexplorer train'")
+        print(f"no runs in {runs_root()} yet: start one with 'python -m kdexplorer demo'")
     else:
         for run_id, status in statuses.items():
             epoch = "" if None in (status.epoch, status.epochs) else f"epoch {(status.epoch or 0) + 1}/{status.epochs}"
@@ -115,7 +115,7 @@ def stop(options: argparse.Namespace) -> None:
 )
 def delete(options: argparse.Namespace) -> int:
     """Delete runs with their trained networks, or sweeps."""
-    found = [find_run(run_id, STOPPABLE) for run_id in options.run_ids]
+    found = {run.path.resolve(): run for run_id in options.run_ids for run in [find_run(run_id, STOPPABLE)]}.values()
     if not shared.confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return shared.FAILED
     for run in found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -142,9 +143,13 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
         shared.prepare_data(options, config.study.shared.dataset)
         require_startable(config.study.shared)
     settled = config if options.show else folders.settle(config, bool(options.ray))
-    if starting and any(folder.run(one).path.is_dir() for one in settled.runs()):
-        collect(folders.open_study(settled))  # an earlier start may have been killed before it wrote what had finished
     runs = [] if options.show else folders.left_to_train(settled)
+    if starting and not runs and any(folder.run(one).path.is_dir() for one in settled.runs()):
+        collect(folders.open_study(settled))  # an earlier start may have been killed before it wrote what had finished
+    if starting and runs:
+        place = next(one for one in config.table_path.absolute().parents if one.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            raise ConfigError(f"the table cannot be written to {place}: choose another place by --table.")
     asked, packed = options.students_per_run, settled.students_per_run
     if runs and asked and packed != min(asked, len(config.study.entries)) and not options.quiet:
         why = "what memory allows, or with how many its runs began; to begin anew, delete them and the study's folder"

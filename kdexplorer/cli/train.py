@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def show_demo(options: argparse.Namespace) -> int:
         print(
             f"\n{compare_with_teacher_and_baseline(results.read_run(trained))}\n\n"
             "Where to look next:\n"
-            f"  streamlit run streamlit_app.py, then http://localhost:8501/compare?{query}\n"
+            f"  python -m kdexplorer app, then http://localhost:8501/compare?{query}\n"
             f"  http://localhost:8501/launch?run={trained.run_id} shows its curves\n"
             f"  the same training with every setting: {train_command(config)}"
         )
@@ -149,7 +150,7 @@ def train(options: argparse.Namespace) -> int:
 
 def read_config(options: argparse.Namespace) -> RunConfig:
     """The run: the file of `--config`, overridden by the other options. Raises ConfigError."""
-    values = RunConfig.load(options.config).model_dump() if options.config else {}
+    values = RunConfig.read(options.config) if options.config else {}
     if options.recipe is not None:
         values |= recipe_settings(options.recipe)
     values |= shared.given_values(options, shared.RUN_FIELDS)
@@ -161,8 +162,10 @@ def read_config(options: argparse.Namespace) -> RunConfig:
     if options.teacher_logits or is_function(options.teacher or ""):
         if options.teacher_view not in (None, "fixed"):
             raise ConfigError("--teacher-view: such a teacher sees the images as they are: leave it out.")
-        values |= {"teacher": _import_teacher(options, values["dataset"]), "teacher_view": "fixed"}
-    return validate(RunConfig, values)
+        values |= {"teacher": "imported/teacher", "teacher_view": "fixed"}
+        validate(RunConfig, values)  # before all images are classified
+        values["teacher"] = _import_teacher(options, values["dataset"])
+    return validate(RunConfig, values, str(options.config or ""))
 
 
 def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
@@ -193,7 +196,8 @@ def execute_run(run: Run, quiet: bool) -> int:
     ddp.leave()
     if state == "stopped":
         if team.leads:
-            print(f"stopped; continue with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # who read this may be gone, too
+                print(f"stopped; continue with: python -m kdexplorer resume {run.run_id}", file=sys.stderr)
         return shared.STOPPED if team.size == 1 else shared.DONE
     if not quiet:
         print(results.to_markdown(results.read_run(run)))

@@ -139,10 +139,10 @@ class Dataset(ABC):
         """
         pixels, labels, known = self.gallery() if gallery is None else gallery
         if missing := [index for index in indices if index not in known]:
-            raise DataError(
-                f"test image {missing[0]} is missing: choose from {', '.join(map(str, known[:20]))}"
-                f"{', …' if len(known) > 20 else ''}, or get CIFAR-10 with 'python -m kdexplorer data download'."
-            )
+            listed = ", ".join(map(str, known[:20])) + ", …" * (len(known) > 20)
+            is_part = self.first_test_images_of or not self.is_available()
+            get = ", or get CIFAR-10 with 'python -m kdexplorer data download'" * bool(is_part)
+            raise DataError(f"test image {missing[0]} is missing: choose from {listed}{get}.")
         has_labels, ranks = classes == self.classes, [np.flatnonzero(known == index)[0] for index in indices]
         found = ((np.array(pixels[k]), int(known[k]), int(labels[k]) if has_labels else None) for k in ranks)
         return [Picture(*one, dataset=self.key) for one in found]

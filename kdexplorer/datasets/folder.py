@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,7 +101,7 @@ class ImageFolder(Dataset):
         """See `Dataset.load`: the images as they were when the folder was prepared, in one order."""
         found = self.find()
         if found is None:
-            raise DataError(f"{self.path} was not read yet: run 'python -m kdexplorer data info {self.key}'.")
+            raise DataError(f"{self.path} was not read yet: run python -m kdexplorer data info {shlex.quote(self.key)}")
         try:
             images = np.load(found / f"{split}-images.npy", mmap_mode="r")
             labels = np.load(found / f"{split}-labels.npy")

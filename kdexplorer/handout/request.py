@@ -22,6 +22,7 @@ from kdexplorer.datasets.human_labels import find_human_labels, load_human_label
 from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.images.decode import decode_image
 from kdexplorer.images.picture import Picture
+from kdexplorer.notation import format_number
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 from kdexplorer.runs.lineage import is_distilled, list_teachers
 from kdexplorer.vote.questions import Question
@@ -150,11 +151,13 @@ def make_request(
     count: int,
     test_images: Sequence[int] = (),
     photos: Sequence[Path] = (),
+    story: Path | None = None,
     **options: Any,
 ) -> HandoutRequest:
     """A request from the values of a command line; `names` as `find_checkpoint` takes them.
 
-    `photos` and `test_images` come first; `choose_pictures` fills up to `count`. `options` are the request's others.
+    `photos` and `test_images` come first; `choose_pictures` fills up to `count`. `story` has ordered the sections;
+    `options` are the request's others.
 
     Raises:
         KDError: when something is missing or cannot be used; OSError when a photo cannot be opened.
@@ -167,6 +170,10 @@ def make_request(
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []
     words += ["--photos", *(path.name for path in photos)] if photos else []
+    for name in ("temperature", "alpha"):
+        if options.get(name) not in (None, HandoutRequest.__dataclass_fields__[name].default):
+            words += [f"--{name}", format_number(options[name])]
+    words += ["--story", str(story)] if story else []
     words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
     path = find_human_labels()
     human = None if path is None else load_human_labels(path)

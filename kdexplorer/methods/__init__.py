@@ -84,6 +84,8 @@ def _check_description(method: type[Method], known: Mapping[str, type[Method]]) 
     asked = ("key", "label", "family", "reference", "formula", "summary", "needs")
     if missing := [name for name in asked if not hasattr(method, name)]:
         raise TypeError(f"{method.__name__} lacks {', '.join(missing)}")
+    if not method.key.isidentifier():
+        raise TypeError(f"{method.__name__}: the key '{method.key}' may have letters, digits and _ only")
     if method.family not in FAMILIES:
         raise TypeError(f"{method.__name__}: '{method.family}' is none of {', '.join(FAMILIES)}")
     if method.key in known:

@@ -54,11 +54,15 @@ def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> T
 
     Maps are `[B, H, W]` for each stage; where their numbers differ, `match_stages` says which are compared. Maps of
     different size are average-pooled to the smaller one. No gradient reaches the teacher's. Returns a scalar, at least
-    float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one of 32x32.
+    float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one of 32x32. Raises ValueError
+    for anything else than lists of maps.
     """
     import torch
     import torch.nn.functional as F
 
+    both = student_maps, teacher_maps
+    if any(isinstance(side, torch.Tensor) or any(maps.ndim != 3 for maps in side) for side in both):
+        raise ValueError("at_loss takes lists of maps [B, H, W], one for each stage, as attention_map returns them")
     losses = []
     for one, other in match_stages(*([maps.shape[-1] for maps in side] for side in (student_maps, teacher_maps))):
         student, teacher = pool_to_same_size(student_maps[one], teacher_maps[other])

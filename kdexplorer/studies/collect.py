@@ -235,7 +235,13 @@ class Progress:
         """Writes a line to the log, and to stderr where lines are shown."""
         self.work.logger.info("%s", line)
         if self.show:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        try:
             print(line, file=sys.stderr, flush=True)
+        except OSError:  # nobody reads it any longer
+            self.show = False
 
     def refresh(self, every: float = 2.0) -> None:
         """Writes the status again when it is `every` seconds old."""
@@ -246,7 +252,7 @@ class Progress:
             self._said = time.monotonic()
             for run in self.folder.runs():
                 if run.run_id in self.working:
-                    print(describe_progress(run), file=sys.stderr, flush=True)
+                    self._print(describe_progress(run))
 
     def write(self, message: str) -> None:
         """Replaces the study's status. Raises OSError."""

@@ -77,6 +77,7 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
         for run in todo:
             train_in_turn(run, progress)
     progress.write("training")
+    collect(folder)  # what could not be written meanwhile: its error is the study's
     for run_id, reason in progress.failed.items():
         raise TrainingError(f"{len(progress.failed)} of {len(config.runs())} runs failed; {run_id}: {reason}")
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, JsonValue, ValidationInfo, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationInfo, model_validator
 
 from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
@@ -122,7 +122,7 @@ class Study(StrictModel):
     version: Literal[2] = 2
     name: Name = "study"
     entries: dict[Name, str] = Field(min_length=1, max_length=2 + MAX_VALUES**2)
-    seeds: list[int] = Field(min_length=1, max_length=100)
+    seeds: list[Annotated[int, Field(ge=0, le=2**31 - 1)]] = Field(min_length=1, max_length=100)
     references: list[Name] = Field(min_length=1, max_length=4)  # entries that all others are compared with
     recipe: dict[str, JsonValue]
     grid: Grid | None = None
@@ -135,6 +135,8 @@ class Study(StrictModel):
             raise ValueError(f"the reference {unknown[0]} is no entry: add it to the entries")
         if own := [name for name in OWN if name in self.recipe]:
             raise ValueError(f"{own[0]} is no setting: remove it")
+        if self.grid and set(self.entries) != set(self.grid.entries({})):
+            raise ValueError("the entries are not those of the grid: leave one of them out")
         names = list(self.entries)
         try:
             for text in () if info.context else self.entries.values():
@@ -240,6 +242,22 @@ def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **g
     return validate(Study, values | {"seeds": list(range(shared.seed, shared.seed + seeds))})
 
 
+class _Pair(BaseModel):
+    """The architectures of a teacher and its student; a declaration says more of them."""
+
+    teacher: str
+    student: str
+
+
+class _Pairs(BaseModel):
+    """A declaration of several pairs; its other fields are those of the `Study` that one of them makes."""
+
+    pairs: dict[str, _Pair]
+    name: str
+    entries: dict[str, str]
+    recipe: dict[str, Any]
+
+
 def read_study(path: Path, pair: str | None = None, teacher: str | None = None, recorded: bool = False) -> Study:
     """Reads a declaration in TOML. Raises ConfigError when it is missing or not valid.
 
@@ -252,14 +270,15 @@ def read_study(path: Path, pair: str | None = None, teacher: str | None = None, 
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a declaration: {error}") from error
-    if pairs := values.pop("pairs", {}):
+    if values.get("pairs"):
+        pairs = (several := validate(_Pairs, values, str(path))).pairs
+        del values["pairs"]
         if pair not in pairs or not teacher:
             raise ConfigError(f"{path} declares pairs: name one by --pair ({', '.join(pairs)}) and its --teacher.")
-        student, wanted = pairs[pair]["student"], pairs[pair]["teacher"]
-        if (found := find_teachers(teacher)[0].architecture) != wanted:
+        if (found := find_teachers(teacher)[0].architecture) != (wanted := pairs[pair].teacher):
             raise ConfigError(f"--teacher: {pair} needs a {wanted}, not a {found}.")
-        values["entries"] = {name: text.replace("STUDENT", student) for name, text in values["entries"].items()}
-        values |= {"name": f"{values['name']}-{pair}", "recipe": values["recipe"] | {"teacher": teacher}}
+        own = {name: text.replace("STUDENT", pairs[pair].student) for name, text in several.entries.items()}
+        values |= {"name": f"{several.name}-{pair}", "entries": own, "recipe": several.recipe | {"teacher": teacher}}
     elif pair or teacher:
         raise ConfigError(f"{path} declares no pairs: leave out --pair and --teacher.")
     return validate(Study, values, str(path), RECORDED if recorded else None)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -30,15 +31,25 @@ class RunProgress:
         """The warnings about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
+        self.bar: tqdm[Any] | None = None
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
         self.logger.warning("%s", message)
         if self.show:
-            tqdm.write(f"warning: {message}", file=sys.stderr)
+            self._draw(lambda: tqdm.write(f"warning: {message}", file=sys.stderr))
         if lasting:
             self.lasting, message = ". ".join(filter(None, [self.lasting, message])), ""
         self.work.facts["warning"] = ". ".join(filter(None, [message, self.lasting]))
+
+    def _draw(self, draw: Callable[[], object]) -> None:
+        """Draws on the terminal; when nobody reads it any longer, as after `| head`, training goes on without."""
+        try:
+            draw()
+        except OSError:
+            self.show = False
+            if self.bar is not None:
+                self.bar.disable = True
 
     def clear_warning(self) -> None:
         """Removes the warning from the next status, but for one that lasts."""
@@ -61,10 +72,11 @@ class RunProgress:
 
     def update(self, epoch: int, step: int) -> None:
         """A step is done; `step` counts those of the epoch."""
-        trainer, now = self.trainer, time.monotonic()
+        trainer, bar, now = self.trainer, self.bar, time.monotonic()
+        assert bar is not None
         done = epoch * trainer.steps_per_epoch + step
-        self.bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
-        self.bar.update(self.batch)
+        bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
+        self._draw(lambda: bar.update(self.batch))
         if self.report is not None:
             self.report(done, trainer.steps)
         if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the others
@@ -90,6 +102,11 @@ class RunProgress:
             with contextlib.suppress(OSError):
                 self.work.write("running", "training")
 
+    def end(self) -> None:
+        """Training is over."""
+        if self.bar is not None:
+            self._draw(self.bar.close)
+
     def _average_batches(self, epochs: float) -> list[BatchMetrics]:
         """Each student's means over the batches since the last call."""
         rows = []
@@ -109,4 +126,5 @@ class RunProgress:
             where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
-        self.bar.set_postfix(shown, refresh=False)
+        if self.bar is not None:
+            self.bar.set_postfix(shown, refresh=False)

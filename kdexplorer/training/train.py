@@ -126,7 +126,7 @@ def train(progress: RunProgress) -> None:
         if team.leads and config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs:
             export_snapshots(run, trainer, teacher, epoch)
         _save(progress, epoch, step)
-    progress.bar.close()
+    progress.end()
 
     work.write("running", "evaluating the float16 weights")
     if team.leads:

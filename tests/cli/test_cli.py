@@ -135,7 +135,11 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["runs", "show", "nobody"], 2, "there is no run 'nobody'"),
         (["runs", "stop", "nobody"], 2, "there is no run 'nobody'"),
         (["runs", "delete", "nobody", "--yes"], 2, "there is no run 'nobody'"),
-        (["train", "--students", "resnet8:response:alpha=2"], 2, "alpha should be a number from 0 to 1, not '2'"),
+        (
+            ["train", "--students", "resnet8:response:alpha=2"],
+            2,
+            "alpha should be a number above 0 and at most 1, not '2'",
+        ),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "resnet56"], 2, "other classes"),
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
@@ -148,6 +152,16 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["evaluate", "resnet5"], 2, "(did you mean 'resnet56'?)"),
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
         (["human-labels"], 1, "KDEXPLORER_CIFAR10H"),
+        (["train", "--students", "resnet8", "--device", "tpu"], 2, "device: should be auto, cpu, cuda, or cuda:N"),
+        (
+            ["train", "--students", f"resnet8:scratch:name={'a' * 60}", "--epochs", "2", "--snapshots", "1"],
+            2,
+            "snapshot",
+        ),
+        (["train", "--students", "resnet8:kd", "--teacher", "os:getcwd", "--epochs", "0"], 2, "epochs: should"),
+        (["app", "--port", "99999"], 2, "--port: should be 0 to 65535"),
+        (["app", "--story", "absent.toml"], 2, "absent.toml"),
+        (["export", "resnet8-scratch", "-o", "."], 1, "it is a folder: name a file"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys):

@@ -105,6 +105,13 @@ def test_the_loss_by_hand():
     assert loss([student], [teacher], power=2).item() == pytest.approx(((squares[0] - 1) ** 2 + squares[1] ** 2) / 2)
 
 
+def test_maps_that_are_no_list_are_refused():
+    maps, stage = torch.ones(2, 4, 4), torch.ones(2, 8, 4, 4)
+    for wrong in (maps, [stage], stage):
+        with pytest.raises(ValueError, match="lists of maps"):
+            at.at_loss(wrong, wrong)
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_the_loss_agrees_with_numpy(power):
     student = [exact(4, 16, 8, 8), exact(4, 32, 4, 4, seed=1)]

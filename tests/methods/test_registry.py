@@ -64,6 +64,7 @@ def test_a_new_file_is_found_and_sorted_into_its_family(register):
     ("old", "new", "words"),
     [
         ('"a_extra"', '"kd"', "Extra.*KD.*'kd'|KD.*Extra.*'kd'"),
+        ('"a_extra"', '"a-extra"', "'a-extra' may have letters, digits and _ only"),
         ('"relation"', '"other"', "'other'.*response, feature, relation"),
         ('key, label, family = "a_extra", "Extra", "relation"', "key = 'a_extra'", "Extra lacks label, family"),
         ("class Extra", "clas Extra", "extra is left out: SyntaxError"),

@@ -237,6 +237,24 @@ def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
     assert [len(one.entries) for one in settle(StudyConfig(study=study), elsewhere=True).runs()] == [3]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[3, 5]", "[3, -1]", "seeds.1: should be greater"),
+        ("[3, 5]", "[3, 99999999999]", "seeds.1: should be less"),
+        ("version = 2", "version = 2\npairs = 'x'", "pairs: should be"),
+        ("version = 2", "version = 2\npairs.x = 3", "pairs.x: should be"),
+        ("version = 2", "version = 2\npairs.x.teacher = 'resnet56'", "pairs.x.student: Field required"),
+        ("[recipe]", "[grid]\nstudent = 'resnet8'\n[recipe]", "not those of the grid"),
+    ],
+)
+def test_a_declaration_that_is_wrong_in_its_parts_is_refused_and_named(tmp_path, old, new, words):
+    path = tmp_path / "wrong.toml"
+    path.write_text(TEXT.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        read_study(path, *(("x", "resnet56") if "pairs" in new else ()))
+
+
 def test_a_pair_of_a_declaration_has_its_own_students_teacher_and_table(make_checkpoint, tmp_path):
     path = bundled_studies() / "cifar100-pairs.toml"
     with pytest.raises(ConfigError, match=r"--pair \(wrn_40_2-wrn_16_2, .*vgg13-vgg8"):

@@ -62,7 +62,10 @@ EXPERIMENT = Experiment(
         "both, not supported where it is below in either, after Holm's correction."
     ),
     expected="At equal gradient T = 4 is still above, by less than the usual comparison at equal weights shows.",
-    change="A grid at equal gradient: `python -m kdexplorer sweep --hold gradient --temperature 1 2 4 8`.",
+    change=(
+        "A grid at equal gradient: `python -m kdexplorer sweep --teacher resnet56 --student resnet8 --hold gradient "
+        "--temperature 1 2 4 8`."
+    ),
     judge=judge_pairs(
         "At this learning rate and length the temperature itself helps, not only the size of the gradient",
         {
