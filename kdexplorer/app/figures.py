@@ -35,7 +35,7 @@ def show() -> None:
     draw(key)
     if not st.context.is_embedded and st.button("Leave", key="figure_leave"):
         st.query_params.pop(layout.FIGURE, None)
-        st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py")
+        st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py", query_params={})
 
 
 ANSWERED = ("experiment",)

@@ -23,6 +23,7 @@ is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layou
 hidden = layout.hide()
 with chart_view.follow_sliders():
     page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+    choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
     if is_figure or is_story:
         with st.container(key="alone", height="stretch"):

@@ -41,7 +41,7 @@ def show_page() -> None:
             if st.button(
                 "Train a student in a minute", key="train_first", type="primary", icon=":material/model_training:"
             ):
-                st.switch_page(layout.FOLDER / "launch.py")
+                st.switch_page(layout.FOLDER / "launch.py", query_params={})
             story.offer("present_lecture", icon=":material/slideshow:")
     with right:
         page = soft_labels.build(image, teacher, students)

@@ -122,7 +122,7 @@ def _leave(step: Step) -> None:
     """To the page that the step's figure belongs to, with everything that was chosen."""
     _restore()
     st.query_params.pop(layout.STORY, None)
-    st.switch_page(layout.FOLDER / f"{step.page}.py")
+    st.switch_page(layout.FOLDER / f"{step.page}.py", query_params={})
 
 
 def _enter(number: int, step: Step) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.app.parts import layout
 from kdexplorer.datasets import get_dataset
-from tests.pages.reading import follow, make_photo, text, turn_to, upload
+from tests.pages.reading import button, follow, make_photo, text, turn_to, upload
 
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
@@ -79,6 +79,43 @@ def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(f
     assert at.selectbox(key="teacher").value == "teacher"
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     at.selectbox(key="teacher").set_value("big").run()
+    assert at.selectbox(key="teacher").value == "big"
+
+
+@pytest.fixture
+def big(family, make_checkpoint):
+    """A second teacher, with a student."""
+    known = {"logits": np.zeros((10_000, 10)), "classes": get_dataset("cifar10").classes}
+    teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
+    distilled = {"teacher": {"name": "big", "sha256": teacher.sha256}, "objective": {"terms": [{"method": "kd"}]}}
+    make_checkpoint(family / "big-student", "resnet8", 6, **known, **distilled)
+
+
+def test_a_chosen_teacher_stays_after_pages_whose_default_it_is_and_from_a_link_on_the_next_page(big, open_page):
+    at = open_page("soft_labels")
+    at.selectbox(key="teacher").set_value("big").run()
+    for page in ("compare", "soft_labels", "attention"):
+        turn_to(at, page)
+        assert at.selectbox(key="teacher").value == "big"
+    at = open_page("soft_labels", teacher="big")
+    turn_to(at, "attention")
+    assert at.selectbox(key="teacher").value == "big"
+
+
+def test_a_figure_is_left_and_a_training_begun_with_a_choice_in_the_link(big, open_page):
+    at = open_page(figure="soft_labels", teacher="big")
+    button(at, "Leave").click().run()
+    assert not at.exception
+    at = open_page("soft_labels")
+    at.selectbox(key="teacher").set_value("big").run()
+    turn_to(at, "overview")
+    button(at, "Train a student in a minute").click().run()
+    assert not at.exception
+
+
+def test_an_image_of_compare_opens_with_its_teacher(big, open_page):
+    at = open_page("compare")
+    follow(at, "soft_labels", image="5", of="big")
     assert at.selectbox(key="teacher").value == "big"
 
 

@@ -181,7 +181,8 @@ def _default_networks(found: dict[str, Network], options: dict[str, Network]) ->
 
 
 def _choose_networks(names: list[str], teacher: str | None = None) -> None:
-    st.session_state.update({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {}))
+    for name, value in ({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {})).items():
+        choices.choose(name, value)
 
 
 def _require_same_images(entries: dict[str, Network]) -> None:

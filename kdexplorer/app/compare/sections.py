@@ -21,7 +21,7 @@ from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
-from kdexplorer.charts.common import CLASS_LIMIT
+from kdexplorer.charts.common import CLASS_LIMIT, format_share
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
@@ -316,8 +316,8 @@ def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> 
     for name in pair:
         probabilities = metrics.softmax(compared.logits[name][index])
         predicted = int(probabilities.argmax())
-        st.caption(as_text(f"{name}: {classes[predicted]}, {probabilities[predicted]:.0%}"))
-    teacher = {} if compared.teacher is None else {"teacher": compared.teacher.key}
+        st.caption(as_text(f"{name}: {classes[predicted]}, {format_share(probabilities[predicted])}"))
+    teacher = {} if compared.teacher is None else {"of": compared.teacher.key}  # see `choices.translate_link`
     students = [key for name in pair if (key := compared.networks[name].key) not in teacher.values()]
     query = {"image": str(index), "students": ",".join(students)} | teacher
     layout.link_to("soft_labels", f"Open image {index}", query)

@@ -90,7 +90,7 @@ def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: lis
     students = set(st.session_state.get("students") or [])
     old, new = (set(lineage.students_of(found, one)) for one in (before, teacher))
     if before.sha256 != teacher.sha256 and students <= old and not students & new:
-        st.session_state["students"] = default
+        choices.follow("students", default)
 
 
 def ask_each(networks: Sequence[Network], ask: Callable[[Network], T]) -> list[tuple[Network, T]]:

@@ -11,6 +11,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
+- `goes_back`: otherwise the browser's Back keeps what was chosen since.
 - `expect_no_page`: otherwise a start prints a warning beside its address.
 - `ignore_other_kinds`: otherwise a value of another kind than its widget's ends its visitor's page with an error.
 """
@@ -44,6 +45,7 @@ __all__ = [
     "add_media",
     "ask_no_host",
     "expect_no_page",
+    "goes_back",
     "ignore_other_kinds",
     "net_util",
     "remove_upload",
@@ -60,6 +62,12 @@ def ask_no_host() -> None:
 def expect_no_page() -> None:
     """Lets Streamlit not warn of a spinner that no page shows, where something is loaded before anybody comes."""
     logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
+
+
+def goes_back() -> bool:
+    """Whether the page runs because of the browser's Back or Forward."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 def ignore_other_kinds() -> None:

@@ -9,6 +9,8 @@ here, each with a test in `tests/app/test_choices.py` or `tests/pages/test_page_
 - A value without a widget: the image, and T and α, which the browser's charts move (`get`, `put`, `publish`).
 - A link inside the app that names the default: Streamlit drops it and keeps what was chosen before (`settle`).
 - To say that a link's value is unknown: Streamlit leaves it out in silence.
+- What a link has chosen on one page holds on the next: Streamlit forgets it with the widget (`carry`).
+- The browser's Back: what its address leaves out was not chosen yet (`get`), or has no value of its own (`pick_one`).
 - Links from before it bound widgets: lists were one text with commas, toggles `on` or `off` (`translate_link`).
 """
 
@@ -22,6 +24,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.server.streamlit_internals import goes_back
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 
 T, ALPHA = 4.0, 0.7
@@ -33,7 +36,7 @@ ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "superclasses")
 """Choices of several names, and those that are on or off: their links had another form."""
 
-_USUAL, _LINKED = "usual_choices", "linked_choices"
+_USUAL, _LINKED, _BOUND, _PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
 
@@ -46,9 +49,23 @@ def translate_link() -> None:
             new[name] = [one for one in text.split(",") if one] or ""
         elif name in TOGGLES and text in ("on", "off"):
             new[name] = "true" if text == "on" else "false"
+    if "of" in st.query_params:  # a link from Compare: Streamlit drops what is called as a widget of the page before
+        new["teacher"] = st.query_params.pop("of")
     if new:
         st.query_params.update(new)
         st.rerun()
+
+
+def carry(page: str) -> None:
+    """Before another page: what a link has chosen on the page before, and was not changed there, holds on this one too.
+
+    Streamlit (1.67) keeps a value under its key only after a second run of the page that a link has set it on.
+    """
+    before, st.session_state[_PAGE] = st.session_state.get(_PAGE), page
+    if before not in (None, page):
+        for name in st.session_state.get(_BOUND, ()):
+            if name in st.session_state and name not in st.query_params:
+                st.session_state[name] = st.session_state[name]
 
 
 def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool = False) -> None:
@@ -57,17 +74,32 @@ def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool
     So does what was chosen before, where the link names the default; Streamlit's own is None where that may be empty.
     """
     usual = st.session_state.setdefault(_USUAL, {})
+    st.session_state.setdefault(_BOUND, {})[name] = None
     value = st.session_state.get(name)
     if isinstance(default, list):
         is_option = value is not None
     else:
         is_option = value in options or (value is None and may_be_empty and name in st.session_state)
     linked = st.query_params.get_all(name)
-    follows = not is_option or (value == usual.get(name) and not linked)
+    follows = not is_option or (name in usual and value == usual[name] and not linked)
     follows |= linked == (default if isinstance(default, list) else [default]) and not may_be_empty
-    if follows and value != default and (name in st.session_state or may_be_empty):
+    if not follows:
+        usual.pop(name, None)  # chosen, also on pages where it is the default
+        return
+    if value != default and (name in st.session_state or may_be_empty):
         st.session_state[name] = default
     usual[name] = default
+
+
+def follow(name: str, default: Any) -> None:
+    """Gives a choice this page's default, as if nothing had been chosen."""
+    st.session_state[name] = st.session_state.setdefault(_USUAL, {})[name] = default
+
+
+def choose(name: str, value: Any) -> None:
+    """Chooses a value of a bound widget, before it is drawn."""
+    st.session_state[name] = value
+    st.session_state.get(_USUAL, {}).pop(name, None)
 
 
 def is_chosen(name: str) -> bool:
@@ -82,7 +114,8 @@ def _warn(name: str, reason: str) -> None:
 
 def _check_link(name: str, known: Collection[str], kind: str) -> None:
     """Reports names in the link that do not exist; Streamlit leaves them out."""
-    unknown = [text for text in st.query_params.get_all(name) if text and text not in known]
+    held = as_texts(st.session_state[name]) if name in st.session_state else []  # chosen here, not by the link
+    unknown = [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]
     if unknown:
         _warn(name, f"there is no {kind} '{unknown[0][:60]}'")
 
@@ -139,7 +172,7 @@ def pick_one(
     else:
         st.session_state[name] = choose_one(name, options, default, known, kind, may_be_empty)
     widget |= {"key": name, "format_func": format_func, "persist_state": "session"}
-    widget["bind"] = "query-params" if is_bound else None
+    widget["bind"] = "query-params" if is_bound and not (may_be_empty and goes_back()) else None
     if buttons:
         chosen = st.segmented_control(label, options, default=default, required=True, wrap=True, **widget)
     else:
@@ -175,6 +208,7 @@ def pick_several(
 def pick_toggle(name: str, label: str, default: bool = False, **widget: Any) -> bool:
     """Draws a toggle; returns whether it is on, which the link carries as `true` or `false`."""
     _check_link(name, ("true", "false"), "state")
+    st.session_state.setdefault(_BOUND, {})[name] = None
     return st.toggle(label, default, key=name, bind="query-params", persist_state="session", **widget)
 
 
@@ -213,6 +247,8 @@ def get(name: str, parse: Callable[[str], Any]) -> Any:
     """
     seen = st.session_state.setdefault(_LINKED, {})
     text = ",".join(st.query_params.get_all(name))
+    if not text and seen.pop(name, None) is not None and goes_back():
+        st.session_state.pop(name, None)
     if text and text != seen.get(name):
         seen[name] = text
         try:
