@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,9 @@ from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.recipe import resolution
 from kdexplorer.training.trainer import Trainer
 
+KIB = 2**30 if sys.platform == "darwin" else 2**20
+"""Of the unit of `ru_maxrss` in a GiB: bytes on macOS, elsewhere KiB."""
+
 
 def measure(title: str, trainer: Trainer, count: int) -> None:
     """Prints, by resolution, the median of `count` steps and the first one, and the peak memory so far."""
@@ -33,7 +37,7 @@ def measure(title: str, trainer: Trainer, count: int) -> None:
         first, *others = (seconds(partial(trainer.step, epoch, number), 1) for number in range(count + 1))
         step = statistics.median(others)
         print(f"  {side} px {BATCH / step:5.0f} images/s  {step:6.3f} s a step  first step {first:3.0f} s", flush=True)
-    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB", flush=True)
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB:.1f} GiB", flush=True)
 
 
 def main() -> None:

@@ -48,6 +48,12 @@ def live(facts: Mapping[str, Any]) -> psutil.Process | None:
     return None
 
 
+def environment() -> dict[str, str]:
+    """The environment of a process that runs this package, which may not be installed, from whatever folder."""
+    package = str(Path(__file__).resolve().parents[1])
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))}
+
+
 def age() -> float:
     """Seconds since this process began."""
     return max(0.0, time.time() - psutil.Process().create_time())
@@ -82,10 +88,30 @@ def raise_file_limit() -> int:
     except ImportError:  # Windows has no such limit
         return sys.maxsize
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
+    for wanted in (hard, 65_536, 10_240):  # macOS says that there is no limit, and takes 10,240
+        if soft == hard or (soft != resource.RLIM_INFINITY and wanted != hard and wanted <= soft):
+            break
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+            break
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+@contextlib.contextmanager
+def hold_signals() -> Iterator[None]:
+    """A process that is started meanwhile gets SIGTERM only once its `stop_signals` can answer it.
+
+    Until then it would die of it, while it imports torch for some seconds.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _stopping: list[threading.Event] = []
@@ -105,6 +131,8 @@ def stop_signals() -> Iterator[threading.Event]:
         _stopping.append(stopping)
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, _stop)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # see `hold_signals`
     try:
         yield stopping
     finally:

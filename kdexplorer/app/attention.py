@@ -110,7 +110,10 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
     comparable, others = attention_similarity.split_by_stages(teacher, students)
     for checkpoint in others:
         st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")
-    if not comparable or not len(pixels):
+    if not len(pixels):
+        st.info("There are no test images of these networks' data set to compare on.")
+        return
+    if not comparable:
         st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]

@@ -32,19 +32,20 @@ def show() -> None:
         st.error(f"There is no figure '{as_text(key[:60])}'. Choose one of these:")
         st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
         return
-    draw(key)
+    place = st.container(key="kd_figure", height="stretch")
     if not st.context.is_embedded and st.button("Leave", key="figure_leave"):
         st.query_params.pop(layout.FIGURE, None)
         st.switch_page(layout.FOLDER / f"{all_figures()[key].page}.py", query_params={})
+    draw(key, place=place)  # last: it may end the run
 
 
 ANSWERED = ("experiment",)
 """Figures whose answer a lecture hides at first."""
 
 
-def draw(key: str, with_answer: bool = True) -> None:
-    """Draws a figure with its control; an error is reported in its place."""
-    with st.container(key="kd_figure", height="stretch"):
+def draw(key: str, with_answer: bool = True, place: Any = None) -> None:
+    """Draws a figure with its control, in a container `place` of its own; an error is reported in its place."""
+    with place or st.container(key="kd_figure", height="stretch"):
         try:
             needs = "stages" if all_figures()[key].page == "attention" else ""
             _draw(all_figures()[key], *network_picker.pick_networks(needs, shown=False), with_answer)

@@ -107,7 +107,7 @@ def pick_settings(method: type[Method]) -> Method:
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
             label = name.replace("_", " ")
-            values[name] = draw_field(label[:1].upper() + label[1:], field, key)
+            values[name] = draw_field(label[:1].upper() + label[1:], field, key, persist_state="session")
     try:
         return method(**values)
     except ValueError as error:
@@ -138,6 +138,9 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
         st.info(f"{problem}.")
         return
     images, labels = probe_images(picture, teacher)
+    if len(images) < 2 and (method.relates_images or type(method).adapter is not Method.adapter):
+        st.info(f"{method.label} needs several images, and the test images of this data set are missing.")
+        return
     try:
         found = _probe(method.settings.model_dump_json(), student, teacher, images, labels)
     except KDError as error:
@@ -162,8 +165,8 @@ def show_instrument(method: Method, teacher: Network, student: Network, picture:
     if type(method).adapter is not Method.adapter:
         trained = " Its adapter, which is trained with the student, has random weights here."
     st.caption(
-        f"Loss over this picture and {PROBED - 1} test images, unweighted: {found.loss:.4g}. The gradient is that of "
-        f"this picture, by automatic differentiation of the code below.{trained}"
+        f"Loss over this picture and {len(images) - 1} test images, unweighted: {found.loss:.4g}. The gradient is that "
+        f"of this picture, by automatic differentiation of the code below.{trained}"
     )
 
 

@@ -66,15 +66,7 @@ def _draw(lecture: Lecture, number: int) -> None:
         st.title(as_text(step.title), anchor=False)
         st.markdown(as_text(step.sentence))
     is_revealed = st.session_state.get(_REVEALED) == number
-    with st.container(key=f"story_figure_{number}", height="stretch", gap=None):
-        if step.answer and is_revealed:
-            st.markdown(f"**{as_text(step.answer)}**")
-        if step.figure:
-            figures.draw(step.figure, is_revealed)
-        else:
-            with st.container(key="story_points", height="stretch", vertical_alignment="distribute"):
-                for position, point in enumerate(step.points, start=1):
-                    st.markdown(f"{position}\\. {as_text(point)}")
+    place = st.container(key=f"story_figure_{number}", height="stretch", gap=None)  # it may end the run
     with st.container(key="story_footer", horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{number} / {count}", width="content")
         st.progress(number / count)
@@ -89,6 +81,15 @@ def _draw(lecture: Lecture, number: int) -> None:
             st.button(name, key=f"story_{name.lower()}", disabled=other is None, on_click=_go_to, args=(other,))
         if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[step.page]}"):
             _leave(step)
+    with place:
+        if step.answer and is_revealed:
+            st.markdown(f"**{as_text(step.answer)}**")
+        if step.figure:
+            figures.draw(step.figure, is_revealed)
+        else:
+            with st.container(key="story_points", height="stretch", vertical_alignment="distribute"):
+                for position, point in enumerate(step.points, start=1):
+                    st.markdown(f"{position}\\. {as_text(point)}")
 
 
 def _show_notes(lecture: Lecture) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from kdexplorer.errors import DataError
+from kdexplorer.files import new_folder
 from kdexplorer.images.picture import Picture
 from kdexplorer.schema import StrictModel
 
@@ -162,16 +164,37 @@ def data_root() -> Path:
     return Path(os.environ.get("KDEXPLORER_DATA") or "data").expanduser()
 
 
-def cache_root() -> Path:
-    """Where decoded images are kept: beside the data, or in the user's cache folder when that is read-only."""
-    root = data_root()
-    beside = root / ".kdexplorer-cache"
-    # The mode says what the owner wants; root may write anywhere and should not.
-    if beside.exists() or (os.access(root, os.W_OK) and root.stat().st_mode & 0o222):
-        return beside
+def cache_roots() -> tuple[Path, Path]:
+    """Where decoded images may be kept: beside the data, and in the user's cache folder."""
     import platformdirs
 
-    return platformdirs.user_cache_path("kdexplorer")
+    return data_root() / ".kdexplorer-cache", platformdirs.user_cache_path("kdexplorer")
+
+
+def cache_root() -> Path:
+    """Where decoded images are written: beside the data, or in the user's cache folder when that is read-only."""
+    beside, own = cache_roots()
+    place = beside if beside.exists() else beside.parent
+    # The mode says what the owner wants; root may write anywhere and should not.
+    return beside if os.access(place, os.W_OK) and place.stat().st_mode & 0o222 else own
+
+
+def find_kept(name: str) -> Path:
+    """What is kept under that name, the user's own first, or else where it is to be written."""
+    return next((root / name for root in cache_roots()[::-1] if (root / name).exists()), cache_root() / name)
+
+
+@contextlib.contextmanager
+def new_cache(name: str) -> Iterator[Path]:
+    """A new folder of that name, complete or not there at all. Raises DataError where the disk does not allow it."""
+    place = cache_root() / name
+    try:
+        with new_folder(place) as folder:
+            yield folder
+    except OSError as error:
+        raise DataError(
+            f"the decoded images cannot be kept in {place} ({error.strerror}): make a folder above it writable."
+        ) from error
 
 
 def content_order(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

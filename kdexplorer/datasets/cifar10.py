@@ -26,13 +26,13 @@ from kdexplorer.datasets.base import (
     Progress,
     Split,
     SplitName,
-    cache_root,
     content_order,
     data_root,
+    find_kept,
+    new_cache,
 )
 from kdexplorer.datasets.cifar10_small import Cifar10Small, read_images, read_labels
 from kdexplorer.errors import DataError
-from kdexplorer.files import new_folder
 
 _LOCK = ".download.lock"
 
@@ -77,9 +77,10 @@ class Cifar(Dataset):
         files = [source] if source.is_file() else sorted(source.iterdir())
         if source.name == self.parquet:
             files = [file for file in files if file.name.startswith(f"{split}-") and file.suffix == ".parquet"]
-        cache = _cache_folder(files) / split
-        if not (cache / "labels.npy").exists():
-            self._decode(source, split, cache, progress)
+        name = f"{_name_cache(files)}/{split}"
+        if not (find_kept(name) / "labels.npy").exists():
+            self._decode(source, split, name, progress)
+        cache = find_kept(name)
         try:
             images = np.load(cache / "images.npy", mmap_mode="r")
             labels = np.load(cache / "labels.npy")
@@ -92,7 +93,7 @@ class Cifar(Dataset):
             raise DataError(f"the decoded images in {cache} are damaged ({error}): delete that folder.") from error
         return Split(images, labels, self.classes)
 
-    def _decode(self, source: Path, split: SplitName, cache: Path, progress: Progress | None) -> None:
+    def _decode(self, source: Path, split: SplitName, name: str, progress: Progress | None) -> None:
         """Decodes a split once and writes it to the cache folder."""
         read = self._read_parquet if source.name == self.parquet else self._read_archive
         images, labels = read(source, split, progress)
@@ -101,7 +102,7 @@ class Cifar(Dataset):
                 f"{source} is not {self.label}: its {split} split has images of shape {images.shape} and "
                 f"{len(set(labels.tolist()))} classes. Remove it and run '{self._download}'."
             )
-        with new_folder(cache) as folder:
+        with new_cache(name) as folder:
             if split == "train":
                 order = content_order(images, labels)
                 images, labels = images[order], labels[order]
@@ -154,7 +155,10 @@ class Cifar(Dataset):
                 if not check_integrity(source, official.tgz_md5):  # torchvision would overwrite the user's file
                     raise ValueError("its MD5 checksum is wrong")
                 with tempfile.TemporaryDirectory() as temporary:
-                    os.symlink(source.resolve(), Path(temporary) / source.name)
+                    try:
+                        os.symlink(source.resolve(), Path(temporary) / source.name)
+                    except OSError:  # Windows asks for a right
+                        shutil.copyfile(source, Path(temporary) / source.name)
                     dataset = official(temporary, train=split == "train", download=True)
             else:
                 dataset = official(source.parent, train=split == "train")
@@ -271,7 +275,7 @@ def remove_scraps(root: Path) -> None:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cache_folder(files: list[Path]) -> Path:
-    """Where decoded images go; the name has the source's sizes and times, so that other data use no old cache."""
+def _name_cache(files: list[Path]) -> str:
+    """The name of decoded images has their source's sizes and times, so that other data use no old cache."""
     facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    return cache_root() / hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

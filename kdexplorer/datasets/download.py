@@ -49,8 +49,9 @@ def start_download(dataset: Cifar = _FIRST) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with open(root / LOG, "wb") as log:
             process = subprocess.Popen(
-                (*COMMAND, dataset.key), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                (*COMMAND, dataset.key), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=processes.environment(),
+            )  # fmt: skip
         processes.adopt(process)
         write_json(root / STATUS, {"dataset": dataset.key} | processes.identity(process.pid))
     except OSError as error:

@@ -28,11 +28,14 @@ from kdexplorer.datasets.base import (
     Split,
     SplitName,
     cache_root,
+    cache_roots,
     content_order,
+    find_kept,
     hash_splits,
+    new_cache,
 )
 from kdexplorer.errors import ConfigError, DataError, ImageError
-from kdexplorer.files import new_folder, read_bytes, read_json, read_once, write_json
+from kdexplorer.files import read_bytes, read_json, read_once, write_json
 from kdexplorer.images.decode import SIZE, decode_image
 from kdexplorer.schema import StrictModel
 
@@ -76,8 +79,9 @@ class ImageFolder(Dataset):
                 f"'{key[:60]}': images are reduced to {SIZE} × {SIZE} pixels, the size that the networks, the pages "
                 f"and Live take. Leave out {key[key.rindex('@') :]}."
             )
-        self._file = _facts_folder() / f"{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
-        self._describe(read_once(_read_facts, self._file) if self._file.is_file() else None)
+        self._name = f"folders/{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
+        file = find_kept(self._name)
+        self._describe(read_once(_read_facts, file) if file.is_file() else None)
 
     def _describe(self, facts: Facts | None) -> None:
         self.facts = facts
@@ -91,7 +95,7 @@ class ImageFolder(Dataset):
 
     @property
     def _arrays(self) -> Path:
-        return cache_root() / self.sha256[:16]
+        return find_kept(self.sha256[:16])
 
     def find(self) -> Path | None:
         """The arrays that were kept of its images, or None before it was prepared."""
@@ -154,22 +158,21 @@ class ImageFolder(Dataset):
             "sizes": {split: len(one.labels) for split, one in splits.items()}, "remarks": remarks,
             "normalization": {"mean": tuple(mean.round(4)), "std": tuple(std.round(4).clip(0.01))},
         })  # fmt: skip
-        with new_folder(cache_root() / facts.sha256[:16]) as folder:
+        with new_cache(facts.sha256[:16]) as folder:
             for split, one in splits.items():
                 np.save(folder / f"{split}-images.npy", one.images)
                 np.save(folder / f"{split}-labels.npy", one.labels)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._file, facts.model_dump(mode="json"))
+        file = cache_root() / self._name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, facts.model_dump(mode="json"))
         return facts
 
 
 def prepared_folders() -> list[ImageFolder]:
     """The folders that were prepared on this machine and are still there, by name."""
-    found = []
-    for file in _facts_folder().glob("*.json"):
-        facts = read_once(_read_facts, file)
-        if facts is not None and Path(facts.path).is_dir():
-            found.append(ImageFolder(PREFIX + facts.path))
+    files = {file.name: file for root in cache_roots() for file in (root / "folders").glob("*.json")}
+    known = [facts for file in files.values() if (facts := read_once(_read_facts, file)) is not None]
+    found = [ImageFolder(PREFIX + facts.path) for facts in known if Path(facts.path).is_dir()]
     return sorted(found, key=lambda one: (one.label, one.key))
 
 
@@ -195,10 +198,6 @@ class _Stack(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     paths: list[Path]
-
-
-def _facts_folder() -> Path:
-    return cache_root() / "folders"
 
 
 def _read_facts(file: Path) -> Facts | None:

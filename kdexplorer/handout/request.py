@@ -98,7 +98,11 @@ class HandoutRequest:
     human_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "compared", on_same_images(self.compared or self.networks))
+        compared = on_same_images(self.compared or self.networks)
+        if not self.compared:  # a student of held-out images has no row beside its teacher
+            same = max(group_by_evaluation(compared).values(), key=len)
+            compared = {name: compared[name] for name in same}
+        object.__setattr__(self, "compared", compared)
         is_web = self.address.startswith(("http://", "https://"))
         problems = {
             "give a teacher and at most four students": not 1 <= len(self.networks) <= MAX_NETWORKS,

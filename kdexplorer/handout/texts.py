@@ -14,6 +14,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import describe_objective, train_command
+from kdexplorer.runs.card import Leg
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.schema import RECORDED, validate
 
@@ -97,12 +98,18 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
     """The commands that train such a network again, one for each run; empty where the recipe of one is unknown.
 
     A run continues from `RUN/NAME`, where RUN is the id that the command before prints. Recipes that were stored before
-    images were ordered by content keep the order of their source.
+    images were ordered by content keep the order of their source. What began as another network has the commands of its
+    own runs; a snapshot, whose run went on, has none.
     """
-    card, commands = checkpoint.card, []
-    if card.objective is None or not all(leg.recipe for leg in card.legs):
+    card, commands = checkpoint.card, list[str]()
+    own, before = list[Leg](), None
+    for leg in card.legs:
+        own = [*own, leg] if before and leg.initial == f"{before.run}/{card.name}" else [leg]
+        before = leg
+    is_snapshot = bool(own) and own[-1].recipe.get("snapshots") and card.name.endswith(f"-after-{own[-1].epochs}")
+    if card.objective is None or is_snapshot or not all(leg.recipe for leg in own):
         return []
-    for before, leg in zip((None, *card.legs), card.legs, strict=False):
+    for before, leg in zip((None, *own), own, strict=False):
         recipe = {key: value for key, value in leg.recipe.items() if key in RunConfig.model_fields}
         recipe.setdefault("image_order", "source")
         continues = before is not None and leg.initial == f"{before.run}/{card.name}"

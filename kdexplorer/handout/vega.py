@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from kdexplorer.errors import KDError
+from kdexplorer.processes import environment
 
 
 @cache
@@ -34,7 +35,7 @@ def compile_charts(charts: Sequence[str], version: str, config: dict[str, Any]) 
 
 def _run(task: dict[str, Any]) -> Any:
     command = [sys.executable, "-m", "kdexplorer.handout.vega"]
-    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, env=environment())
     if done.returncode:
         raise KDError(f"The handout's charts cannot be compiled: {done.stderr.strip()[-300:]}")
     return json.loads(done.stdout)

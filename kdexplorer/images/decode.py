@@ -237,7 +237,7 @@ def read_orientation(exif: bytes) -> int:
 
 
 def _strip_png(data: bytes) -> tuple[bytes, int]:
-    kind, width, height, depth = struct.unpack_from(">4sIIB", data, 12)
+    kind, width, height, depth, color = struct.unpack_from(">4sIIBB", data, 12)
     if kind != b"IHDR":
         raise ValueError("the first chunk is not the header")
     check_size("16-bit PNG" if depth == 16 else "PNG", width, height)
@@ -252,6 +252,8 @@ def _strip_png(data: bytes) -> tuple[bytes, int]:
             if zlib.crc32(body, zlib.crc32(kind)) != checksum:
                 raise ValueError("a pixel chunk has a wrong checksum")
             pixels.append(body)
+        elif kind == b"tRNS" and ((color == 2 and depth == 16) or (color == 0 and depth in (2, 4))):
+            head += _chunk(kind, _scale_transparent(bytes(body), depth))
         elif kind in (b"PLTE", b"tRNS") or place == len(_PNG):  # decoders would use the last of several headers
             head.append(view[place : place + 12 + length])
         elif kind == b"eXIf":
@@ -260,6 +262,12 @@ def _strip_png(data: bytes) -> tuple[bytes, int]:
             return b"".join([*head, *_chunk(b"IDAT", b"".join(pixels)), *_chunk(b"IEND", b"")]), orientation
         place += 12 + length
     raise ValueError(f"more than {MAX_PARTS} chunks")
+
+
+def _scale_transparent(body: bytes, depth: int) -> bytes:
+    """The color that is transparent as Pillow compares it with pixels: in their 8 bits."""
+    values = struct.unpack(f">{len(body) // 2}H", body)
+    return struct.pack(f">{len(values)}H", *(v >> 8 if depth == 16 else v * 255 // (2**depth - 1) for v in values))
 
 
 def _chunk(kind: bytes, body: bytes) -> tuple[bytes, ...]:

@@ -87,10 +87,11 @@ def start_run(run: Run) -> None:
         with FileLock(run.path.parent / ".start.lock", timeout=30):
             require_resumable(run)
             command = [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"]
-            with open(run.path / "log.txt", "ab") as log:
+            with open(run.path / "log.txt", "ab") as log, processes.hold_signals():
                 process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    env=processes.environment(),
+                )  # fmt: skip
             processes.adopt(process)
             processes.lower_priority(process.pid)
             status = run.status()
@@ -197,6 +198,8 @@ def work_in(
     lock = FileLock(run.path / ".lock")
 
     def acquire() -> None:
+        if not is_run_folder(run.path):
+            raise RunError(f"{run.run_id} was deleted.")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -205,7 +208,9 @@ def work_in(
     lead(acquire)
     try:
         with processes.stop_signals() as stopping, run.log() as logger:
-            return _report(Work(run, logger, stopping), do)
+            status = run.status()
+            places = {name: value for name in PLACES if (value := getattr(status, name)) is not None}
+            return _report(Work(run, logger, stopping, places), do)
     finally:
         lock.release()
 

@@ -87,7 +87,9 @@ class Run:
         with contextlib.suppress(ConfigError):
             config = self.config()
             names = [*(config.teacher or "").split("+"), *(one.initial or "" for one in config.students)]
-            return any(name.startswith(f"{run_id}/") for name in names) and self.status().state != "finished"
+            own = (self.path.parent / run_id).resolve()
+            uses = any(name.startswith(f"{run_id}/") or (name and Path(name).resolve().parent == own) for name in names)
+            return uses and self.status().state != "finished"
         return False
 
     def check(self) -> None:
@@ -234,8 +236,14 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
 
 
 def count_live() -> int:
-    """How many of the latest twenty runs train or wait."""
-    return sum(run.status().state in LIVE for run in list_runs()[:20])
+    """How many runs train or wait, of the twenty in whose folders something was written last."""
+
+    def written(run: Run) -> float:
+        with contextlib.suppress(OSError):
+            return run.path.stat().st_mtime
+        return 0.0
+
+    return sum(run.status().state in LIVE for run in sorted(list_runs(), key=written, reverse=True)[:20])
 
 
 def list_runs(root: Path | None = None) -> list[Run]:

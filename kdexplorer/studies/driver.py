@@ -193,9 +193,14 @@ class Left:
         config = self.largest
         return config.model_copy(update={"students": config.students[:SAMPLE]}) if self.config.study.grid else config
 
+    @property
+    def times(self) -> float:
+        """The work of all runs in samples."""
+        return sum(count_work(self.config_of(run)) for run in self.runs) / count_work(self.sample)
+
     def add_up(self, estimate: Estimate) -> float:
         """Seconds of all runs from the estimate of the sample."""
-        return estimate.repeat(sum(count_work(self.config_of(run)) for run in self.runs) / count_work(self.sample))
+        return estimate.repeat(self.times)
 
 
 def measure_left(left: Sequence[Left]) -> Measurement[list[float]]:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from kdexplorer import processes
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.networks import Outputs
+from kdexplorer.runs.run_folder import runs_root
 
 T = TypeVar("T")
 Module = TypeVar("Module", bound=nn.Module)
@@ -149,9 +150,10 @@ def run_id(name: str) -> str | None:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
-    agent = psutil.Process(os.getppid())
-    key = hashlib.sha256(f"{agent.pid} {agent.create_time()}".encode()).hexdigest()[:4]
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(agent.create_time()))}-{name[:40]}-{key}"
+    agent = processes.identity(os.getppid())
+    key = hashlib.sha256(f"{agent['pid']} {agent['pid_started']:.2f} {agent['boot']}".encode()).hexdigest()[:8]
+    begun = [path.name for path in runs_root().glob(f"*-{name[:40]}-{key}")]  # the date is the wall clock's
+    return begun[0] if begun else f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{key}"
 
 
 class _Sum(torch.autograd.Function):

@@ -221,7 +221,9 @@ class Measurement(Generic[T]):
         write_json(path / "config.json", self._configs[len(self._found)].model_dump(mode="json"))
         command = [sys.executable, "-m", "kdexplorer.training.estimate", str(path / "config.json")]
         with open(path / "out", "wb") as out, open(path / "err", "wb") as err:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=processes.environment()
+            )
         processes.lower_priority(self._process.pid)  # as a trainer's
 
     def poll(self) -> T | None:

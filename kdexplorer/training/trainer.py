@@ -243,7 +243,7 @@ class Trainer:
         try:
             batches = evaluation_batches(self.evaluation, self.normalization, self.device, self.stopping)
             for start, stop, inputs in batches:
-                targets = teacher.targets(start, stop) if teacher else {}
+                targets = teacher.targets(start, stop) if teacher and student.config.needs_teacher else {}
                 outputs = run_network(student.result, inputs, self.dtype, student.needs_features)
                 parts = compute_objective(
                     student.config, student.terms, outputs, labels[start:stop], targets, self.dtype, relate

@@ -2,11 +2,14 @@
 
 const LIMIT = 5 * 1024 * 1024; // bytes, as `images.decode.MAX_BYTES`
 const LARGEST_SIDE = 2048;
+const MOST_PIXELS = 10e6; // the least of `images.decode.MAX_MEGAPIXELS`
 const UPLOAD = "[data-testid=stFileUploaderDropzoneInput]";
 const SENT_AS_IT_IS = ["image/png", "image/jpeg", "image/webp"];
 const NAMES = /\.(png|jpe?g|webp)$/i; // by which Streamlit accepts a file: a JPEG may be called .jfif, too
 
-/** Whether the server reads a file as it is. */
+let isChecked = false; // while a file that was looked at is handed to Streamlit
+
+/** Whether the server reads a file as it is, if it has not too many pixels. */
 function isAccepted(file) {
   return file.size <= LIMIT && SENT_AS_IT_IS.includes(file.type) && NAMES.test(file.name);
 }
@@ -32,6 +35,13 @@ async function shrink(file) {
   return new File([blob], `${file.name.replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
 }
 
+/** Whether a file that is small enough has few enough pixels, too; what the browser cannot read the server explains. */
+async function hasFewPixels(file) {
+  if (!isAccepted(file)) return false;
+  const image = await createImageBitmap(file).catch(() => null);
+  return !image || image.width * image.height <= MOST_PIXELS;
+}
+
 /** Shows a sentence below an upload's place, or removes it. */
 function sayBelow(input, sentence) {
   const place = input.closest("[data-testid=stFileUploader]") ?? input.parentElement;
@@ -47,12 +57,14 @@ function choose(input, file) {
   const chosen = new DataTransfer();
   chosen.items.add(file);
   input.files = chosen.files;
+  isChecked = true;
   input.dispatchEvent(new Event("change", { bubbles: true }));
+  isChecked = false;
 }
 
 async function shrinkAndChoose(input, file) {
   try {
-    const small = await shrink(file);
+    const small = await hasFewPixels(file) ? file : await shrink(file);
     sayBelow(input, "");
     choose(input, small);
   } catch {
@@ -64,8 +76,7 @@ async function shrinkAndChoose(input, file) {
 /** Looks at each file before Streamlit does, whether it was chosen or dropped. */
 function watchUploads() {
   const take = (event, input, file) => {
-    if (!input || !file) return;
-    if (isAccepted(file)) return sayBelow(input, "");
+    if (!input || !file || isChecked) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     shrinkAndChoose(input, file);
@@ -90,8 +101,7 @@ function acceptEverywhere() {
     const input = findInput(event), file = [...(files ?? [])].find((one) => one.type.startsWith("image/") || !one.type);
     if (!input || !file) return;
     event.preventDefault();
-    if (isAccepted(file)) choose(input, file);
-    else shrinkAndChoose(input, file);
+    shrinkAndChoose(input, file);
   };
   document.addEventListener("dragover", (event) => findInput(event) && event.preventDefault());
   document.addEventListener("drop", (event) => give(event, event.dataTransfer?.files));

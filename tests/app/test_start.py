@@ -43,3 +43,13 @@ def test_the_limit_of_open_files_is_raised_and_stays_where_the_system_refuses(mo
     assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert processes.raise_file_limit() == 256
+
+
+def test_where_the_limit_of_open_files_is_infinite_and_refused_a_large_one_is_set(monkeypatch):
+    def set_limit(kind, pair):  # as macOS
+        if pair[0] == resource.RLIM_INFINITY or pair[0] > 10_240:
+            raise ValueError
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    assert processes.raise_file_limit() == 10_240

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -98,6 +100,7 @@ def gray_of_16_bits(value):
     return encode(Image.fromarray(np.full((32, 32), value, np.uint16)))
 
 
+FOUR_BITS = zlib.compress((b"\0" + b"\x33" * 16) * 32)
 MODES = {
     "transparent": (one_color("RGBA", (0, 0, 0, 0)), 255),  # over white
     "half transparent": (one_color("RGBA", (0, 0, 0, 128)), 127),
@@ -108,6 +111,8 @@ MODES = {
     "16 bits, dark": (gray_of_16_bits(200), 1),  # scaled, not clipped
     "16 bits, gray": (gray_of_16_bits(32896), 128),
     "16 bits, white": (gray_of_16_bits(65535), 255),
+    "4 bits, transparent value": (png(32, 32, 4, 0, extra=chunk(b"tRNS", b"\0\3"), pixels=FOUR_BITS), 255),
+    "16 bits RGB, transparent value": (png(32, 32, 16, 2, 0, extra=chunk(b"tRNS", b"\1\1\1\1\1\1")), 255),
     "16 bits, transparent value": (png(32, 32, 16, 0, 0, extra=chunk(b"tRNS", b"\1\1")), 255),  # of every pixel
 }
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import sys
 import time
@@ -205,6 +206,11 @@ def test_starting_shows_the_run_and_its_link(queued, monkeypatch, open_page):
     assert "Queued" in text(at)
     button(at, "Stop").click().run()
     assert "has not started yet" in text(at)
+    other = open_page("launch")  # as the second click of a double click
+    button(other, "Add to the queue").click().run()
+    assert list_runs() == [run]
+    assert other.query_params["run"] == at.query_params["run"]
+    os.utime(run.path / "config.json", (0, 0))
     second = open_page("launch")
 
     def refuse(config):

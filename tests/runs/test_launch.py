@@ -28,6 +28,8 @@ def popen(monkeypatch):
     calls, real = [], subprocess.Popen
 
     def start(arguments, **options):
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # until it can answer
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         process = real(SLEEP, start_new_session=True)
         calls.append((arguments, options, process))
         return process

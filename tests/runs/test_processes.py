@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -63,3 +64,15 @@ def test_what_has_ended_is_not_alive(sleeper):
 def test_an_impossible_process_is_not_alive(sleeper, changes):
     assert processes.live(processes.identity(sleeper.pid) | changes) is None
     assert processes.live({}) is None
+
+
+def test_a_stop_that_comes_before_a_process_can_answer_it_waits():
+    code = (
+        "import sys; sys.stdin.readline(); from kdexplorer import processes\n"
+        "with processes.stop_signals() as stopping: sys.exit(0 if stopping.wait(60) else 1)"
+    )
+    with processes.hold_signals():
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+    process.send_signal(signal.SIGTERM)
+    process.communicate("\n")
+    assert process.returncode == 0

@@ -12,7 +12,7 @@ from kdexplorer import processes
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import Run, find_run, finished_students, imported_root, list_runs
+from kdexplorer.runs.run_folder import Run, count_live, find_run, finished_students, imported_root, list_runs
 from tests.runs.conftest import CONFIG, write_status
 
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
@@ -231,3 +231,20 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
     between = time.mktime((2025, 6, 1, 0, 0, 0, 0, 0, -1))
     os.utime(runs_root / "a-sweep-0" / "config.json", (between, between))
     assert [run.run_id[:4] for run in list_runs()] == ["2026", "a-sw", "2025"]
+
+
+def test_a_run_that_trains_is_counted_whatever_was_created_since(run, sleeper):
+    for _ in range(21):
+        create_run(CONFIG, "zlater").write_status("finished")
+    for one in list_runs():
+        os.utime(one.path, (0, 0))
+    assert count_live() == 0
+    write_status(run, "running", sleeper)
+    os.utime(run.path)
+    assert count_live() == 1
+
+
+def test_an_unfinished_run_needs_the_run_of_its_teacher_by_name_and_by_path(run):
+    for teacher, needed in ((f"{run.run_id}/a", True), (str(run.path / "a"), True), ("resnet56", False)):
+        other = create_run(CONFIG.model_copy(update={"teacher": teacher}), "other")
+        assert other.needs(run.run_id) == needed

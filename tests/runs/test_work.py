@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from kdexplorer.errors import RunError, TrainingError
-from kdexplorer.runs.launch import Stopped, create_run, work_in
+from kdexplorer.runs.launch import Stopped, create_run, delete_run, work_in
 from kdexplorer.runs.run_folder import Run, find_run
-from tests.runs.conftest import CONFIG
+from tests.runs.conftest import CONFIG, write_status
 
 
 class Other(Run):
@@ -76,3 +76,22 @@ def test_a_folder_says_its_kind(run):
         find_run(str(other.path))
     with pytest.raises(RunError, match="no run"):
         find_run(other.run_id)
+
+
+def test_work_that_begins_again_keeps_its_place_until_it_knows_another(run):
+    write_status(run, "stopped", epoch=15, epochs=30, step=2, steps_per_epoch=9)
+
+    def do(work):
+        work.write("queued", "waiting")
+        raise Stopped
+
+    assert work_in(run, do) == "stopped"
+    assert (run.status().epoch, run.status().step) == (15, 2)
+
+
+def test_a_folder_that_was_deleted_meanwhile_does_not_come_back(run):
+    write_status(run, "stopped")
+    delete_run(run)
+    with pytest.raises(RunError, match="was deleted"):
+        work_in(run, lambda work: None)
+    assert not run.path.exists()

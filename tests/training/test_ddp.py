@@ -158,6 +158,15 @@ def test_without_torchrun_a_team_has_one_member():
     assert ddp.run_id("x") is None
 
 
+def test_a_team_that_starts_again_continues_its_run_whatever_the_clock_says(runs_root, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    first = ddp.run_id("x")
+    (runs_root / first).mkdir(parents=True)
+    monkeypatch.setattr(ddp.time, "strftime", lambda form: "20990101-000000")
+    assert ddp.run_id("x") == first
+    assert ddp.run_id("y").startswith("20990101-000000-y-")
+
+
 def test_a_batch_is_shared_evenly_or_not_at_all():
     assert [ddp.Team(rank, 3).part(12) for rank in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
     with pytest.raises(ConfigError, match="3 processes cannot share 10 images evenly"):

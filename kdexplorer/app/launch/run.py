@@ -16,7 +16,7 @@ from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
-from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, result_rows
+from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, label_together, result_rows
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.common import Spec
@@ -132,6 +132,8 @@ def _describe(config: RunConfig) -> str:
     count = "all" if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = find_dataset(config.dataset).label
+    if config.holdout:
+        count += f", {config.holdout:,} of them held out for the evaluation,"
     return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
 
 
@@ -253,7 +255,9 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         else:
             draw_losses()
     if metrics and find_dataset(config.dataset).classes:
-        _show_soft_labels(config, metrics, teacher, looks, live)
+        first = next(iter(found.values()), None)
+        replaced = first is not None and results.known_dataset(first) is None  # its images, since then
+        _show_soft_labels(config, metrics, teacher, looks, live, not replaced)
     if found:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
         if more.open:
@@ -278,7 +282,12 @@ def _make_curves(
 
 
 def _show_soft_labels(
-    config: RunConfig, rows: list[EpochMetrics], teacher: TeacherFigures | None, looks: list[Series], live: bool
+    config: RunConfig,
+    rows: list[EpochMetrics],
+    teacher: TeacherFigures | None,
+    looks: list[Series],
+    live: bool,
+    has_images: bool,
 ) -> None:
     """One image whose soft labels are drawn again after every epoch."""
     classes, latest = find_dataset(config.dataset).classes, max(row.epoch for row in rows)
@@ -287,7 +296,7 @@ def _show_soft_labels(
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = cached.probes(config)
+    pictures, own_labels = cached.probes(config) if has_images else (np.empty(0), np.empty(0, int))
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
@@ -303,7 +312,8 @@ def _show_soft_labels(
         index = int(
             pick_one("probe", "Image", numbers, "0", kind="image", format_func=lambda number: describe(int(number)))
         )
-        first = next((t.temperature for s in config.students for t in s.terms if hasattr(t, "temperature")), 1.0)
+        used = [getattr(term, "temperature", None) for student in config.students for term in student.terms]
+        first = next((one for one in used if isinstance(one, float) and one > 0), 1.0)  # a plugin's may be anything
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
@@ -360,7 +370,8 @@ def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultR
             for row in rows:
                 _show_images(found, row, query)
     if teacher:
-        downloads.show_handout({teacher: known[teacher]} | dict(list(found.items())[: network_picker.MAX_STUDENTS]))
+        shown = label_together([known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]])
+        downloads.show_handout({one.name: one for one in shown})
 
 
 def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:

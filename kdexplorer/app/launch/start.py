@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import streamlit as st
 
 from kdexplorer.app.parts import measurement
@@ -15,8 +18,10 @@ from kdexplorer.datasets.cifar10 import Cifar, Cifar10
 from kdexplorer.errors import KDError
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import launch_run
-from kdexplorer.runs.run_folder import count_live
-from kdexplorer.studies.folder import launch_study
+from kdexplorer.runs.records import LIVE
+from kdexplorer.runs.run_folder import Run, count_live, list_runs
+from kdexplorer.studies.driver import Left
+from kdexplorer.studies.folder import StudyConfig, launch_study
 from kdexplorer.studies.study import Study
 from kdexplorer.training import estimate
 from kdexplorer.training.checks import Problems
@@ -74,8 +79,9 @@ def show(config: RunConfig | None, problems: Problems, sweep: Study | None) -> N
             command, measured, times = train_command(config), config, 1.0
             if sweep is not None:
                 st.markdown(f"{as_text(describe_study(sweep))}.")
-                command, measured = sweep.grid_command(), config.model_copy(update={"students": sweep.shared.students})
-                times = len(sweep.seeds) * len(sweep.entries) / len(measured.students)
+                plan = StudyConfig(study=sweep)
+                left = Left(sweep.study_id, plan, plan.runs())
+                command, measured, times = sweep.grid_command(), left.sample, left.times
             _show_estimate(measured, times)
             st.markdown("The same from the command line:")
             st.code(command, language="bash", wrap_lines=True)
@@ -94,10 +100,23 @@ def describe_study(study: Study) -> str:
     )
 
 
+JUST_NOW = 2.0
+"""Seconds: the second click of a double click starts no second run."""
+
+
 def _start(config: RunConfig, sweep: Study | None = None) -> None:
-    started = launch_run(config) if sweep is None else launch_study(sweep)
+    started = launch_study(sweep) if sweep else _find_just_started(config) or launch_run(config)
     measurement.forget(_ESTIMATE)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
+
+
+def _find_just_started(config: RunConfig) -> Run | None:
+    for run in list_runs()[:1]:
+        with contextlib.suppress(KDError, OSError):
+            age = time.time() - (run.path / "config.json").stat().st_mtime
+            if age < JUST_NOW and run.config() == config and run.status().state in LIVE:
+                return run
+    return None
 
 
 # --- The estimate ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -17,6 +18,7 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.story import open_lecture
+from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
 from kdexplorer.web import export
@@ -119,14 +121,16 @@ def show_handout(
 
 def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:
     """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
+    verdicts = [claim for _, claim in list_verdicts()] if request.experiments else []
     with turns.compute(visitor):
-        return _build_handout(request)
+        return _build_handout(request, date.today().isoformat(), repr(verdicts))
 
 
 @st.cache_data(
     max_entries=4, show_spinner=False, hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json}
 )
-def _build_handout(request: HandoutRequest) -> bytes:
+def _build_handout(request: HandoutRequest, today: str, verdicts: str) -> bytes:
+    """The file, which states the date and perhaps the experiments' verdicts."""
     from kdexplorer.handout import page
 
     return page.build(request).encode()

@@ -289,6 +289,7 @@ def use_photo(data: bytes) -> None:
     photo = uploads.decode_once(data)
     st.session_state["photo"] = {name: photo[fit] for name, fit in FITS.items()}
     st.session_state["source"] = UPLOAD
+    choices.publish("image", None)  # so that a link to the last one is a new choice
 
 
 def show(picture: Picture, teacher: Network, enlarged: Any, below: Any, photo: Photo | None = None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import importlib
 from collections.abc import Callable
+
+import pandas  # noqa: F401  # before any page: Altair would use what another thread has imported of it so far
 
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.streamlit_internals import expect_no_page
@@ -36,8 +37,7 @@ async def load_ahead(read_images: Callable[[], object]) -> None:
 
 
 def _load(read_images: Callable[[], object]) -> None:
-    for module in ("pandas", "pyarrow.dataset"):
-        importlib.import_module(module)
+    import pyarrow.dataset  # noqa: F401
     import torch
 
     torch.set_num_threads(1)
