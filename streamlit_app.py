@@ -18,7 +18,13 @@ from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
-from kdexplorer.app.server.streamlit_internals import ask_no_host, ignore_other_kinds, upload_manager
+from kdexplorer.app.server.streamlit_internals import (
+    ask_no_host,
+    ignore_other_kinds,
+    keep_downloads,
+    media_manager,
+    upload_manager,
+)
 from kdexplorer.app.server.style import StyleFirst
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
@@ -31,6 +37,7 @@ from kdexplorer.story import check_file
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
     limit_uploads(upload_manager())
+    keep_downloads(media_manager())
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     ahead = memory.load_ahead(partial(cached.gallery, Cifar10.key))
     tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.Network.network.clear))]

@@ -162,7 +162,7 @@ class RunConfig(StrictModel):
     """One teacher and the students that see the same batches from the same initial weights."""
 
     version: Literal[2] = 2
-    name: Name = Field("experiment", description="begins the run's id")
+    name: Name = Field("run", description="begins the run's id")
     dataset: DatasetKey = Field("cifar10", description=f"where the images come from: {dataset_choices()}")
     image_order: Literal["content", "source"] = Field(
         "content",
@@ -188,7 +188,7 @@ class RunConfig(StrictModel):
     students: list[StudentConfig] = Field(min_length=1, max_length=MAX_STUDENTS, description="the networks to train")
     recipe: RecipeKey = Field(
         "standard",
-        description="named settings; what is given beside the name has its own value. Of the short ones `fast` is for "
+        description="settings by a name; other options override them. Of those for short trainings `fast` is for "
         "AirNets, `muon` for ResNets",
     )
     epochs: int = Field(10, ge=1, le=MAX_EPOCHS, description="passes over the training images")
@@ -196,7 +196,7 @@ class RunConfig(StrictModel):
     learning_rate: float = Field(0.2, gt=0, le=20, description="peak learning rate")
     schedule: Literal["one_cycle", "cosine", "step"] = Field(
         "one_cycle",
-        description="after the warm-up: a line or half a cosine to zero, or a tenth from 5/8, 3/4 and 7/8 on each",
+        description="after the warm-up: linearly or along half a cosine to zero, or divided by ten at 5/8, 3/4 and 7/8",
     )
     warmup: float = Field(0.2, ge=0, le=0.9, description="share of all steps in which the rate rises from zero")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; AdamW's first beta")
@@ -205,7 +205,10 @@ class RunConfig(StrictModel):
     )
     filter_rate: float = Field(0.24, gt=0, le=2, description="Muon's peak learning rate")
     bias_factor: float = Field(
-        1.0, gt=0, le=100, description="how many times the rate biases of norms and convolutions have"
+        1.0,
+        gt=0,
+        le=100,
+        description="learning rate of the biases of norms and convolutions, as a multiple of the others'",
     )
     norm_momentum: float = Field(0.1, gt=0, le=1, description="a batch's share in the running statistics of batch norm")
     first_layer: Literal["trained", "whitening"] = Field(

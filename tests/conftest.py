@@ -29,6 +29,8 @@ limit_thread_spinning()  # as the command line does: else two threads wait for o
 # Where no bytecode may be written, every one of a hundred processes would compile the whole package.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+GPUS = os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is loaded: tests compare bits, which are the processor's
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -66,12 +66,15 @@ class Difference:
         return (high - low) / 2
 
     def is_within(self, margin: float) -> bool:
-        """Whether two one-sided tests over seeds show that the difference is smaller (TOST, Schuirmann 1987)."""
+        """Whether two one-sided tests over seeds show that the difference is smaller (TOST, Schuirmann 1987).
+
+        Corrected for the family, as p is (Bonferroni).
+        """
         from scipy.special import stdtrit
 
         if self.interval is None:
             return False
-        two_sided, one_sided = (float(stdtrit(self.count - 1, 1 - share)) for share in (LEVEL / 2, LEVEL))
+        two_sided, one_sided = (float(stdtrit(self.count - 1, 1 - share)) for share in (LEVEL / 2, LEVEL / self.family))
         return abs(self.estimate) + self.half * one_sided / two_sided < margin
 
     @property

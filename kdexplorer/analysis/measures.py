@@ -104,7 +104,7 @@ def _human_cross_entropy(one: Evaluation) -> float:
 
 
 _SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
-_PAIRED = "Difference of the accuracies in percentage points, with McNemar's p"
+_PAIRED = "Difference of the accuracies in percentage points, with McNemar's p, which is not corrected for other rows"
 _REGISTRY = (
     Measure("name", "Network"),
     Measure("method", "Method", help="The distillation methods of its objective"),

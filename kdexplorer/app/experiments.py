@@ -76,7 +76,7 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
     for reason in results.left_out:
         st.warning(as_text(reason))
     if not results or results.small:
-        where = "" if layout.is_alone() else " Start it below, or from the command line."
+        where = "" if layout.is_alone() or not access.is_presenter() else " Start it below, or from the command line."
         st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
     if results:
         chart_view.show_figure("experiment", SimpleNamespace(figure=experiment.figure(results)), experiment.title, ())

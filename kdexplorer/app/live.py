@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import struct
 from collections.abc import Sequence
 
 import streamlit as st
@@ -21,6 +22,7 @@ from kdexplorer.app.state.cached import Network, gallery
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import ImageError, KDError
 from kdexplorer.handout.request import choose_pictures
+from kdexplorer.images.decode import SIZE
 from kdexplorer.networks import all_architectures
 from kdexplorer.web import assemble, export
 
@@ -108,5 +110,7 @@ def _decode(picture: object) -> bytes:
     """The bytes of a data URL as the view makes it. Raises ImageError."""
     with contextlib.suppress(binascii.Error):
         if isinstance(picture, str) and picture.startswith(PREFIX):
-            return base64.b64decode(picture.removeprefix(PREFIX), validate=True)
+            data = base64.b64decode(picture.removeprefix(PREFIX), validate=True)
+            if data[16:24] == struct.pack(">II", SIZE, SIZE):
+                return data
     raise ImageError("This is not a picture from the live view.")

@@ -11,7 +11,6 @@ from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 
 st.set_page_config(
-    page_title="KD Explorer",
     page_icon=str(Path(__file__).parent / "icon.png"),  # a local file: a Material icon asks a font host
     layout="wide",
 )
@@ -23,6 +22,7 @@ is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layou
 hidden = layout.hide()
 with chart_view.follow_sliders():
     page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+    st.set_page_config(page_title=f"{page.title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
     if is_figure or is_story:

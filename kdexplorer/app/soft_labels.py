@@ -39,8 +39,8 @@ def show_page() -> None:
         page = build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")
         st.caption(
-            "Effective classes: so many equally likely classes have this entropy. KL: how far a student's soft label "
-            "is from the teacher's, 0 if they are the same; T² · KL is the term that KD minimizes."
+            "Effective classes: the number of equally likely classes that have this entropy. KL: how far a student's "
+            "soft label is from the teacher's, 0 if they are the same; T² · KL is the term that KD minimizes."
         )
     downloads.show_handout(page.networks, [image])
 
@@ -116,8 +116,8 @@ def show_gradient(page: SoftLabels) -> None:
         "starts at the value that the student was trained with. The hard label pushes one class up and every other "
         "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
         "should go: this is called dark knowledge. At the end of training the hard label's push is nearly zero on "
-        "images that the student predicts with confidence, and the two pushes may oppose each other. At the start an "
-        "untrained student gives every class the same probability."
+        "images that the student predicts correctly and with confidence, and the two pushes may oppose each other. At "
+        "the start an untrained student gives every class the same probability."
     )
     if page.label is None:
         st.caption("A photo has no hard label, so only the teacher pushes.")

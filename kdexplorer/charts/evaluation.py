@@ -208,7 +208,7 @@ def per_class(
     return spec([span, points], "Accuracy by class", selection, described, 27 * len(shown))
 
 
-OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: "#999999"}
+OUTCOMES = {RIGHT: "#009E73", REPEATED: "#D55E00", OWN: style.NEUTRAL}
 """Outcomes in their order along a bar, with their colors; the order and the numbers are the second cue."""
 
 

@@ -89,7 +89,7 @@ EXPLANATION = (
     "covers all modes and puts probability between them. The reverse, KL(student ‖ teacher), penalizes probability "
     "where the teacher has none, so the student seeks one mode. Between the two lies a generalized Jensen–Shannon "
     "divergence.",
-    "For ten classes a softmax can imitate any soft label, so the choice matters little. A language model has more "
+    "For ten classes a softmax can imitate any soft label of one image. A language model has more "
     "possible answers than a small student can imitate: with forward KL it gives some probability to answers that its "
     "teacher would never give, with reverse KL it keeps to fewer answers. MiniLLM (Gu et al. 2024) and GKD (Agarwal et "
     "al. 2024) argue for reverse KL or for a divergence between the two.",

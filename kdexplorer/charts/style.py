@@ -219,7 +219,7 @@ def role_of(checkpoint: Checkpoint, teacher: Checkpoint | None = None) -> str:
 _LOOKS = {
     TEACHER: Look("#0072B2", "circle", (1, 0), TEACHER),
     HUMAN: Look("#D55E00", "stroke", (1, 3), "human labels"),
-    AUDIENCE: Look(INK, "stroke", (4, 2), "room"),
+    AUDIENCE: Look(INK, "stroke", (4, 2), "audience"),
     FRESH: Look(INK, "stroke", (16, 4), FRESH),
     SCRATCH: Look(NEUTRAL, "square", (6, 3), SCRATCH),
 }

@@ -68,7 +68,7 @@ CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint fol
 JSON = flag("--json", "print JSON instead of Markdown")
 QUIET = flag("--quiet", "print no progress and no results")
 LOG = argument(
-    "--log", choices=event_log.KINDS, help="also write figures for TensorBoard, to tensorboard/ among the runs"
+    "--log", choices=event_log.KINDS, help="also write measures for TensorBoard, to tensorboard/ among the runs"
 )
 YES = flag("--yes", "start, or delete, without asking")
 

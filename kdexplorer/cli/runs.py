@@ -66,7 +66,7 @@ def list_all(options: argparse.Namespace) -> None:
 
 @command("runs show", argument("run_id", metavar="RUN", help="the run's id or folder"), shared.JSON)
 def show(options: argparse.Namespace) -> None:
-    """Show one run: state, command, latest figures."""
+    """Show one run: state, command, latest measures."""
     found = find_run(options.run_id)
     status, config, metrics = found.status(), found.config(), found.metrics()
     if options.json:

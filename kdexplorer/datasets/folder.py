@@ -168,6 +168,11 @@ class ImageFolder(Dataset):
         return facts
 
 
+def without_place(key: str) -> str:
+    """A data set's key, of a folder with its name alone: where it is on this machine is not for others."""
+    return PREFIX + Path(key.removeprefix(PREFIX)).name if key.startswith(PREFIX) else key
+
+
 def prepared_folders() -> list[ImageFolder]:
     """The folders that were prepared on this machine and are still there, by name."""
     files = {file.name: file for root in cache_roots() for file in (root / "folders").glob("*.json")}

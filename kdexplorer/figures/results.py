@@ -48,8 +48,8 @@ FIGURES = (
         name="Accuracy and {cost}",
     ),
     Figure(
-        "experiment", "A prepared experiment", "experiments", "the experiment", "experiments", figure_chart,
+        "experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart,
         is_titled=True,
     ),
-    Figure("vote", "The room's soft label", "audience", "the votes", "votes"),
+    Figure("vote", "The audience's soft label", "audience", "the votes", "votes"),
 )  # fmt: skip

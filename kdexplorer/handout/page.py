@@ -49,7 +49,7 @@ SECTIONS = {
     "methods": "Methods",
     "results": "Results",
     "experiments": "Experiments",
-    "votes": "The room's votes",
+    "votes": "The audience's votes",
     "formulas": "Formulas",
     "training": "Training",
 }
@@ -166,7 +166,7 @@ def order_sections(first: Sequence[str], present: Collection[str]) -> dict[str, 
 
 
 def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
-    """Each question's picture and a caption: the label, how many voted, the entropy of the room's soft label."""
+    """Each question's picture and a caption: the label, how many voted, the entropy of the audience's soft label."""
     found = []
     for number, one in enumerate(questions, start=1):
         room = soft_label(one.totals)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
+from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import describe_objective, train_command
@@ -112,6 +113,7 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
     for before, leg in zip((None, *own), own, strict=False):
         recipe = {key: value for key, value in leg.recipe.items() if key in RunConfig.model_fields}
         recipe.setdefault("image_order", "source")
+        recipe |= {"dataset": without_place(str(recipe["dataset"]))} if "dataset" in recipe else {}
         continues = before is not None and leg.initial == f"{before.run}/{card.name}"
         initial = f"RUN/{card.name}" if continues else leg.initial
         student = {"name": card.name, "architecture": card.architecture, "initial": initial}

@@ -27,8 +27,8 @@ class CRD(Method):
     key, label, family = "crd", "CRD", "relation"
     reference = "after Tian et al. 2020, as InfoNCE within the batch instead of their memory bank"
     formula = (
-        r"-\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j} e^{u^s_i\cdot u^t_j/T}}"
-        r" -\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j} e^{u^s_j\cdot u^t_i/T}}"
+        r"-\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j=i\,\vee\,y_j\neq y_i} e^{u^s_i\cdot u^t_j/T}}"
+        r" -\log\frac{e^{u^s_i\cdot u^t_i/T}}{\sum_{j=i\,\vee\,y_j\neq y_i} e^{u^s_j\cdot u^t_i/T}}"
     )
     summary = "The student's projected embedding of an image comes near to the teacher's of the same image."
     needs = frozenset({"embedding"})

@@ -153,6 +153,8 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
                 (place / name).write_bytes(content)
         run = Run(root / run_id)
         config = json.loads(files["config.json"]) | {"threads": threads}
+        if config.get("device", "").startswith("cuda"):
+            config["device"] = "cuda"  # the cluster shows a task its own GPU only
         if teacher:
             config["teacher"] = "+".join(str(path) for path in sorted((root / "teacher").iterdir()))
         (run.path / "config.json").write_text(json.dumps(config))

@@ -17,7 +17,7 @@ from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.runs.weights import to_half_precision
-from kdexplorer.training.hardware import describe_device, disable_tf32, resolve_precision
+from kdexplorer.training.hardware import describe_device, resolve_precision, without_tf32
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer
 
@@ -28,16 +28,16 @@ def export_students(run: Run, trainer: Trainer) -> None:
     Raises TrainingError, which names the students that float16 cannot hold, once all others are written.
     """
     trainer.use_single_precision()
-    disable_tf32()
-    teacher = trainer.evaluate_teacher()
     refused = []
-    for student in trainer.students:
-        try:
-            _export(run, trainer, student, teacher)
-        except TrainingError as error:
-            refused.append(str(error))
-        except CheckpointError as error:
-            refused.append(f"{student.config.name}: {error}")
+    with without_tf32():
+        teacher = trainer.evaluate_teacher()
+        for student in trainer.students:
+            try:
+                _export(run, trainer, student, teacher)
+            except TrainingError as error:
+                refused.append(str(error))
+            except CheckpointError as error:
+                refused.append(f"{student.config.name}: {error}")
     if refused:
         raise TrainingError(" ".join(refused))
 
@@ -69,7 +69,8 @@ def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | No
         name = f"{student.config.name}-after-{epochs}"
         if (run.path / name).exists():  # a run that was stopped does the epoch again
             continue
-        state, logits, _ = _evaluate_stored(trainer, student, teacher)
+        with without_tf32():
+            state, logits, _ = _evaluate_stored(trainer, student, teacher)
         card = _describe(run, trainer, student, logits)
         leg = card.legs[-1].model_copy(update={"epochs": epochs})
         card = card.model_copy(update={"name": name, "legs": (*card.legs[:-1], leg)})

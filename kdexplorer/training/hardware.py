@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +26,7 @@ def configure_process(threads: int | None = None) -> None:
 
     if threads:
         torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True  # a GPU computes convolutions to the same bits again
     _keep_freed_memory()
     _keep_compiled()
     # All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants; a
@@ -45,11 +48,16 @@ def _keep_compiled() -> None:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
-def disable_tf32() -> None:
-    """Makes a GPU compute float32 convolutions in float32; TF32 rounds their factors to ten bits."""
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Lets a GPU compute float32 convolutions in float32; TF32 rounds their factors to ten bits."""
     import torch
 
-    torch.backends.cudnn.allow_tf32 = False
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _keep_freed_memory() -> None:
@@ -80,12 +88,39 @@ def resolve_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cpu" or (kind == "auto" and not count):
         return torch.device("cpu")
+    if number and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ConfigError("device: under torchrun each process has a GPU of its own: choose 'cuda' or 'auto'.")
     if not count:
         raise ConfigError("device: this machine has no CUDA device that torch can use; choose 'cpu' or 'auto'.")
     index = int(number) if number else ddp.local_rank()
     if index >= count:
         raise ConfigError(f"device: this machine has no cuda:{index}: it has {count}, and the first is cuda:0.")
+    if not _has_kernels(index):
+        if kind == "auto":
+            return torch.device("cpu")
+        raise ConfigError(
+            "device: this build of torch has no code for this GPU: install another build (pytorch.org), or choose "
+            "'cpu' or 'auto'."
+        )
     return torch.device("cuda", index)
+
+
+def _has_kernels(index: int) -> bool:
+    """Whether this build of torch has code for a GPU; where it has not, torch itself only warns."""
+    import torch
+
+    if torch.version.cuda is None:  # ROCm
+        return True
+    major, minor = torch.cuda.get_device_capability(index)
+    built = re.findall(r"(sm|compute)_(\d+)", " ".join(torch.cuda.get_arch_list()))
+    return not built or any(
+        int(digits) // 10 == major and int(digits) % 10 <= minor if kind == "sm" else int(digits) <= 10 * major + minor
+        for kind, digits in built
+    )
+
+
+NO_FLOAT16 = re.compile(r"GTX 16\d\d|\bT(4|5|6|10|12|20)00\b|\bT550\b")
+"""GPUs whose convolutions in float16 give values that are no numbers (pytorch issue 77955)."""
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
@@ -96,14 +131,23 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         return getattr(torch, name)
     if device.type == "cuda":
         if not torch.cuda.is_bf16_supported(including_emulation=False):  # a T4 or V100 emulates it, slowly
-            return torch.float16 if torch.cuda.get_device_capability(device)[0] >= 7 else torch.float32
+            has_float16 = torch.cuda.get_device_capability(device)[0] >= 7 and not NO_FLOAT16.search(
+                torch.cuda.get_device_name(device)
+            )
+            return torch.float16 if has_float16 else torch.float32
         return torch.bfloat16
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
 
-def require_compiler() -> None:
-    """torch.compile on a processor needs a C++ compiler. Raises ConfigError, before the first step, without one."""
+def require_compiler(device: torch.device) -> None:
+    """torch.compile needs a C++ compiler, or on a GPU Triton. Raises ConfigError, before the first step, without it."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        if not has_triton():
+            raise ConfigError("compile: Triton is missing here, or does not know this GPU: leave compile out.")
+        return
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:

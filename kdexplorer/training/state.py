@@ -59,12 +59,16 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int]:
         content, mark, digest = path.read_bytes().rpartition(_HASH)
         if not mark or hashlib.sha256(content).digest() != digest:
             raise ValueError("its hash is missing or wrong")
-        state = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
+        # On the processor, where AdamW keeps its counters: on a GPU each step would wait for them.
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         _check_config(trainer, state["config"])
         for student in trainer.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
+            precisions = [group.get("orthogonal") for group in student.optimizer.param_groups]  # this machine's
             student.optimizer.load_state_dict(saved["optimizer"])
+            for group, precision in zip(student.optimizer.param_groups, precisions, strict=True):
+                group |= {"orthogonal": precision} if precision is not None else {}
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = saved["sums"]

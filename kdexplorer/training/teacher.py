@@ -246,7 +246,7 @@ class Teacher:
 
 
 class AveragedNetwork(nn.Module):
-    """Several networks as one, whose probabilities are averaged (Hinton et al. 2015, section 5).
+    """Several networks as one, whose probabilities are averaged (Hinton et al. 2015, section 1).
 
     Each receives the images in its own normalization.
     """

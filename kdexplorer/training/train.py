@@ -7,7 +7,9 @@ from its last saved step to the same bits.
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +21,7 @@ from filelock import FileLock, Timeout
 from kdexplorer.analysis import metrics
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets.base import PROBES
+from kdexplorer.errors import TrainingError
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
@@ -52,7 +55,13 @@ def execute(run: Run, show: bool = False, report: Callable[[int, int], object] |
     def train_in_turn(work: Work) -> None:
         with _turn(work, team):
             configure_process(run.config().threads)
-            train(RunProgress(work, show, report))
+            try:
+                train(RunProgress(work, show, report))
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(
+                    "the GPU's memory is too small for this run: lower batch_size, train fewer students or smaller "
+                    "networks, or choose the device cpu."
+                ) from error
 
     return work_in(replace(run, writes=team.leads), train_in_turn, team.lead)
 
@@ -61,10 +70,13 @@ def execute(run: Run, show: bool = False, report: Callable[[int, int], object] |
 def _turn(work: Work, team: ddp.Team) -> Iterator[None]:
     """Waits until no other run trains, and lets none begin in the block. Raises Stopped when it was stopped before.
 
-    Each GPU after the first has an order of its own.
+    Each GPU after the first has an order of its own, by its number on the machine or its name.
     """
-    number = work.run.config().device.partition(":")[2]
-    turn = FileLock(work.run.path.parent / (f".cuda-{number}.lock" if int(number or 0) else ".lock"))
+    device, seen = work.run.config().device, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    number = int(device.partition(":")[2] or 0)
+    gpu = seen[number].strip() if number < len(seen) and seen[number].strip() else str(number)
+    name = ".lock" if device == "cpu" or gpu == "0" else f".cuda-{re.sub('[^A-Za-z0-9]', '', gpu)}.lock"
+    turn = FileLock(work.run.path.parent / name)
     try:
         while True:
             with contextlib.suppress(Timeout):

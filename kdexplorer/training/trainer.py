@@ -116,8 +116,8 @@ class Trainer:
         self.device = resolve_device(config.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # whose stream events are recorded in
-        if config.compile and self.device.type == "cpu":
-            require_compiler()
+        if config.compile:
+            require_compiler(self.device)
         self.dtype = resolve_precision(config.precision, self.device)
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)

@@ -167,7 +167,7 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
     times = "once" if audience.sum() == 1 else f"{audience.sum()} times"
     of = f"{len(known)} picture{'s' if len(known) > 1 else ''}"
     sentences = [
-        f"On {of} with a label, the room's most frequent choice is right {times} (a tie counts as wrong) "
+        f"On {of} with a label, the audience's most frequent choice is right {times} (a tie counts as wrong) "
         f"and on average {np.mean(shares):.0%} of the votes are for the label."
     ]
     if networks:
@@ -175,12 +175,14 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
         sentences.append(f"Right predictions of the networks: {right}.")
     compared = correct({name: over_images(audience, one) for name, one in networks.items()})
     clear = [
-        f"the room is {'more' if one.sign > 0 else 'less'} often right than {name} ({format_p(one.p or 0)})"
+        f"the audience is {'more' if one.sign > 0 else 'less'} often right than {name} ({format_p(one.p or 0)})"
         for name, one in compared.items()
         if one.sign
     ]
     if clear:
         sentences.append(f"By more than chance, {' and '.join(clear)}: McNemar's exact test with Holm's correction.")
     elif networks:
-        sentences.append(f"With {of} it is not decided whether the room or a network is better (McNemar's exact test).")
+        sentences.append(
+            f"With {of} it is not decided whether the audience or a network is better (McNemar's exact test)."
+        )
     return " ".join(sentences)

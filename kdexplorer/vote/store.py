@@ -234,6 +234,8 @@ class Store:
         """Makes the file where there is none; one that cannot be read is kept under another name."""
         with self._writing_now, self._reading:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists():  # it was deleted: open connections still have it
+                self._bases.clear()
             try:
                 self._connect("write").executescript(_TABLES)
                 _read_questions(self._connect("write"))

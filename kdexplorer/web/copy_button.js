@@ -1,6 +1,7 @@
 // Copies a text, or the page's address as it is when the button is pressed.
 export default function ({ parentElement, data }) {
   const button = parentElement.querySelector("button");
+  button.setAttribute("aria-live", "polite");
   const show = (text) => { button.textContent = text; };
   const copyOld = (text) => {  // where the page has no TLS there is no navigator.clipboard
     const field = document.createElement("textarea");

@@ -245,7 +245,6 @@ function mount(host, settings) {
     start.textContent = camera.isOn() ? "Stop the camera" : "Start the camera";
     freeze.disabled = !camera.isOn();
     freeze.textContent = view.frozen ? "Continue" : "Freeze";
-    freeze.setAttribute("aria-pressed", view.frozen);
   }
 
   function saveSnapshot() {

@@ -26,8 +26,9 @@ const REST = 500, ASKED = 100; // milliseconds: until a slider rests, and until 
 const LEADS = ".st-key-story_next, .st-key-story_back, .st-key-story_more"; // to another step
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
+const UNUSED = "kd-no-character-keys";
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
-const ARROW_KEYS = "input, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
+const ARROW_KEYS = "input, pre, .katex-display, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
 const GROUPS = "[data-testid=stTopNav], [data-testid=stElementToolbar]";
 
@@ -183,7 +184,11 @@ function createHelp() {
   const help = document.createElement("dialog");
   help.id = "kd-help";
   help.setAttribute("aria-label", "Keys");
-  help.innerHTML = `<h2>Keys</h2><dl></dl><form method="dialog"><button>Close</button></form>`;
+  help.innerHTML = `<h2>Keys</h2><dl></dl><p><label><input type="checkbox"> Use keys that are single characters</label></p>
+    <form method="dialog"><button>Close</button></form>`;
+  const use = help.querySelector("input"); // speech input and a hand that trembles press such keys by accident
+  use.checked = localStorage.getItem(UNUSED) === null;
+  use.addEventListener("change", () => use.checked ? localStorage.removeItem(UNUSED) : localStorage.setItem(UNUSED, "1"));
   return help;
 }
 
@@ -300,7 +305,7 @@ function pressStoryKey(event, target) {
   if (document.querySelector("[data-testid=stPopoverBody]")) return;
   const action = STORY[event.key], picture = { ",": "Previous", ".": "Next" }[event.key];
   if (event.key.startsWith("Arrow") && target.matches?.(ARROW_KEYS)) return;
-  if ([" ", "Enter"].includes(event.key) && target.matches?.("button, a, input:not([type=range])")) return;
+  if ([" ", "Enter"].includes(event.key) && target.matches?.("button, a, summary, input:not([type=range])")) return;
   const vote = action === "reveal" ? ", .st-key-vote_close button:not(:disabled), .st-key-vote_ask button" : "";
   if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)${vote}`)?.click();
   else if (picture) turnPicture(picture);
@@ -313,6 +318,7 @@ function pressKey(event, help) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const [target] = event.composedPath();
   if (target.matches?.(OWN_KEYS)) return;
+  if (event.key.length === 1 && event.key !== " " && !help.querySelector("input").checked) return;
   const group = target.closest?.(GROUPS);
   if (group && moveInGroup(group, target, event.key)) return event.preventDefault();
   if (event.key === "?") {

@@ -43,7 +43,8 @@ function describe(steps, number) {
 
 export default function ({ data, parentElement }) {
   const place = parentElement.querySelector("main");
-  const clock = make("output"), body = make("div"), head = make("header"), foot = make("footer");
+  const clock = make("time"), body = make("div"), head = make("header"), foot = make("footer");
+  clock.setAttribute("role", "timer"); // which nobody is told of each second
   head.append(clock, makeButton("Restart the clock", () => (begin = Date.now())));
   foot.append(makeButton("Back", () => press("PageUp")), makeButton("Next", () => press("PageDown")));
   place.replaceChildren(head, body, foot);

@@ -28,7 +28,7 @@ def bars(svg, source):
 def test_every_source_is_drawn_with_its_shares(temperature, chart):
     svg = draw(chart([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
     soft = softmax(TEACHER.logits, temperature)
-    assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert bars(svg, "big") == pytest.approx(dict(zip(CLASSES, soft, strict=True)), abs=1e-3)
     assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
     assert {"75%", "25%", f"{soft[0]:.0%}", "★ cat"} <= set(texts(svg))
@@ -47,7 +47,7 @@ def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
 def test_the_votes_alone_give_nothing_away(chart):
     spec = chart([3, 1, 0], CLASSES)
     svg = draw(spec)
-    assert bars(svg, "room") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert not [text for text in texts(svg) if "★" in text or "big" in text]
     assert not [param for param in spec["params"] if "bind" in param]
 

@@ -55,16 +55,16 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     shares = {row["class"]: row["fixed"] for row in dataset(at, 0, "votes")}
     assert shares[name] == pytest.approx(2 / 3)
 
-    button(at, "The label and the teacher too").click().run()
+    button(at, "Show the label and the teacher").click().run()
     assert at.query_params["answer"] == "all"
-    assert sources(at) == {"room", "teacher", "human labels"}
+    assert sources(at) == {"audience", "teacher", "human labels"}
     assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
 
     button(at, "Close and reveal").click().run()
     assert store.current().counts[question.label] == 2
     assert "3 votes" in text(at)
     row = at.dataframe[0].value.iloc[0]
-    assert (row["label"], row["room"], row["votes"]) == (name, f"{name} 67%", 3)
+    assert (row["label"], row["audience"], row["votes"]) == (name, f"{name} 67%", 3)
     assert "On 1 picture with a label" in text(at)
     assert button(at, "Close and reveal").disabled
 
@@ -72,7 +72,7 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
 def test_the_slider_starts_at_the_pinned_temperature_unless_the_visitor_moves_it(open_page):
     at = open_page("audience", ask="5", T="8")
     button(at, "Next question").click().run()
-    button(at, "The label and the teacher too").click().run()
+    button(at, "Show the label and the teacher").click().run()
     assert params(specs(at)[0])["logT"] == 3
     open_store().vote(open_store().current().key, 0, browser(1))
     at.session_state["slider_moved"] = results.CHART
@@ -89,11 +89,11 @@ def test_prepared_questions_follow_each_other(open_page):
     store = open_store()
     button(at, "Next question").click().run()
     assert store.current().index == 5
-    button(at, "The label and the teacher too").click().run()
+    button(at, "Show the label and the teacher").click().run()
     other = open_page("audience", answer="all")
     button(at, "Next question").click().run()
     for tab in (at, other.run()):  # the next question's label stays hidden
-        assert "The label and the teacher too" in labels(tab)
+        assert "Show the label and the teacher" in labels(tab)
         assert "answer" not in tab.query_params
     assert [(one.index, one.is_open) for one in store.questions()] == [(5, False), (3, True)]
     button(at, "Next question").click().run()
@@ -154,21 +154,21 @@ def test_a_guest_sees_the_votes_alone_while_the_question_is_open(open_page, monk
     for voter in range(results.FEW):
         assert not specs(at.run())  # while the first are looking for their phones, too
         open_store().vote(open_store().current().key, 0, browser(voter))
-    assert sources(at.run()) == {"room"}
+    assert sources(at.run()) == {"audience"}
     forged = at.button(key="vote_answer").proto.id
-    button(at, "The label and the teacher too").click().run()
-    assert sources(at) == {"room", "teacher"}
+    button(at, "Show the label and the teacher").click().run()
+    assert sources(at) == {"audience", "teacher"}
 
     monkeypatch.setenv(access.VARIABLE, "a presenter token")
-    assert sources(at.run()) == {"room"}  # no longer the presenter
+    assert sources(at.run()) == {"audience"}  # no longer the presenter
     guest = open_page("audience", answer="all", **view)
     states = guest._tree.get_widget_states()
     states.widgets.add(id=forged, trigger_value=True)
     guest._run(states)
-    assert "The label and the teacher too" not in labels(guest)
-    assert sources(guest) == {"room"}
+    assert "Show the label and the teacher" not in labels(guest)
+    assert sources(guest) == {"audience"}
     open_store().close()
-    assert sources(guest.run()) == {"room", "teacher"}
+    assert sources(guest.run()) == {"audience", "teacher"}
 
 
 def test_two_presenters_who_press_at_once_lose_nothing(open_page):
@@ -201,13 +201,13 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
     assert "entropy **0.00 nats**" in text(at)
     assert "closest" not in text(at)
     assert not at.text_input
-    button(at, "The label and the teacher too").click().run()
+    button(at, "Show the label and the teacher").click().run()
     assert at.query_params["answer"] == "all"
     assert "closest" in text(at)
-    button(at, "The votes only").click().run()
+    button(at, "Show the votes only").click().run()
     assert "closest" not in text(at)
     button(at, "Close and reveal").click().run()
-    assert sources(at) == {"room", "teacher", "human labels"}
+    assert sources(at) == {"audience", "teacher", "human labels"}
     button(at, "Leave projector view").click().run()
     assert "view" not in at.query_params
     assert [one.value for one in at.title] == ["Audience"]

@@ -254,7 +254,7 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, open_t
     tab.page.get_by_text("1 vote ·").wait_for()
     other.page.get_by_text("1 vote ·").wait_for()
 
-    tab.page.get_by_text("The label and the teacher too").click()
+    tab.page.get_by_text("Show the label and the teacher").click()
     drag(tab.chart("teacher, KL").locator("input[type=range]"), 3)
     tab.chart("at T = 8.00")
     phone.get_by_role("button", name="bird").click()

@@ -53,7 +53,7 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
     assert expected[0] != undisturbed[0]
     if compiled:
         monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-        monkeypatch.setattr(trainer_module, "require_compiler", lambda: None)  # that backend needs none
+        monkeypatch.setattr(trainer_module, "require_compiler", lambda device: None)  # that backend needs none
         assert stop_and_resume(growing.model_copy(update={"compile": True}), (0, 5)) == expected
 
 

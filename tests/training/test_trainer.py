@@ -15,10 +15,10 @@ from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
-from kdexplorer.training import data
+from kdexplorer.training import data, hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_run_data
-from kdexplorer.training.hardware import configure_process, resolve_device
+from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
 from kdexplorer.training.recipe import learning_rate
 from kdexplorer.training.trainer import Trainer, median_seconds
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict
@@ -52,11 +52,41 @@ def record_forwards(trainer, record):
 def test_a_gpu_is_found_by_its_number(monkeypatch, name, gpus, found):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(hardware, "_has_kernels", lambda index: True)
     if " " in found:
         with pytest.raises(ConfigError, match=found):
             resolve_device(name)
     else:
         assert str(resolve_device(name)) == found
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "usable"),
+    [
+        ((6, 1), ["sm_75", "sm_80", "compute_90"], False),  # a GTX 1080 and a build without its generation
+        ((8, 6), ["sm_75", "sm_80"], True),
+        ((7, 5), ["sm_80"], False),
+        ((12, 0), ["sm_90", "compute_90"], True),
+    ],
+)
+def test_a_gpu_for_which_torch_has_no_code_is_left_to_those_who_ask_for_it(monkeypatch, capability, built, usable):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
+    assert str(resolve_device("auto")) == ("cuda:0" if usable else "cpu")
+    if not usable:
+        with pytest.raises(ConfigError, match="no code for this GPU"):
+            resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("name", "precision"), [("NVIDIA GeForce GTX 1650", "float32"), ("Tesla T4", "float16")])
+def test_a_gpu_that_cannot_compute_in_float16_gets_float32(monkeypatch, name, precision):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert resolve_precision("auto", torch.device("cuda", 0)) == getattr(torch, precision)
 
 
 def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):

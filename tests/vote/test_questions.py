@@ -60,5 +60,5 @@ def test_agreement_says_when_the_room_differs(room_right, word):
     same = np.stack([one_hot(3 if room_right else 4)] * 12)
     text = describe_agreement(questions, {"big": wrong, "same": same})
     assert f"is right {12 * room_right} times (a tie" in text
-    assert f"the room is {word} often right than big (p = 0.00098)" in text
+    assert f"the audience is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text

@@ -14,7 +14,7 @@ from kdexplorer.app.audience import results
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
-from kdexplorer.app.server.headers import crowded_addresses, visitor_of
+from kdexplorer.app.server.headers import crowded_addresses, voter_of
 from kdexplorer.app.server.refusals import network_of
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
@@ -39,7 +39,8 @@ def show_page() -> None:
 
     layout.header(
         "audience",
-        "Open the page and choose what you see. The room's votes are a **soft label**, as the teacher's prediction is.",
+        "Open the page and choose what you see. The audience's votes are a **soft label**, as the teacher's prediction "
+        "is.",
     )
     teacher, students = network_picker.pick_networks()
 
@@ -94,7 +95,7 @@ def routes() -> list[Route]:
     """The phones' routes beside the application."""
 
     def identify(request: Request) -> tuple[str | None, str]:
-        return visitor_of(request.cookies), network_of(request.client and request.client.host)
+        return voter_of(request.cookies), network_of(request.client and request.client.host)
 
     return build_routes(layout.with_base(PATH), identify, open_store)
 

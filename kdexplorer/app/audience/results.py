@@ -16,7 +16,7 @@ from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.common import NetworkLogits, format_share
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
@@ -29,7 +29,7 @@ from kdexplorer.vote.store import open_store
 POLL, IDLE_POLL = 1.5, 5.0
 """Seconds between two looks while a question is open (a page that asks each second would count as one that asks without
 pause, see `turns`), and before the next one."""
-ANSWERS = {"votes": "The votes only", "all": "The label and the teacher too"}
+ANSWERS = {"votes": "Show the votes only", "all": "Show the label and the teacher"}
 """What the presenter can show of an open question, by the name in the link: at first the votes."""
 FEW = 3
 """Votes from which on the QR code makes room for them."""
@@ -131,7 +131,7 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float,
             picture = data_url(enlarge_png(question.pixels.transpose(1, 2, 0), 448))
             st.image(picture, width="stretch", alt="The picture of the question")
             lines = _describe(question, counts, truth)
-            st.markdown("  \n".join([*lines, f"shown from {FEW} votes on"] if waits and votes else lines))
+            st.markdown("  \n".join([*lines, f"result shown from {FEW} votes on"] if waits and votes else lines))
             if question.is_open and not waits:
                 show_code(small=True)
         with st.container(key="question_result", height=height):
@@ -181,10 +181,11 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
 def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
     counts, classes = question.totals, question.classes
     room, choice = soft_label(counts), choice_of(counts)
+    described = "" if room is None or choice is None else f"{classes[choice]} {format_share(room[choice])}"
     row: dict[str, object] = {
         "picture": data_url(enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
         "label": "" if truth.label is None else classes[truth.label],
-        "room": "" if room is None else "a tie" if choice is None else f"{classes[choice]} {room[choice]:.0%}",
+        "audience": "" if room is None else "a tie" if choice is None else described,
         "votes": sum(counts),
         "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
     }

@@ -68,7 +68,7 @@ BUNDLED = {
 
 def show_comparisons() -> None:
     """The choice of another bundled study that compares entries, where there are several, and its results."""
-    empty = "There is no comparison of methods yet. Train one with `python -m kdexplorer league`."
+    empty = "There is no study of methods yet. Train one with `python -m kdexplorer study`."
     found = {name: one for name, one in bundled_tables(with_grid=False).items() if len(one.declared.entries) > 1}
     _pick_study(found, "league", empty)
 
@@ -81,7 +81,7 @@ def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
     name = next(iter(found))
     if len(found) > 1 or kind == "sweep":
         name = choices.pick_one(
-            kind, "Sweep" if kind == "sweep" else "Comparison", list(found), name,
+            kind, "Sweep" if kind == "sweep" else "Study", list(found), name,
             kind=kind, format_func=lambda name: BUNDLED.get(name, name),
         )  # fmt: skip
     show_study(found[name], name)
@@ -130,7 +130,7 @@ def _show_entries(table: Table, name: str) -> None:
     st.markdown(as_text(counted or said))
     spec = charts.differences(table, reference)
     if spec is not None:
-        chart_view.draw(spec, f"League {name}", (), key="league_chart")
+        chart_view.draw(spec, f"Methods {name}", (), key="league_chart")
     with st.expander("Every entry, and what the tests say"):
         if counted:
             st.markdown(as_text(said))

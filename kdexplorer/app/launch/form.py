@@ -64,7 +64,7 @@ NO_TEACHER = "No teacher"
 
 def show() -> None:
     """The form with its problems, the estimate, the command, and the button that starts the run."""
-    st.markdown("Start from one of these examples, change it, and press **Start training**.")
+    st.markdown("Start from one of these examples and change it.")
     if "run_form" not in st.session_state:
         found = {None, *all_networks()}
         _fill(next(name for name, values in STARTING_POINTS.items() if values["teacher"] in found))

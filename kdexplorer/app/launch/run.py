@@ -24,6 +24,7 @@ from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import find_dataset
+from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
@@ -72,6 +73,8 @@ def show(run: Run) -> None:
         command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
     else:
         recipe, facts, command = config, "", train_command(config)
+    if not access.is_presenter():
+        command = command.replace(recipe.dataset, without_place(recipe.dataset))
     layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
     layout.mention(networks=f"run {run.run_id}")
     live = run.status().state in LIVE
@@ -91,7 +94,7 @@ def show(run: Run) -> None:
     st.fragment(follow, run_every=interval() if live else None)()
     if isinstance(run, StudyFolder):
         _show_results(run)
-    with st.expander("Command line and log"):
+    with st.expander("Command line and log" if access.is_presenter() else "Command line"):
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run, 12)
     _offer_deletion(run)
@@ -125,6 +128,9 @@ def open_run(kind: str = "", run_id: str = "") -> None:
 
 
 def _show_log(run: Run, lines: int) -> None:
+    """The end of the log, for the presenter: it may have this machine's folders."""
+    if not access.is_presenter():
+        return
     st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
 
 
@@ -161,7 +167,6 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     if status.state in ("failed", "damaged"):
         st.error(message or "The run ended without a message.")
     if status.state in ("failed", "lost"):
-        st.markdown("The last lines of its log:")
         _show_log(run, 8)
     if status.runs and status.finished is not None:
         text = f"{status.finished} of {status.runs} runs finished"
@@ -318,7 +323,7 @@ def _show_soft_labels(
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
         url, caption = data_url(enlarge_png(pictures[index].transpose(1, 2, 0), 224)), describe(index)
-        picture.image(url, caption.partition(": ")[2], "stretch", alt=f"Evaluation image {caption}")
+        picture.image(url, as_text(caption.partition(": ")[2]), "stretch", alt=f"Evaluation image {caption}")
     spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
         {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},

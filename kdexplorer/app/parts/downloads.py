@@ -106,7 +106,7 @@ def show_handout(
             "Include the experiments", key="handout_experiments", help="What was asked, expected and found there."
         )
         votes = bool(closed) and st.toggle(
-            "Include the room's votes", key="handout_votes", help="The totals of the audience's closed questions."
+            "Include the audience's votes", key="handout_votes", help="The totals of closed questions."
         )
     button.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",

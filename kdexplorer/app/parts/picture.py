@@ -263,7 +263,7 @@ def _pick_fit(teacher: Network) -> None:
     _pick_unlinked("fit", "Fit to a square", list(FITS))
     names = f" ({', '.join(map(as_text, teacher.classes))})" if len(teacher.classes) <= CLASS_LIMIT else ""
     st.caption(
-        f"The networks know only {len(teacher.classes)} classes{names} and answer with one of them, whatever the photo "
+        f"The networks know only {len(teacher.classes)} classes{names} and predict one of them, whatever the photo "
         "shows."
     )
 

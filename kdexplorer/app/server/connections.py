@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kdexplorer.app.server.messages import MESSAGE
 from kdexplorer.app.server.refusals import OncePerMinute, log_refusal, network_of
 from kdexplorer.app.server.streamlit_internals import server_settings
 from kdexplorer.processes import raise_file_limit
@@ -45,6 +46,7 @@ class Connections:
                 logger.warning("Connections are not watched: this is another version of uvicorn than 0.54.")
             else:
                 settings.timeout_graceful_shutdown = GRACE
+                settings.ws_max_size = 2 * MESSAGE  # what is larger is closed before it is all in memory
                 most = min(MOST, files * 5 // 8)
                 # So many are accepted at once, three times before the first of them can be closed again.
                 settings.backlog = min(settings.backlog, max(64, (files - most) // 4))

@@ -70,7 +70,7 @@ class Guard:
 
     async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
         is_greedy = cookie and turns.count_visitors(address, cookie) >= OF_A_VISITOR
-        if is_greedy or not self._has_place("websocket", address):
+        if not turns.is_presenter(cookie) and (is_greedy or not self._has_place("websocket", address)):
             log_refusal(address, "more WebSockets than a visitor or an address may have")
             await receive()
             await send({"type": "websocket.close", "code": 1013})  # a browser tries again by itself

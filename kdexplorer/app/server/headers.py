@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,8 +156,8 @@ class Gate:
                 headers = MutableHeaders(raw=list(event.get("headers", ())))
                 headers.update(self._headers)
                 # Other files may be kept by a cache that serves many.
-                if not known and headers.get("content-type", "").startswith("text/html") and _admit(address):
-                    headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https"))
+                if not known and headers.get("content-type", "").startswith("text/html"):
+                    headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https", _admit(address)))
                 event["headers"] = headers.raw
             await send(event)
 
@@ -212,7 +213,7 @@ def _count_new(network: str) -> float:
 
 
 def _admit(address: str | None) -> bool:
-    """Whether an address gets one more cookie."""
+    """Whether an address gets one more cookie that votes."""
     network = network_of(address)
     count = _count_new(network)
     if count > BROWSERS - 1:
@@ -225,8 +226,18 @@ def _admit(address: str | None) -> bool:
     return True
 
 
-def _make_cookie(secure: bool) -> str:
-    number = secrets.token_urlsafe(16)
+def voter_of(cookies: Mapping[str, str]) -> str | None:
+    """As `visitor_of`, but None for a browser beyond its address's limit: it may be invented."""
+    number = visitor_of(cookies)
+    return None if number is None or number.startswith(VOTELESS) else number
+
+
+VOTELESS = "~"
+"""Before the number of a browser that came beyond its address's limit; the signature covers it."""
+
+
+def _make_cookie(secure: bool, votes: bool = True) -> str:
+    number = ("" if votes else VOTELESS) + secrets.token_urlsafe(16)
     parts = [f"{COOKIE}={number}.{_sign(number)}", "Path=/", "HttpOnly", "SameSite=Lax"]
     return "; ".join([*parts, "Secure"] if secure else parts)
 
@@ -241,8 +252,15 @@ def _key(path: Path) -> bytes:
     """32 random bytes that this server's processes share and that outlive it, where its folder can be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
+        if path.is_file() and path.stat().st_size != 32:  # of a disk that was full
+            path.unlink()
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(32))
+            os.link(name, path)  # complete, and only where there is none
+        finally:
+            os.unlink(name)
     with contextlib.suppress(OSError):
         if len(found := read_bytes(path, 64)) == 32:
             return found

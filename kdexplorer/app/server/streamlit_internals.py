@@ -8,6 +8,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 - `upload_manager`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.
+- `keep_downloads`: otherwise a file that a visitor saves may be gone before the browser asks for it.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
@@ -19,6 +20,9 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 from __future__ import annotations
 
 import logging
+import threading
+import uuid
+from collections import deque
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -28,6 +32,7 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime import Runtime
+from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state.session_state import Serialized, WStates
@@ -38,6 +43,7 @@ __all__ = [
     "ClientState",
     "DecodeError",
     "ForwardMsg",
+    "MediaFileManager",
     "MemoryUploadedFileManager",
     "Runtime",
     "UploadedFileRec",
@@ -47,6 +53,8 @@ __all__ = [
     "expect_no_page",
     "goes_back",
     "ignore_other_kinds",
+    "keep_downloads",
+    "media_manager",
     "net_util",
     "remove_upload",
     "server_settings",
@@ -108,6 +116,35 @@ def add_media(data: bytes, mime_type: str, place: str) -> str:
         place: the element that uses it; it has one path at a time.
     """
     return Runtime.instance().media_file_mgr.add(data, mime_type, place) if Runtime.exists() else ""
+
+
+def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int = 8) -> None:
+    """Keeps what a download button has made for so long, the latest `most` files.
+
+    Streamlit counts such a file as nobody's: it is deleted when any two visitors' pages have been drawn since, which in
+    a full room may be before the browser asks for it.
+    """
+    execute, holders = manager.execute_deferred, deque[str]()
+
+    def execute_and_keep(file_id: str) -> str:
+        url, holder = execute(file_id), f"download {uuid.uuid4().hex}"
+        with manager._lock:
+            files = manager._files_by_session_and_coord
+            files[holder]["file"] = url.rpartition("/")[2].partition(".")[0]
+            holders.append(holder)
+            while len(holders) > most:
+                files.pop(holders.popleft(), None)
+        timer = threading.Timer(seconds, manager.clear_session_refs, (holder,))
+        timer.daemon = True
+        timer.start()
+        return url
+
+    manager.execute_deferred = execute_and_keep  # type: ignore[method-assign]
+
+
+def media_manager() -> MediaFileManager:
+    """Where the running server keeps what its pages show and offer."""
+    return Runtime.instance().media_file_mgr
 
 
 def server_settings(receive: Any) -> Any | None:

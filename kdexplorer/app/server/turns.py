@@ -83,7 +83,7 @@ class Visitor(Use):
     """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
 
     def __init__(self, address: Address | None = None, cookie: str = "") -> None:
-        self.address, self.cookie, self.is_presenter = address or Address(), cookie, cookie in _presenters
+        self.address, self.cookie, self.is_presenter = address or Address(), cookie, is_presenter(cookie)
         self.name = secrets.token_urlsafe(16)
         self.address.visitors += 1
         super().__init__(self.address.used() / self.address.visitors)
@@ -234,6 +234,11 @@ def visit(address: str, cookie: str) -> Iterator[Visitor]:
 def own() -> Visitor:
     """The visitor for whom the script runs; a new one where there is no connection."""
     return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
+
+
+def is_presenter(cookie: str) -> bool:
+    """Whether this is the presenter's browser."""
+    return bool(cookie) and cookie in _presenters
 
 
 def count_visitors(address: str | None = None, cookie: str = "") -> int:

@@ -42,17 +42,22 @@ def decode_once(data: bytes) -> dict[decode.Fit, Photo]:
         ImageError: as `decode.decode_sizes`, also where the same file was refused before. A lack of memory is not
             remembered.
     """
-    if not _slots.acquire(blocking=False):
-        turns.own().step_aside()
-        with st.spinner("Reading other visitors' pictures first …"):
-            _slots.acquire()
-    try:
-        outcome = _decode(data)
-    finally:
-        _slots.release()
+    visitor = turns.own()
+    outcome = _decode(data) if visitor.is_presenter else _decode_in_turn(data, visitor)  # the presenter never waits
     if isinstance(outcome, str):
         raise ImageError(outcome)
     return outcome
+
+
+def _decode_in_turn(data: bytes, visitor: turns.Visitor) -> dict[decode.Fit, Photo] | str:
+    if not _slots.acquire(blocking=False):
+        visitor.step_aside()
+        with st.spinner("Reading other visitors' pictures first …"):
+            _slots.acquire()
+    try:
+        return _decode(data)
+    finally:
+        _slots.release()
 
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)

@@ -79,7 +79,7 @@ EXPERIMENT = Experiment(
     change="A higher temperature makes the wrong classes count for more: change `T` in all entries.",
     judge=judge_latest(
         judge_pairs(
-            "The teacher's whole prediction for each image teaches more than any part of it",
+            "The teacher's whole prediction for each image teaches more than each of four parts of it",
             {f"KD to {text}": ("students/kd", f"students/{entry}") for entry, text in KEPT.items()},
             {
                 "label smoothing minus scratch": ("students/smoothing", "students/scratch"),

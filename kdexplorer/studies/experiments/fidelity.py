@@ -140,8 +140,8 @@ EXPERIMENT = Experiment(
         "generalize better (Stanton et al., “Does Knowledge Distillation Really Work?”, NeurIPS 2021)."
     ),
     protocol=(
-        "All bundled students with stored logits of the 10,000 test images, and the bundled tables of sweeps and "
-        "leagues. Nothing is trained. Agreement is the share of test images on which student and teacher predict the "
+        "All bundled students with stored logits of the 10,000 test images, and the bundled tables of studies and "
+        "sweeps. Nothing is trained. Agreement is the share of test images on which student and teacher predict the "
         "same class."
     ),
     comparison=(

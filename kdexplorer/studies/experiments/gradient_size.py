@@ -46,7 +46,7 @@ EXPERIMENT = Experiment(
     title="Temperature or gradient size?",
     question="Is it the softer label that helps at T = 4, or only the larger gradient?",
     literature=(
-        "The factor T² is meant to keep the gradient's size when T changes (Hinton et al. 2015, section 2.1). It does "
+        "The factor T² is meant to keep the gradient's size when T changes (Hinton et al. 2015, section 2). It does "
         "in the limit of large T; from T = 1 to T = 4 the gradient grows about threefold on these logits."
     ),
     protocol=(

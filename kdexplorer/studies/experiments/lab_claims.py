@@ -177,9 +177,10 @@ def judge_beta(table: Table) -> Claim:
     within = [10**-3.5 <= value < 10**-2.5 for value in terms]
     verdict: Verdict = "supported" if all(within) else "cannot be decided" if any(within) else "not supported"
     size = f"{min(terms):.2g} to {max(terms):.2g}" if len(terms) > 1 else f"{terms[0]:.2g}"
+    networks = f"{len(terms)} network{'s' if len(terms) > 1 else ''}"
     evidence = (
-        f"After training it is {size} in {len(terms)} network{'s' if len(terms) > 1 else ''} with this β. No other was "
-        "tried for them"
+        f"After training with it, which makes it smaller, it is {size} in {networks} with this β. No other was tried "
+        "for them"
     )
     return Claim(claim, f"{evidence}, so the best β is unknown.", verdict)
 
