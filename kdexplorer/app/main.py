@@ -22,7 +22,11 @@ is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layou
 hidden = layout.hide()
 with chart_view.follow_sliders():
     page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
-    st.set_page_config(page_title=f"{page.title} – KD Explorer")
+    name = page.url_path or next(iter(TITLES))
+    title = TITLES[name]
+    if is_story:
+        title = "Notes" if st.query_params[layout.STORY] == "notes" else "Lecture"
+    st.set_page_config(page_title=f"{title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
     if is_figure or is_story:
@@ -31,7 +35,7 @@ with chart_view.follow_sliders():
     else:
         with st.container(key="share", horizontal=True, gap="xsmall"):
             story.offer("present", st.session_state.get(story.STEP, 1))
-            layout.show_page_link(page.url_path or next(iter(TITLES)))
+            layout.show_page_link(name)
         try:
             page.run()
         except KDError as error:  # such as damaged data: it says what to do

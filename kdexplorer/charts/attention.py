@@ -231,6 +231,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     side, drawn = alt.expr("cell"), base.transform_filter("isValid(datum.url)")
     x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
     picture: dict[str, Any] = {"align": "left", "baseline": "top", "aspect": False, "width": side, "height": side}
+    picture["aria"] = False  # else a screen reader reads the picture's data; what can be pressed has the words
     numbers = [("first:N", "below the map"), ("second:N", "not centered"), ("third:N", "weighted loss")]
     tooltip = tooltips(("network:N", "network"), ("stage:N", "stage"), ("size:N", "map"), *numbers)
     short = "column < 8.5 * em ? replace(datum.first, regexp('^(correlation|stage [0-9]+:) '), '') : datum.first"
@@ -249,7 +250,7 @@ def _pictures(line: float) -> list[alt.Chart]:
     return [
         drawn.mark_image(**picture).encode(x=x, y=y, url=alt.UrlValue(alt.expr("photo"))),
         drawn.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
-        over.mark_image(**picture, aria=False).encode(x=x, y=y, url="covered:N"),
+        over.mark_image(**picture).encode(x=x, y=y, url="covered:N"),
         edge.encode(x=across("edge"), y=y, y2="bottom:Q"),
         press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
@@ -300,7 +301,7 @@ def _scale_bar() -> list[alt.Chart]:
     bar = alt.Chart(alt.NamedData("scale")).transform_calculate(
         left="0", top="scale", below="scale + 2.3 * em", words="long < 10 * em ? datum.short : datum.says"
     )
-    size: dict[str, Any] = {"width": alt.expr("long"), "height": em(9), "aspect": False}
+    size: dict[str, Any] = {"width": alt.expr("long"), "height": em(9), "aspect": False, "aria": False}
     ticks = alt.Chart(alt.NamedData("ticks")).transform_calculate(left="datum.at * long", top="scale + 1.25 * em")
     text: dict[str, Any] = {"color": INK, "baseline": "middle"}
     return [

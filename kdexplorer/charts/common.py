@@ -170,7 +170,7 @@ def name_networks(base: alt.Chart) -> list[alt.Chart]:
     names = base.mark_text(**text, lineBreak="\n", lineHeight=style.em(19))
 
     color = alt.Color("color:N", scale=None, legend=None)
-    square = base.mark_square(size=style.area(200), opacity=1)
+    square = base.mark_square(size=style.area(200), opacity=1, aria=False)
     return [
         square.encode(x=across("middle"), y=alt.YValue(style.em(9)), color=color),
         base.mark_text(**text, fontWeight="bold").encode(x=across("begin"), y=alt.YValue(0), text="short:N"),

@@ -143,13 +143,13 @@ def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
     y = {"y": _down("top", down), "y2": alt.Y2("bottom:Q")}
     tips = tooltips(("network:N", "network"), ("class:N", "class"), ("p:Q", "probability at T", ".4f"))
     color = alt.Color("color:N", scale=None, legend=None)  # in the row: no shape depends on which networks are shown
-    track = base.mark_rect(color="#888888", opacity=0.13).encode(x=across("left"), x2="whole:Q", **y)
+    track = base.mark_rect(color="#888888", opacity=0.13, aria=False).encode(x=across("left"), x2="whole:Q", **y)
     bars = base.mark_rect().encode(x=across("left"), x2="end:Q", **y, color=color, tooltip=tips)
     parts = [bars.transform_filter("datum.rest")] if rest else []
     parts.append(bars.transform_filter("!datum.rest").encode(tooltip=[*tips, *tooltips(("logit:Q", "logit", ".3f"))]))
     percent = "datum.p >= 0.995 ? '> 99%' : format(datum.p, '.0%')"  # as `format_share`
     legible = base.transform_filter("datum.p >= 0.005").transform_calculate(percent=percent)
-    words: dict[str, Any] = {"color": INK, "align": "left", "baseline": "middle", "dx": em(4)}
+    words: dict[str, Any] = {"color": INK, "align": "left", "baseline": "middle", "dx": em(4), "aria": False}
     percents = [
         legible.transform_filter("datum.logp == datum.best" if bold else "datum.logp != datum.best")
         .mark_text(**words, fontWeight="bold" if bold else "normal")

@@ -304,7 +304,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
     with running(tmp_path) if restarted else nullcontext(app) as url:
         room.goto(f"{url}/audience?ask=3,5")  # a deep link to a server that nobody has visited
         room.get_by_role("link", name="Attention").first.wait_for()
-        assert room.title() == "KD Explorer"
+        assert room.title() == "Audience – KD Explorer"
         room.get_by_role("button", name="Projector view").click()
         room.get_by_role("button", name="Leave projector view").wait_for()
         settle(room)  # a second press within a few milliseconds would still send the address of before
