@@ -223,6 +223,17 @@ async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch
     assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
 
 
+async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkeypatch):
+    monkeypatch.setitem(guard.MOST, "websocket", 4)
+    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies.get("kdexplorer_visitor"))
+    monkeypatch.setattr(turns, "_presenters", {"hers"})
+    application = guard.Guard(Browser.application)
+    browsers = [Browser(application) for _ in range(4)]
+    browsers.append(Browser(application, headers=[(b"cookie", b"kdexplorer_visitor=hers")]))
+    await settle()
+    assert [browser.seen for browser in browsers] == [[None], [None], [], [], [None]]
+
+
 async def test_visitors_of_a_frame_without_cookies_are_not_one_browser_but_share_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
     monkeypatch.setitem(guard.MOST, "websocket", 8)

@@ -87,6 +87,15 @@ def test_the_next_question_closes_the_one_before_and_the_number_of_questions_is_
         store.start(ask(seed=2))
 
 
+def test_a_store_that_was_deleted_under_the_server_takes_the_next_question(store, question):
+    store.vote(question.key, 3, browser(1))
+    for file in store._path.parent.iterdir():
+        file.unlink()
+    following = ask(seed=1)
+    store.start(following)
+    assert [one.key for one in reopen(store).questions()] == [following.key]
+
+
 def test_of_two_presenters_the_one_who_has_not_seen_the_other_changes_nothing(store, question):
     seen = store.state()
     store.vote(question.key, 3, browser(1))

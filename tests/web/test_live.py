@@ -404,7 +404,10 @@ class TestWithoutABrowser:
         assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
 
 
-@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%"])
+LARGE = live.PREFIX + base64.b64encode(enlarge_png(np.zeros((32, 32, 3), np.uint8), 64)).decode()
+
+
+@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%", LARGE])
 def test_only_the_views_own_pictures_are_taken(picture):
     with pytest.raises(ImageError, match="not a picture from the live view"):
         live._decode(picture)

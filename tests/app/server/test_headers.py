@@ -191,14 +191,25 @@ def test_a_server_that_cannot_write_still_has_cookies(client, monkeypatch, tmp_p
     assert "set-cookie" not in client(cookie=cookie).headers
 
 
-def test_an_address_gets_so_many_cookies_and_then_so_many_a_second(client, monkeypatch, caplog):
+def test_a_key_of_a_full_disk_is_replaced(client, monkeypatch, tmp_path):
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path))
+    (tmp_path / ".key").touch()
+    value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
+    headers._key.cache_clear()
+    assert headers.visitor_of({headers.COOKIE: value})
+    assert [file.name for file in tmp_path.iterdir()] == [".key"]
+
+
+def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(client, monkeypatch, caplog):
     clock = [1000.0]
     monkeypatch.setattr(headers.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(headers, "BROWSERS", 20)
     monkeypatch.setattr(headers, "MANY", 10)
 
     def admitted(count, address="203.0.113.7"):
-        return sum("set-cookie" in client(address=address).headers for _ in range(count))
+        made = [client(address=address).headers["set-cookie"].split(";")[0].partition("=")[2] for _ in range(count)]
+        assert all(headers.visitor_of({headers.COOKIE: value}) for value in made)  # the presenter may be among them
+        return sum(headers.voter_of({headers.COOKIE: value}) is not None for value in made)
 
     assert admitted(10) == 10
     assert headers.crowded_addresses() == {}

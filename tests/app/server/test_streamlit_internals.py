@@ -1,6 +1,8 @@
 """What is done to Streamlit's private parts: it still works, and does what it is for."""
 
 import pytest
+from streamlit.runtime.media_file_manager import MediaFileManager
+from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.testing.v1 import AppTest
 
 from kdexplorer.app.server import streamlit_internals
@@ -68,3 +70,23 @@ def test_a_browser_sends_whole_numbers_of_a_number_field_as_such(at):
     field.int_value = 3
     at._run(states)
     assert at.number_input[0].value == 3
+
+
+def test_what_a_download_button_has_made_outlives_other_visitors_pages(monkeypatch):
+    manager = MediaFileManager(storage=MemoryMediaFileStorage("/media"))
+    monkeypatch.setattr("streamlit.runtime.media_file_manager._get_session_id", lambda: "visitor")
+    streamlit_internals.keep_downloads(manager, most=2)
+
+    def make(content):
+        deferred = manager.add_deferred(lambda: content, "text/plain", content, content)
+        return manager.execute_deferred(deferred).rpartition("/")[2]
+
+    files = [make(content) for content in ("a", "b", "c")]
+    for _ in range(3):  # pages that others draw
+        manager.remove_orphaned_files()
+    assert [manager._storage.get_file(file).content for file in files[1:]] == [b"b", b"c"]
+    for holder in [*manager._files_by_session_and_coord]:
+        manager.clear_session_refs(holder)
+    for _ in range(3):
+        manager.remove_orphaned_files()
+    assert not manager._file_metadata
