@@ -231,6 +231,18 @@ def make_checkpoint():
     return make
 
 
+@pytest.fixture(scope="session")
+def teacher(make_checkpoint, tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("teachers") / "teacher", seed=9)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An empty folder of bundled networks to fill, and beside it of tables."""
+    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    return tmp_path / "bundled"
+
+
 NEEDED = ("resnet56", "resnet20-scratch", "resnet20-response")
 """The bundled networks that the tests in the browser look at, a teacher and its students."""
 

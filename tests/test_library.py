@@ -127,5 +127,8 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     assert set(both["images"]) == {2000}
     words = ["handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o"]
     assert main([*words, str(runs_root / "x.html")]) == 0
+    shown = re.sub(r"<script.*?</script>", "", (runs_root / "x.html").read_text(), flags=re.DOTALL)
+    assert "2,000 test images" in shown
+    assert "10,000 test images" not in shown
     assert main([*words, str(runs_root / "missing" / "x.html")]) == 1
     assert capsys.readouterr().err == f"error: {runs_root / 'missing'}: there is no such folder\n"

@@ -43,13 +43,6 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(
         measure_after_choice(make_checkpoint(tmp_path / "on-test"))
 
 
-def test_a_taken_or_invalid_name_is_refused(tmp_path):
-    (tmp_path / "taken").mkdir()
-    for name, words in (("taken", "is taken"), ("../x", "is not a name")):
-        with pytest.raises(CheckpointError, match=words):
-            import_checkpoint(tmp_path / "weights.pt", "resnet8", name, tmp_path)
-
-
 @pytest.fixture
 def published(tmp_path):
     """A bundled network as a public repository with option-A shortcuts saves one: file and own checkpoint."""

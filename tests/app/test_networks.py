@@ -15,11 +15,10 @@ from tests.runs.forgery import edit_card
 
 
 @pytest.fixture
-def networks(make_checkpoint, tmp_path, monkeypatch):
+def networks(own, make_checkpoint):
     """Two runs of one student each, and one bundled network."""
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
     st.cache_resource.clear()
-    make_checkpoint(tmp_path / "bundled" / "teacher")
+    make_checkpoint(own / "teacher")
     config = RunConfig(dataset="synthetic", students=[{"name": "a", "architecture": "resnet8"}])
     runs = [create_run(config, name) for name in ("one", "two")]
     for run in runs:

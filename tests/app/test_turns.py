@@ -198,12 +198,6 @@ def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_on
         clock[0] += 10
 
 
-def test_an_address_gets_half_of_what_others_leave():
-    assert [turns.is_free(own, own, 8) for own in range(6)] == [True] * 4 + [False] * 2
-    assert [turns.is_free(own, 4 + own, 8) for own in range(3)] == [True, True, False]
-    assert not turns.is_free(0, 7, 8)
-
-
 # --- Computations ---
 
 

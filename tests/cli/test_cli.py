@@ -13,8 +13,9 @@ import torch
 from kdexplorer.cli import train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import all_datasets
+from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods
@@ -27,6 +28,7 @@ from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import estimate
 
+KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
 TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
 
 
@@ -151,6 +153,7 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["experiment", "better-techer"], 2, "(did you mean 'better-teacher'?)"),
         (["evaluate", "resnet5"], 2, "(did you mean 'resnet56'?)"),
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
+        (["import", "absent.pt", "--architecture", "resnet8", "--name", "../x"], 1, "is not a name"),
         (["human-labels"], 1, "KDEXPLORER_CIFAR10H"),
         (["train", "--students", "resnet8", "--device", "tpu"], 2, "device: should be auto, cpu, cuda, or cuda:N"),
         (
@@ -282,3 +285,49 @@ def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
     assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
     assert main(["data", "predictions", "--delete"]) == 0
     assert measure_store().files == 0
+
+
+def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint, tiny, capsys):
+    for seed, name in enumerate(("teacher", "baseline")):
+        make_checkpoint(own / name, seed=seed, run="r")
+    make_checkpoint(own / "student", seed=2, run="r", objective=KD_OBJECTIVE)
+    words = ["attention", "teacher", "baseline", "student", "--images", "30"]
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["stage"]) for row in rows] == [(n, k) for n in ("baseline", "student") for k in (1, 2, 3)]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert f"{rows[5]['to_scratch_baseline']['estimate']:+.3f} ±" in lines[-1]
+    make_checkpoint(own / "other", "mobilenet_v2")
+    assert main(["attention", "teacher", "other", "--images", "10"]) == 1
+    assert "number of stages" in capsys.readouterr().err
+
+
+def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_path, monkeypatch, capsys):
+    cifar = get_dataset("cifar10")
+    facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}, "run": "r"}
+    generator = np.random.default_rng(0)
+    labels = cifar.test_labels()
+    np.save(tmp_path / "human.npy", np.eye(10)[labels] * 0.9 + 0.01)
+    for seed, (name, changes) in enumerate({"baseline": {}, "student": {"objective": KD_OBJECTIVE}}.items()):
+        logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))
+        make_checkpoint(own / name, seed=seed, logits=logits, **facts, **changes)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "human.npy"))
+    assert main(["human-labels", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["baseline", "student"]
+    assert rows[1]["all_images"]["count"] == 10_000
+    assert main(["human-labels", "student", "baseline"]) == 0
+    student, baseline = capsys.readouterr().out.strip().splitlines()[2:]
+    assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
+    assert "±" not in baseline
+
+
+def test_claims_prints_every_claim_with_its_verdict(own, make_checkpoint, capsys):
+    make_checkpoint(own / "only")
+    assert main(["claims", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 8
+    assert {row["verdict"] for row in rows} <= {"supported", "not supported", "cannot be decided"}
+    assert "There is no sweep" in rows[0]["evidence"]

@@ -24,7 +24,7 @@ from kdexplorer.errors import ConfigError, DataError, KDError
 from kdexplorer.handout import page, texts
 from kdexplorer.handout.charts import OCTAVES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
-from kdexplorer.handout.vega import bundle_library, compile_charts
+from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
@@ -345,13 +345,6 @@ def test_every_methods_formula_becomes_mathml(method):
     assert not re.search(r"\\[a-zA-Z]+", text)
 
 
-def test_the_library_can_stand_in_a_script_element():
-    library = bundle_library(vega_lite_version())
-    assert "vegaEmbed" in library
-    assert "</script" not in library.lower()
-    assert len(library) < 1_200_000
-
-
 def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(networks, tmp_path, make_checkpoint):
     more = {"logits": networks["distilled"].logits(), "objective": PRESETS["combined"]}
     networks |= {f"more{seed}": make_checkpoint(tmp_path / f"more{seed}", seed=seed, **more) for seed in (3, 4)}
@@ -391,21 +384,3 @@ def test_own_pictures_come_first_and_none_twice(networks):
     more = choose(networks, 6, own)
     assert more[:3] == own
     assert len({picture.index for picture in more}) == len(more) == 6
-
-
-def test_a_student_of_the_bundled_part_stands_beside_a_teacher_of_the_whole_split(
-    tmp_path, make_checkpoint, library, monkeypatch
-):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
-    logits, cifar10 = np.random.default_rng(0).normal(0, 3, (10_000, 10)), get_dataset("cifar10")
-    parts = {"teacher": ("cifar10", 10_000), "student": ("cifar10-small", 2_000)}
-    networks = {
-        name: make_checkpoint(
-            tmp_path / name, seed=count, logits=logits[:count], classes=cifar10.classes,
-            data={"dataset": dataset, "evaluation_images": count},
-        )
-        for name, (dataset, count) in parts.items()
-    }  # fmt: skip
-    words = read(networks).words
-    assert "2,000 test images" in words
-    assert "10,000 test images" not in words

@@ -28,13 +28,6 @@ def guest(monkeypatch):
     monkeypatch.setenv(access.VARIABLE, "a presenter token")
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """An empty folder of bundled networks to fill."""
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
-    return tmp_path / "bundled"
-
-
 @pytest.fixture(scope="session")
 def cifar10_card():
     """The fields of a card of CIFAR-10's whole test split."""

@@ -12,7 +12,6 @@ import pytest
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.runs.records import LIVE
 from kdexplorer.runs.run_folder import Run, finished_students, list_runs
-from tests.datasets.test_folder import write
 
 MINUTES = 60_000
 pytestmark = pytest.mark.browser
@@ -119,22 +118,6 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     page.get_by_role("heading", name="Runs").wait_for()
     page.wait_for_url(re.compile(r"launch/?$"))
     assert [run.run_id for run in list_runs(runs)] == [second]
-
-
-def test_a_folder_of_ones_own_images_is_read_and_chosen(tab, tmp_path):
-    from playwright.sync_api import expect
-
-    write(tmp_path / "shapes")
-    page = tab.open("launch?customize=true").page
-    page.get_by_role("button", name="Your own images").click()
-    folder = page.get_by_role("textbox", name="A folder on the machine that runs this application")
-    for path, said in ((tmp_path / "missing", "is not a folder"), (tmp_path / "shapes", None)):
-        folder.fill(str(path))
-        page.get_by_role("button", name="Read the images").click()
-        if said:
-            page.get_by_role("alert").filter(has_text=said).wait_for()
-    chosen = page.get_by_role("radio", name=re.compile("^shapes"), checked=True)
-    expect(chosen).to_have_count(1, timeout=5 * MINUTES)  # while the page is redrawn it may be there twice
 
 
 @pytest.mark.slow

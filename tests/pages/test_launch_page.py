@@ -5,7 +5,6 @@ import json
 import os
 import re
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ from kdexplorer.training.estimate import Estimate, format_duration
 from tests.datasets.test_folder import write
 from tests.pages.reading import button, link_labels, specs, text, turn_to
 from tests.pages.runs import make_run
+from tests.training.configs import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -308,11 +308,8 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     def program(code):
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
 
-    def settle():
-        for _ in range(6000):
-            if download.download_status().state != "running":
-                return
-            time.sleep(0.05)
+    def has_ended():
+        return download.download_status().state != "running"
 
     at = open_page("launch")
     assert "complete CIFAR-10 is missing" in text(at)
@@ -320,7 +317,7 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     assert button(at, "Start training").disabled
     program("raise SystemExit('error: the network is down')")
     button(at, "Download CIFAR-10").click().run()
-    settle()
+    wait_for(has_ended)
     at.run()
     assert "the network is down" in at.error[0].value
     at.segmented_control(key="form_dataset").set_value("cifar10-small").run()
@@ -328,7 +325,7 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     at.segmented_control(key="form_dataset").set_value("cifar10").run()
     program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
     button(at, "Download CIFAR-10").click().run()
-    settle()
+    wait_for(has_ended)
     at.run()
     assert not any(one.label == "Download CIFAR-10" for one in at.button)
     assert "CIFAR-10 is missing" not in text(at)

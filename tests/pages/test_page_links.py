@@ -152,6 +152,10 @@ def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
     assert (at.query_params["class"], at.query_params["curve"]) == ("cat", "kl")
     assert at.button_group(key="curve").value == "kl"
     assert not at.warning
+    at.button_group(key="curve").set_value("entropy").run()
+    assert "curve" not in at.query_params
+    at.button_group(key="curve").set_value("kl").run()
+    assert at.query_params["curve"] == "kl"
 
 
 def test_the_link_to_share_names_all_students(family, open_page, monkeypatch):

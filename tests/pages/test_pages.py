@@ -153,6 +153,8 @@ def test_invalid_values_in_a_link_are_ignored_with_a_warning_each(family, name, 
     assert specs(at)
     warned = "".join(warning.value for warning in at.warning)
     assert all(f"'{parameter}'" in warned for parameter in query)
+    assert "students" not in query or at.multiselect(key="students").value == ["small-scratch"]
+    assert not at.run().warning
 
 
 def test_a_student_is_shown_once_and_a_teacher_is_not_its_own(family, open_page):

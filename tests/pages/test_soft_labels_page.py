@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
-from tests.pages.reading import dataset, open_tab, params, results_table, specs, text
+from tests.pages.reading import dataset, make_photo, open_tab, params, results_table, specs, text, upload
 
 
 def test_the_first_state_and_every_tab(family, open_page):
@@ -71,8 +71,6 @@ def test_human_labels_have_a_tab(family, human, open_page):
 
 
 def test_human_labels_are_about_test_images_only(family, human, open_page):
-    from tests.pages.reading import make_photo, upload
-
     at = upload(open_page("soft_labels"), "photo.png", make_photo())
     assert len(specs(at)) == 2
     open_tab(at, "Human labels")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kdexplorer import story as lecture
-from kdexplorer.app.parts.layout import PARTS
+from kdexplorer.app.parts.layout import PARTS, TITLES
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
 from tests.pages.reading import button, make_photo, params, specs, text, upload
@@ -37,6 +37,7 @@ def notes_of(at):
 @pytest.mark.parametrize("name", all_figures())
 def test_a_figure_stands_alone(family, name, open_page):
     at = open_page(figure=name)
+    assert all_figures()[name].page in TITLES
     assert not at.error
     assert specs(at) or name in ("vote", "learning_curves", "experiment")  # of which this family has nothing to draw
     assert not at.title

@@ -1,4 +1,4 @@
-"""What the tests of studies share: a teacher, a recipe of seconds, a study of four runs."""
+"""What the tests of studies share: a recipe of seconds, a study of four runs."""
 
 from types import SimpleNamespace
 
@@ -10,11 +10,6 @@ from kdexplorer.runs import launch
 from kdexplorer.studies.folder import StudyConfig
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.training.train import execute
-
-
-@pytest.fixture(scope="session")
-def teacher(make_checkpoint, tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("teachers") / "teacher", seed=9)
 
 
 @pytest.fixture

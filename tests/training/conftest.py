@@ -1,4 +1,4 @@
-"""What the tests of training share: a random teacher, a paired run, what it comes to undisturbed, half of it."""
+"""What the tests of training share: a paired run, what it comes to undisturbed, half of it."""
 
 import shutil
 
@@ -7,11 +7,6 @@ import pytest
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.run_folder import Run
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
-
-
-@pytest.fixture(scope="session")
-def teacher(make_checkpoint, tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("teachers") / "teacher", seed=9)
 
 
 @pytest.fixture

@@ -96,23 +96,6 @@ def test_a_store_that_was_deleted_under_the_server_takes_the_next_question(store
     assert [one.key for one in reopen(store).questions()] == [following.key]
 
 
-def test_of_two_presenters_the_one_who_has_not_seen_the_other_changes_nothing(store, question):
-    seen = store.state()
-    store.vote(question.key, 3, browser(1))
-    assert store.state() == seen  # a vote is no reason to refuse
-    following = ask(seed=1)
-    store.start(following, seen)
-    for late in (lambda: store.start(ask(seed=2), seen), lambda: reopen(store).close(seen)):
-        with pytest.raises(VoteError) as refused:
-            late()
-        assert refused.value.status == 409
-    assert [(one.key, one.is_open) for one in store.questions()] == [
-        (question.key, False), (following.key, True)
-    ]  # fmt: skip
-    store.close(store.state())
-    assert not store.current().is_open
-
-
 def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):
     store.vote(question.key, 4, browser(1), "203.0.113.7")
 

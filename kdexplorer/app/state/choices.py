@@ -2,7 +2,7 @@
 
 A choice is a widget that Streamlit binds to the link (`bind="query-params"`): its key is its name there, its default is
 left out, and a page without the widget keeps the value and leaves the parameter out. What Streamlit (1.67) cannot do is
-here, each with a test in `tests/app/test_choices.py` or `tests/pages/test_page_links.py`:
+here, each with a test in `tests/app/test_choices.py`, `tests/pages/test_page_links.py` or `tests/pages/test_pages.py`:
 
 - A default that depends on other choices or on the page: what was not chosen follows it (`settle`).
 - A link that names an option otherwise than the widget: labels change, `?method=at` stays.
