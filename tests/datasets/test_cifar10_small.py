@@ -1,11 +1,13 @@
-"""The bundled subset: its content, and what happens when it is damaged."""
+"""The bundled subset: its content, what happens when it is damaged, and the chosen examples."""
 
 import numpy as np
 import pytest
 
 from benchmarks.make_cifar10_small import select
+from kdexplorer.analysis.metrics import kl_by_image
 from kdexplorer.datasets import available_dataset, cifar10_small, get_dataset
 from kdexplorer.errors import DataError
+from kdexplorer.runs.checkpoints import find_checkpoint
 
 
 def test_it_is_class_balanced_and_light():
@@ -42,3 +44,23 @@ def test_it_is_part_of_the_complete_data(real_root):
     reads = cifar10_small.read_images, cifar10_small.read_labels
     parts = [read(split) for split in ("train", "test") for read in reads]
     assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
+
+
+PAIRS = [
+    ("resnet56", "resnet20-response", "resnet20-scratch"),
+    ("resnet56", "resnet8-response", "resnet8-scratch"),
+    ("resnet50", "resnet18-response", "resnet18-scratch"),
+]
+
+
+@pytest.mark.parametrize(("teacher", "distilled", "scratch"), PAIRS)
+def test_each_example_is_recognized_and_argues_for_distillation(teacher, distilled, scratch):
+    dataset = get_dataset("cifar10")
+    _, labels, known = dataset.samples()
+    examples = list(dataset.examples)
+    assert set(examples) <= set(known.tolist())
+    soft, near, far = (find_checkpoint(name).logits()[examples] for name in (teacher, distilled, scratch))
+    np.testing.assert_array_equal(soft.argmax(1), labels[examples])
+    assert (kl_by_image(soft, near, 4.0) < kl_by_image(soft, far, 4.0)).all()
+    for index, said in dataset.examples.items():
+        assert dataset.classes[labels[index]] in said

@@ -58,12 +58,6 @@ def test_a_folder_of_classes_is_divided_by_content(tmp_path):
     assert np.array_equal(again.load("test").images, test.images)
 
 
-def test_train_and_test_folders_keep_their_images(tmp_path):
-    write(tmp_path / "shapes" / "train")
-    write(tmp_path / "shapes" / "test", 5, seed=1)
-    assert read(tmp_path / "shapes").sizes == {"train": 60, "test": 15}
-
-
 def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
     root = tmp_path / "shapes"
     write(root / "train")

@@ -1,10 +1,13 @@
-"""The registry of data sets: what every entry says, and what it gives a page."""
+"""The registry of data sets: what every entry says, what it gives a page, and the images on which a run is watched."""
 
 import numpy as np
 import pytest
 
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
+from kdexplorer.datasets.base import Split, hold_out, load_probes
 from kdexplorer.errors import ConfigError, DataError
+from kdexplorer.studies.collect import load_labels
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
 each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
@@ -48,23 +51,51 @@ def test_the_environment_names_the_folder(monkeypatch, tmp_path):
         assert str(data_root()) == "data"
 
 
-@pytest.mark.parametrize(
-    ("key", "train", "test", "mean", "std"),
-    [
-        ("cifar10", 50_000, 10_000, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        ("synthetic", 10_000, 2_000, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    ],
-)
-def test_sizes_classes_and_normalization(key, train, test, mean, std):
-    dataset = get_dataset(key)
-    assert dataset.sizes == {"train": train, "test": test}
-    assert len(set(dataset.classes)) == 10
-    assert dataset.normalization.model_dump() == {"mean": mean, "std": std}
-
-
 def test_what_is_drawn_is_available_anywhere_and_cannot_be_downloaded():
     synthetic = get_dataset("synthetic")
     assert synthetic.is_available()
     assert not synthetic.can_download
     with pytest.raises(DataError, match=synthetic.label):
         synthetic.download()
+
+
+def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
+    synthetic = get_dataset("synthetic")
+    train, test = synthetic.load("train"), synthetic.load("test")
+    images, labels = load_probes(synthetic)
+    assert np.array_equal(images, test.images[:20])
+    assert np.array_equal(labels, test.labels[:20])
+    held = hold_out(train.labels, 30)
+    images, labels = load_probes(synthetic, holdout=30)
+    assert np.array_equal(images, train.images[held[:20]])
+    assert np.array_equal(labels, train.labels[held[:20]])
+
+
+def test_held_out_images_are_those_of_the_order_that_is_trained_in(monkeypatch):
+    cifar10 = get_dataset("cifar10-small")
+    images, labels = np.zeros((40, 3, 32, 32), np.uint8), np.arange(40) % 10
+    asked = []
+
+    def load(self, split, progress=None, order="content"):
+        asked.append((split, order))
+        return Split(images, labels if order == "content" else labels[::-1], self.classes)
+
+    monkeypatch.setattr(type(cifar10), "load", load)
+    monkeypatch.setattr(type(cifar10), "is_available", lambda self: True)
+    held = labels[::-1][hold_out(labels[::-1], 20)]
+    assert np.array_equal(load_probes(cifar10, 20, "source")[1], held)
+    config = RunConfig(
+        dataset="cifar10-small", students=[{"name": "s", "architecture": "resnet8"}], holdout=20, image_order="source"
+    )
+    assert np.array_equal(load_labels(config), held)
+    assert asked == [("train", "source")] * 2
+
+
+@pytest.mark.parametrize(("indices", "holdout", "count"), [([0, 1, 2], 0, 3), ([0, 1, 2], 30, 0), ([0, 2, 3], 0, 0)])
+def test_without_data_samples_stand_in_where_they_are_the_same_images(monkeypatch, indices, holdout, count):
+    cifar10 = get_dataset("cifar10")
+    images = np.arange(3 * 3 * 32 * 32).astype(np.uint8).reshape(3, 3, 32, 32)
+    monkeypatch.setattr(type(cifar10), "samples", lambda self: (images, np.array([3, 8, 8]), np.array(indices)))
+    found, labels = load_probes(cifar10, holdout)
+    assert np.array_equal(found, images[:count])
+    assert labels.tolist() == [3, 8, 8][:count]

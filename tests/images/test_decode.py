@@ -1,7 +1,9 @@
-"""Which uploads are decoded, to which pixels, and which are refused."""
+"""Which uploads are decoded, to which pixels, which are refused, and what `strip` keeps of a file."""
 
 from __future__ import annotations
 
+import io
+import re
 import zlib
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image, ImageOps
 
 from kdexplorer.errors import ImageError, ImageMemoryError
 from kdexplorer.images import decode
-from tests.images.image_files import chunk, encode, exif, jpeg_with, photo, png, segment
+from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, jpeg_with, photo, png, segment
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 GRAY = (125, 123, 114)
@@ -23,12 +25,6 @@ def test_reduced_size_of_a_large_jpeg_keeps_the_average(side):
     assert np.abs(decode.decode_image(encode(image, "JPEG", quality=95)) - expected).max() <= 2
 
 
-def test_both_fits_equal_each_fit():
-    data = encode(photo(mode="RGBA"))
-    for fit, (pixels,) in decode.decode_sizes(data, (decode.SIZE,)).items():
-        assert (pixels == decode.decode_image(data, fit)).all()
-
-
 @pytest.mark.parametrize("block", [50, 1_000_000])
 @pytest.mark.parametrize("size", [(97, 61), (33, 200), (32, 32), (5, 7), (640, 480)])
 def test_average_in_blocks_equals_pillows_average_of_the_whole_image(monkeypatch, size, block):
@@ -36,13 +32,14 @@ def test_average_in_blocks_equals_pillows_average_of_the_whole_image(monkeypatch
     image, (width, height) = photo(*size), size
     side = min(size)
     left, top = (width - side) // 2, (height - side) // 2
+    fits = decode.decode_sizes(encode(image), (decode.SIZE,))
     square = image.crop((left, top, left + side, top + side)).resize((32, 32), Image.Resampling.BOX)
-    assert np.abs(decode.decode_image(encode(image), "crop") - np.asarray(square).astype(int)).max() <= 1
+    assert np.abs(fits["crop"][0] - np.asarray(square).astype(int)).max() <= 1
 
     columns, rows = (round(length * 32 / max(size)) for length in size)
     whole = image.resize((columns, rows), Image.Resampling.BOX)
     left, top = (32 - columns) // 2, (32 - rows) // 2
-    pixels = decode.decode_image(encode(image), "letterbox")[top : top + rows, left : left + columns]
+    pixels = fits["letterbox"][0][top : top + rows, left : left + columns]
     assert np.abs(pixels - np.asarray(whole).astype(int)).max() <= 1
 
 
@@ -155,3 +152,52 @@ def test_file_over_the_byte_limit():
 def test_other_formats_are_refused_by_content(kind):
     with pytest.raises(ImageError, match="PNG, JPEG or WebP"):
         decode.decode_image(encode(Image.new("RGB", (32, 32)), kind))
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("JPEG", {"comment": "x"})])
+def test_stripped_file_keeps_the_pixels_and_drops_the_metadata(kind, options):
+    options = {"exif": b"Exif\0\0" + exif(6), "icc_profile": b"p" * 3000, **options}
+    data = encode(photo(), kind, **options)
+    stripped, orientation = decode.strip(data)
+    assert orientation == 6
+    with Image.open(io.BytesIO(data)) as full, Image.open(io.BytesIO(stripped)) as kept:
+        assert full.info.keys() >= options.keys()
+        assert not kept.info.keys() & options.keys()
+        assert full.tobytes() == kept.tobytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"II*\0", exif()[:9], exif()[:15], b"XX" + exif()[2:], exif(0), exif(9)])
+def test_missing_or_invalid_orientation_is_1(data):
+    assert decode.read_orientation(data) == 1
+
+
+def test_size_error_states_the_size_and_the_limit():
+    with pytest.raises(ImageError, match=r"3000 × 5001 .* 15 megapixels"):
+        decode.strip(png(3000, 5001, 1, 0))
+    decode.strip(png(3000, 5000, 1, 0))
+
+
+def test_16_bit_and_narrow_images_have_lower_limits():
+    with pytest.raises(ImageError, match=r"16-bit PNG is 10 megapixels"):
+        decode.strip(png(3000, 5000, 16, 0))
+    with pytest.raises(ImageError, match=r"JPEG with a side below 2048 pixels is 16 megapixels"):
+        decode.strip(encode(Image.new("L", (8000, 2047)), "JPEG"))
+    decode.strip(encode(Image.new("L", (8000, 2048)), "JPEG"))
+
+
+def test_only_the_first_header_of_a_png_counts():
+    large = chunk(b"IHDR", header(13_000, 13_000))
+    with Image.open(io.BytesIO(decode.strip(png(8, 8, extra=large))[0])) as image:
+        assert image.size == (8, 8)
+    with pytest.raises(ValueError, match="header"):
+        decode.strip(SIGNATURE + chunk(b"tEXt", header(8, 8)) + png(8, 8)[len(SIGNATURE) :])
+
+
+@pytest.mark.parametrize("before", [b"", segment(0xFE, b"a comment\xff\xda")])
+def test_scans_of_several_components_count_several_times(before):
+    data = encode(photo(1600, 1600), "JPEG", progressive=True)
+    begin, end = (match.start() for match in list(re.finditer(b"\xff\xda", data))[:2])
+    first = before + data[begin:end]  # all three components
+    decode.strip(data[:begin] + first * 47 + data[begin:])
+    with pytest.raises(ImageError, match="scans"):
+        decode.strip(data[:begin] + first * 50 + data[begin:])

@@ -1,4 +1,4 @@
-"""Images enlarged for display, and maps as PNG with the palettes that color them."""
+"""Images enlarged for display, maps as PNG with the palettes that color them, and QR codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdexplorer.images.picture import enlarge_png, interpolate_palette, map_png
+from kdexplorer.images.picture import enlarge_png, interpolate_palette, map_png, qr_png
 
 
 @pytest.mark.parametrize(("size", "factor"), [(320, 10), (335, 10), (8, 1)])
@@ -52,3 +52,34 @@ def test_the_perceptual_palette_gets_lighter():
 
 def test_difference_palette_has_a_neutral_middle():
     assert np.ptp(interpolate_palette("difference")[127:129].astype(int), axis=1).max() <= 2
+
+
+FINDER = np.array([[max(abs(x), abs(y)) in (0, 1, 3) for x in range(-3, 4)] for y in range(-3, 4)])
+
+
+def modules(png, scale):
+    """Dark modules as a bool array, with the quiet zone."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    blocks = pixels.reshape(pixels.shape[0] // scale, scale, pixels.shape[1] // scale, scale)
+    assert (blocks.min(axis=(1, 3)) == blocks.max(axis=(1, 3))).all()  # sharp edges
+    return blocks[:, 0, :, 0] < 128
+
+
+@pytest.mark.parametrize("scale", [1, 8])
+def test_a_code_has_its_finder_patterns_and_a_quiet_zone(scale):
+    code = modules(qr_png("https://kd.example.org/vote", scale), scale)
+    inner = code[4:-4, 4:-4]
+    assert not code[:4].any()
+    assert not code[:, -4:].any()
+    for corner in (inner[:7, :7], inner[:7, -7:], inner[-7:, :7]):
+        assert (corner == FINDER).all()
+    assert (len(inner) - 17) % 4 == 0  # the sizes of ISO/IEC 18004
+
+
+def test_the_content_is_in_the_code():
+    one, other = (modules(qr_png(f"http://10.0.0.{number}/vote", 1), 1) for number in (1, 2))
+    assert one.shape == other.shape
+    assert (one != other).any()
+    assert (one == modules(qr_png("http://10.0.0.1/vote", 1), 1)).all()
+    with pytest.raises(ValueError, match="too large"):
+        qr_png("x" * 3000)

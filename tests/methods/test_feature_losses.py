@@ -7,10 +7,7 @@ import torch
 from kdexplorer.methods.fitnets import FitNets, fitnets_loss
 from kdexplorer.methods.reviewkd import ReviewKD, hcl_loss, make_fusion
 from kdexplorer.networks import Outputs, build, get_architecture
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+from tests.methods.test_losses import random
 
 
 def pool(x, side):

@@ -19,10 +19,11 @@ def outputs(network, batch, classes, dtype=torch.float32):
     return Outputs(draw(classes), [draw(*shape) for shape in SHAPES[network]], draw(SHAPES[network][-1][0]))
 
 
-def with_logits(*logits):
+def with_logits(*logits, dtype=torch.float32):
     """A student and a teacher with the same logits for each of four images."""
-    student, teacher = (torch.tensor(4 * [one]) for one in logits)
-    return outputs(0, 4, 10)._replace(logits=student.requires_grad_()), outputs(1, 4, 10)._replace(logits=teacher)
+    student, teacher = (torch.tensor(4 * [one], dtype=dtype) for one in logits)
+    others = outputs(0, 4, 10, dtype), outputs(1, 4, 10, dtype)
+    return others[0]._replace(logits=student.requires_grad_()), others[1]._replace(logits=teacher)
 
 
 CASES = {
@@ -31,6 +32,7 @@ CASES = {
     "one image": (outputs(0, 1, 10), outputs(1, 1, 10), torch.tensor([9])),
     "extreme logits": (*with_logits(5 * [1e4, -1e4], 5 * [-1e4, 1e4]), torch.arange(4)),  # the reverse preference
     "equal logits": (*with_logits(10 * [0.0], 10 * [0.0]), torch.arange(4)),
+    "float16": (*with_logits(5 * [3e4, -3e4], 5 * [-3e4, 3e4], dtype=torch.float16), torch.arange(4)),
     "bfloat16": (outputs(0, 4, 10, torch.bfloat16), outputs(1, 4, 10, torch.bfloat16), torch.arange(4)),
 }
 

@@ -52,14 +52,6 @@ def register(tmp_path, monkeypatch):
     return add
 
 
-def test_a_new_file_is_found_and_sorted_into_its_family(register):
-    found = register("extra", EXTRA)
-    extra = next(method for method in found if method.key == "a_extra")
-    assert [method for method in found if method is not extra] == list(METHODS)
-    assert found[found.index(extra) - 1].family != extra.family  # the first of its family by key
-    assert extra.Settings().model_dump() == {"method": "a_extra", "weight": 1.0}
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

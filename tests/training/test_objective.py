@@ -15,13 +15,10 @@ from kdexplorer.methods.sp import sp_loss
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.presets import PRESETS
 from kdexplorer.training.objective import BoundTerm, bind_terms, compute_objective, relate_parts
+from tests.methods.test_losses import random
 
 NETWORK = get_architecture("resnet8")
 KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 50.0}
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 STUDENT = Outputs(random(8, 10), [random(8, 4, 8, 8, seed=2), random(8, 4, 4, 4, seed=3)])
@@ -52,13 +49,6 @@ def test_the_objective_is_the_weighted_sum_and_reports_each_term_those_of_one_me
     assert parts["kd.2"].item() == parts["kd.3"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 8).item()
     expected = 0.3 * parts["cross_entropy"] + 0.7 * parts["kd"] + 50 * parts["at"] + 0.4 * parts["kd.2"]
     assert parts["objective"].item() == pytest.approx(expected.item())
-
-
-def test_an_objective_without_a_teacher_is_cross_entropy():
-    objective = Objective(ce_weight=2.0)
-    parts = compute_objective(objective, bind_terms(objective, NETWORK, None), STUDENT, LABELS, {})
-    assert list(parts) == ["objective", "cross_entropy"]
-    assert parts["objective"].item() == 2 * parts["cross_entropy"].item()
 
 
 def test_label_smoothing_changes_the_objective_and_not_the_reported_cross_entropy():
@@ -106,6 +96,8 @@ def test_a_weight_that_warms_up_counts_in_part_and_the_loss_is_reported_whole():
         assert parts["dkd"].item() == found[0]["dkd"].item()
         expected = parts["cross_entropy"] + factor * 3 * parts["dkd"]
         assert parts["objective"].item() == pytest.approx(expected.item())
+    at_once = compute(terms=[term | {"warmup": 0.0}], progress=0.001)
+    assert at_once["objective"].item() == found[-1]["objective"].item()
 
 
 def test_a_loss_that_is_no_scalar_is_named():

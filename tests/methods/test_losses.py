@@ -1,4 +1,4 @@
-"""The response-based losses: by hand, in NumPy, by finite differences, and their limits."""
+"""The losses of logits and of relations: by hand, in NumPy, by finite differences, and their limits."""
 
 import math
 
@@ -8,14 +8,20 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from torch.nn import functional as F
 
+from kdexplorer.methods import rkd
+from kdexplorer.methods.altered_kd import alter, altered_kd_loss
+from kdexplorer.methods.crd import CRD, crd_loss
 from kdexplorer.methods.dist import correlation, dist_loss
-from kdexplorer.methods.dkd import DKD, dkd_loss, dkd_parts
+from kdexplorer.methods.dkd import dkd_loss, dkd_parts
 from kdexplorer.methods.jsd import jsd_loss
-from kdexplorer.methods.kd import KD, kd_loss
+from kdexplorer.methods.kd import kd_loss
 from kdexplorer.methods.logit_std import logit_std_loss, standardize
 from kdexplorer.methods.mse_logits import MSELogits, mse_logits_loss
 from kdexplorer.methods.reverse_kl import reverse_kl_loss
+from kdexplorer.methods.rkd import angle_loss, distance_loss, rkd_loss
+from kdexplorer.methods.sp import similarities, sp_loss
 from kdexplorer.methods.tf_kd import TfKD, tf_kd_loss, virtual_teacher
+from kdexplorer.networks import get_architecture
 
 LABELS = torch.tensor([0, 2, 1, 2, 4])
 
@@ -37,6 +43,9 @@ LOSSES = {
     "logit_std": lambda s, t: logit_std_loss(s, t, 2.0),
     "mse_logits": mse_logits_loss,
     "tf_kd": lambda s, t: tf_kd_loss(s, LABELS, 0.5, 0.9),
+    "sp": sp_loss,
+    "rkd": lambda s, t: rkd_loss(s, t, 25.0, 50.0),
+    "crd": lambda s, t: crd_loss(s, t, LABELS, 0.5),
 }
 
 
@@ -59,14 +68,6 @@ def test_the_divergences_by_hand():
     for beta, mixture in ((0.5, (3 / 8, 5 / 8)), (0.25, (7 / 16, 9 / 16))):
         expected = beta * kl((0.25, 0.75), mixture) + (1 - beta) * kl((0.5, 0.5), mixture)
         assert jsd_loss(student, teacher, 1.0, beta).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_the_loss_is_the_mean_over_the_batch_and_not_over_classes():
-    student, teacher = torch.zeros(1, 2), torch.tensor([[0.0, math.log(3)]])
-    once = kd_loss(student, teacher, 1.0)
-    equal = torch.cat([teacher, torch.zeros(1, 2)])
-    torch.testing.assert_close(kd_loss(student.repeat(8, 1), teacher.repeat(8, 1), 1.0), once)
-    torch.testing.assert_close(kd_loss(student.repeat(2, 1), equal, 1.0), once / 2)
 
 
 def test_the_decoupled_parts_by_hand():
@@ -107,13 +108,55 @@ def test_the_virtual_teacher_by_hand():
     assert loss == pytest.approx(math.log(3) + top * math.log(top) + (1 - top) * math.log((1 - top) / 2), rel=1e-12)
 
 
+def test_similarities_by_hand():
+    """(1, 0) and (1, 1): inner products (1, 1; 1, 2). Of equal images they are all the same."""
+    features = torch.tensor([[1.0, 0], [1, 1]]).double()
+    half, two, one = 1 / math.sqrt(2), 2 / math.sqrt(5), 1 / math.sqrt(5)
+    torch.testing.assert_close(similarities(features), torch.tensor([[half, half], [one, two]]).double())
+    expected = ((one - half) ** 2 + (two - half) ** 2) / 4
+    assert sp_loss(features, torch.ones(2, 3).double()).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_distances_by_hand():
+    """On a line at 0, 1 and 3 the mean distance is 2: 0.5, 1, 1.5. At 0, 1, 2 it is 4/3: 0.75, 0.75, 1.5.
+
+    Smooth L1 is half the square below 1: twice (1/4² + 1/4²) / 2 of nine pairs.
+    """
+    student, teacher = torch.tensor([[0.0], [1], [3]]).double(), torch.tensor([[0.0], [1], [2]]).double()
+    assert distance_loss(student, teacher).item() == pytest.approx(2 * (1 / 16 + 1 / 16) / 2 / 9, rel=1e-12)
+
+
+def test_angles_by_hand():
+    """A right-angled triangle with equal legs has cosines 0, 1/√2 and 1/√2 at its corners; on a line 1, -1 and 1.
+
+    Each is counted twice; the cosine of a side with itself is 1 in both; differences above 1 count linearly.
+    """
+    triangle = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).double()
+    line = torch.tensor([[0.0], [1], [2]]).double()
+    corner = 1 / math.sqrt(2)
+    expected = [(1 - 0) ** 2 / 2, abs(-1 - corner) - 0.5, (1 - corner) ** 2 / 2]
+    assert angle_loss(triangle, line).item() == pytest.approx(2 * sum(expected) / 27, rel=1e-12)
+
+
+def test_contrast_by_hand():
+    """Three orthogonal images, two of one class: each of those has one negative, the third two; both directions."""
+    unit, labels = torch.eye(3).double(), torch.tensor([0, 0, 1])
+    one, two = math.log(1 + math.exp(-2)), math.log(1 + 2 * math.exp(-2))
+    assert crd_loss(5 * unit, unit, labels, 0.5).item() == pytest.approx(2 * (one + one + two) / 3, rel=1e-12)
+
+
 # --- In NumPy ---------------------------------------------------------------------------------------------
 
 
+def huber(difference):
+    size = np.abs(difference)
+    return np.where(size < 1, size**2 / 2, size - 0.5)
+
+
 def numpy_loss(key, student, teacher):
-    """Independent implementations, in probabilities where the package computes in logarithms."""
+    """Independent implementations: in probabilities where the package computes in logarithms, and pair by pair."""
     p, q = (softmax(z / 3.0, axis=1) for z in (teacher, student))
-    rows, labels = np.arange(len(p)), LABELS.numpy()
+    rows, labels, pair = np.arange(len(p)), LABELS.numpy(), (student, teacher)
     if key == "kd":
         return 9 * rel_entr(p, q).sum(axis=1).mean()
     if key == "reverse_kl":
@@ -139,7 +182,29 @@ def numpy_loss(key, student, teacher):
         return 4 * rel_entr(a, b).sum(axis=1).mean()
     if key == "mse_logits":
         return 0.5 * ((student - teacher) ** 2).sum() / len(p)
-    soft = np.full(p.shape, 0.1 / 4)
+    if key == "sp":
+        grams = [np.einsum("ik,jk->ij", x, x) for x in pair]
+        a, b = (gram / np.sqrt((gram**2).sum(axis=1, keepdims=True)) for gram in grams)
+        return ((a - b) ** 2).sum() / len(p) ** 2
+    if key == "rkd":
+        distances = [np.array([[np.linalg.norm(a - b) for b in x] for a in x]) for x in pair]
+        relative = [d / d[d > 0].mean() for d in distances]
+        total = 25 * huber(relative[0] - relative[1]).mean()
+
+        def cosine(x, i, j, k):
+            a, b = x[j] - x[i], x[k] - x[i]
+            return 0.0 if i in (j, k) else a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+        angles = [[cosine(x, i, j, k) for i in rows for j in rows for k in rows] for x in pair]
+        return total + 50 * huber(np.subtract(*angles)).mean()
+    if key == "crd":
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in pair)
+        similarity, total = np.exp(a @ b.T / 0.5), 0.0
+        for i in rows:
+            for row in (similarity[i], similarity[:, i]):
+                total -= math.log(row[i] / (row[i] + row[labels != labels[i]].sum())) / len(p)
+        return total
+    soft = np.full(p.shape, 0.1 / 5)
     soft[rows, labels] = 0.9
     soft = softmax(soft / 0.5, axis=1)
     return (soft * (np.log(soft) - log_softmax(student, axis=1))).sum(axis=1).mean()
@@ -147,29 +212,19 @@ def numpy_loss(key, student, teacher):
 
 @pytest.mark.parametrize("key", LOSSES)
 def test_the_loss_agrees_with_numpy_in_both_precisions(key):
-    student, teacher = random(5, 5, scale=4), random(5, 5, seed=1, scale=4)
+    student, teacher = random(5, 6, scale=4), random(5, 6, seed=1, scale=4)
     expected = numpy_loss(key, student.numpy(), teacher.numpy())
     assert LOSSES[key](student, teacher).item() == pytest.approx(expected, rel=1e-9)
     assert LOSSES[key](student.float(), teacher.float()).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("key", LOSSES)
-def test_the_loss_has_the_gradient_of_finite_differences_for_the_student_alone(key):
+def test_the_loss_has_the_gradient_of_finite_differences(key):
     student, teacher = random(5, 5, seed=2).requires_grad_(), random(5, 5, seed=3).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: LOSSES[key](z, teacher.detach()), student)
     LOSSES[key](student, teacher).backward()
     assert student.grad.abs().sum() > 0
-    assert teacher.grad is None
-
-
-@pytest.mark.parametrize("key", LOSSES)
-def test_confident_half_precision_logits_stay_finite(key):
-    logits = torch.tensor(5 * [[30_000.0, -30_000, 30_000, 0, 0]], dtype=torch.float16, requires_grad=True)
-    loss = LOSSES[key](logits, -logits)
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert loss.isfinite()
-    assert logits.grad.isfinite().all()
+    assert (teacher.grad is not None) == (key == "crd")  # its projection is trained
 
 
 # --- Limits -----------------------------------------------------------------------------------------------
@@ -228,9 +283,77 @@ def test_without_a_teacher_it_is_label_smoothing():
     torch.testing.assert_close(*gradients)
 
 
-def test_the_weight_of_a_method_that_warms_up_rises_linearly_to_one():
-    method = DKD(warmup=0.2)
-    assert [method.weight_factor(progress) for progress in (0.05, 0.1, 0.2, 0.7, 1.0)] == pytest.approx(
-        [0.25, 0.5, 1, 1, 1]
-    )
-    assert DKD(warmup=0).weight_factor(0.001) == KD().weight_factor(0.001) == 1
+# --- Large batches, equal images, what is trained ---------------------------------------------------------
+
+
+def test_angles_in_blocks_are_the_same_with_the_same_gradient(monkeypatch):
+    found = []
+    for limit in (rkd.MAX_ANGLES, 2 * 49):
+        monkeypatch.setattr(rkd, "MAX_ANGLES", limit)
+        student = random(7, 4).requires_grad_()
+        loss = angle_loss(student, random(7, 3, seed=1))
+        loss.backward()
+        found.append((loss.detach(), student.grad))
+    torch.testing.assert_close(*found)
+
+
+def test_images_that_coincide_have_a_finite_gradient():
+    student = torch.ones(3, 4).requires_grad_()
+    rkd_loss(student, random(3, 4).float(), 25.0, 50.0).backward()
+    assert student.grad.abs().max() < 1e3
+
+
+def test_both_projections_are_trained():
+    student, teacher = get_architecture("resnet8"), get_architecture("wrn_16_2")
+    projections = CRD(width=16).adapter(student, teacher)
+    assert {name: tuple(p.shape) for name, p in projections.named_parameters()} == {
+        "student.weight": (16, 64), "student.bias": (16,), "teacher.weight": (16, 128), "teacher.bias": (16,),
+    }  # fmt: skip
+    crd_loss(*projections(torch.randn(5, 64), torch.randn(5, 128)), LABELS, 0.1).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in projections.parameters())
+
+
+# --- Soft labels of which a part is taken away ------------------------------------------------------------
+
+
+P = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.2, 0.6, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])
+P_LABELS = torch.tensor([0, 0, 3])
+
+
+def altered(keep, temperature=1.0):
+    return alter((P * 1.0).log() * temperature, P_LABELS, temperature, keep)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("top", [[0.5, 1 / 6, 1 / 6, 1 / 6], [0.4 / 3, 0.6, 0.4 / 3, 0.4 / 3], [0.2, 0.2, 0.2, 0.4]]),
+        ("class-mean", [[0.2, 0.6, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]]),
+        ("smoothing", np.where(np.eye(4)[P_LABELS], 1.1 / 3, 1.9 / 9)),  # 0.5, 0.2 and 0.4 at the labels
+    ],
+)
+def test_what_is_kept(keep, expected, temperature):
+    np.testing.assert_allclose(altered(keep, temperature).numpy(), expected, rtol=1e-5)
+
+
+def test_permuted_wrong_classes_are_the_same_numbers_in_another_order():
+    logits = torch.randn(4000, 10, generator=torch.Generator().manual_seed(0)) * 3
+    soft, found = logits.softmax(dim=1), alter(logits, torch.zeros(4000, dtype=torch.int64), 1.0, "permuted")
+    assert torch.equal(found.sort(dim=1).values, soft.sort(dim=1).values)
+    assert torch.equal(found.argmax(dim=1), soft.argmax(dim=1))
+    second = soft.sort(dim=1).values[:, -2:-1]
+    places = (found == second).float().mean(dim=0)
+    assert ((places - 0.1).abs() < 0.02).all()  # anywhere, equally often
+    part = alter(logits[7:9], torch.zeros(2, dtype=torch.int64), 1.0, "permuted")
+    assert torch.equal(part, found[7:9])  # the image alone decides
+
+
+@pytest.mark.parametrize("keep", ["top", "permuted", "class-mean", "smoothing"])
+def test_the_loss_is_kd_with_other_soft_labels(keep):
+    generator = torch.Generator().manual_seed(1)
+    student, teacher = (torch.randn(6, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    labels = torch.tensor([0, 1, 0, 1, 2, 2])
+    soft = alter(teacher, labels, 3.0, keep)
+    expected = kd_loss(student, 3.0 * soft.log(), 3.0)  # logits whose softmax at T = 3 is the soft label
+    assert float(altered_kd_loss(student, teacher, labels, 3.0, keep)) == pytest.approx(float(expected))
