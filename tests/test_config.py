@@ -15,7 +15,6 @@ from kdexplorer.methods import all_methods
 from kdexplorer.schema import RECORDED, is_name, validate
 
 BASELINE = {"name": "a", "architecture": "resnet8"}
-DISTILLED = {"name": "b", "architecture": "resnet8", "terms": [{"method": "kd", "weight": 0.7}]}
 
 
 def make_config(**changes):
@@ -26,14 +25,6 @@ def make_config(**changes):
 def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
     with pytest.raises(ConfigError, match=name.lower()):
         make_config(students=[{**BASELINE, "name": name}])
-
-
-def test_an_experiment_survives_json_and_pickle(tmp_path):
-    config = make_config(students=[BASELINE, DISTILLED], teacher="resnet56", train_images=200, threads=2, epochs=3)
-    path = tmp_path / "config.json"
-    path.write_text(config.model_dump_json())
-    assert RunConfig.load(path) == config
-    assert pickle.loads(pickle.dumps(config)) == config
 
 
 # --- Objectives -------------------------------------------------------------------------------------------

@@ -26,20 +26,6 @@ def stored():
     return sorted(array_store.store_root().glob("*.f32"))
 
 
-def test_an_array_is_read_as_it_was_saved_by_its_facts():
-    assert load() is None
-    assert array_store.measure_store() == (0, 0)
-    save()
-    assert np.array_equal(load(), VALUES)
-    assert load().dtype == np.float32
-    assert load({"number": 2}) is None
-    assert [array_store.is_stored(FACTS, shape) for shape in ((3, 10), (3, 9))] == [True, False]
-    assert array_store.load_array(FACTS, (3, 9)) is None
-    assert array_store.measure_store() == (1, SIZE)
-    array_store.delete_store()
-    assert load() is None
-
-
 def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr(array_store, "MAX_BYTES", 3 * SIZE)
     for number in range(5):

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import CheckpointError, ConfigError
-from kdexplorer.networks import build
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.checkpoints import (
@@ -28,7 +27,7 @@ from kdexplorer.runs.checkpoints import (
 )
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
-from tests.runs.forgery import Marker, edit_card, edit_weights, reopen, replace_weights
+from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
 
 
 def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
@@ -45,13 +44,6 @@ def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
     assert not network.training
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
     assert sorted(path.name for path in again.path.iterdir()) == ["card.json", "test_logits.npz", "weights.safetensors"]
-
-
-def test_weights_beyond_float16_are_refused_when_they_are_saved():
-    network = build("resnet8", seed=0)
-    network.bn1.running_var[0] = 1e5
-    with pytest.raises(CheckpointError, match=r"bn1\.running_var.*float16"):
-        to_half_precision(network)
 
 
 def test_a_checkpoint_without_logits_says_so(tmp_path, make_checkpoint):
@@ -95,12 +87,6 @@ FORGED = {
 def test_forged_weights_are_refused_and_named(saved, change, words):
     edit_weights(saved, change)
     with pytest.raises(CheckpointError, match=words):
-        reopen(saved).network()
-
-
-def test_weights_of_another_architecture_are_refused(saved):
-    edit_card(saved, architecture="resnet20")
-    with pytest.raises(CheckpointError, match="is not a resnet20: it lacks"):
         reopen(saved).network()
 
 

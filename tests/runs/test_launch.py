@@ -1,4 +1,4 @@
-"""Who may be started, stopped or deleted; what the disk refuses; what comes at once."""
+"""Who may be started, stopped or deleted; what the disk refuses; what comes at once; how the work in a folder ends."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from kdexplorer import processes
 from kdexplorer.config import RunConfig
-from kdexplorer.errors import RunError
+from kdexplorer.errors import RunError, TrainingError
 from kdexplorer.runs import launch
-from kdexplorer.runs.launch import create_run, delete_run, launch_run, start_run, stop_run
+from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
 from kdexplorer.runs.records import RunStatus
-from kdexplorer.runs.run_folder import Run, list_runs
+from kdexplorer.runs.run_folder import Run, find_run, list_runs
 from tests.runs.conftest import CONFIG, SLEEP, write_status
 from tests.training.configs import wait_for
 
@@ -234,3 +234,81 @@ def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_queued_one(monkeyp
     assert run.status().state == "failed"
     delete_run(run)
     assert list_runs() == []
+
+
+# --- Work in a folder -------------------------------------------------------------------------------------
+
+
+class Other(Run):
+    """Another kind of work."""
+
+    kind = "other"
+
+    @staticmethod
+    def parent_folder():
+        return Run.parent_folder() / "others"
+
+
+def test_work_that_ends_has_finished_and_what_it_said_stays(run):
+    def do(work):
+        work.facts["warning"] = "careful"
+        work.write("running", "half of it")
+        with pytest.raises(RunError, match="already running"):
+            work_in(run, lambda other: other.write("running"))
+        assert run.status().message == "half of it"
+
+    assert work_in(run, do) == "finished"
+    assert (run.status().state, run.status().message, run.status().warning) == ("finished", "", "careful")
+    assert not run.is_locked()
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "traceback"),
+    [
+        (TrainingError("a: objective became nan"), "a: objective became nan", False),
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space and resume", True),
+        (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero", True),
+        (KeyboardInterrupt(), "KeyboardInterrupt", True),
+    ],
+)
+def test_work_that_fails_says_why_and_raises_the_error(run, error, message, traceback):
+    def do(_):
+        raise error
+
+    with pytest.raises(type(error)):
+        work_in(run, do)
+    assert run.status().state == "failed"
+    assert message in run.status().message
+    assert ("Traceback" in run.log_tail()) == traceback
+    assert not run.is_locked()
+
+
+def test_a_folder_says_its_kind(run):
+    other = create_run(CONFIG, "lab", kind=Other)
+    assert other.path.parent == Run.parent_folder() / "others"
+    for kinds in ((Run, Other), (Other, Run)):
+        assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, Other]
+        assert [type(find_run(one.run_id, kinds)) for one in (run, other)] == [Run, Other]
+    with pytest.raises(RunError, match="no run"):
+        find_run(str(other.path))
+    with pytest.raises(RunError, match="no run"):
+        find_run(other.run_id)
+
+
+def test_work_that_begins_again_keeps_its_place_until_it_knows_another(run):
+    write_status(run, "stopped", epoch=15, epochs=30, step=2, steps_per_epoch=9)
+
+    def do(work):
+        work.write("queued", "waiting")
+        raise Stopped
+
+    assert work_in(run, do) == "stopped"
+    assert (run.status().epoch, run.status().step) == (15, 2)
+
+
+def test_a_folder_that_was_deleted_meanwhile_does_not_come_back(run):
+    write_status(run, "stopped")
+    delete_run(run)
+    with pytest.raises(RunError, match="was deleted"):
+        work_in(run, lambda work: None)
+    assert not run.path.exists()

@@ -12,7 +12,7 @@ from kdexplorer import processes
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import Run, count_live, find_run, finished_students, imported_root, list_runs
+from kdexplorer.runs.run_folder import Run, count_live, find_run, finished_students, list_runs
 from tests.runs.conftest import CONFIG, write_status
 
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
@@ -24,19 +24,6 @@ def ended_process():
     facts = processes.identity(process.pid)
     process.communicate(b"\n")
     return facts
-
-
-def test_a_new_run_is_queued_and_can_be_read_back(run, runs_root):
-    assert run.path.parent == runs_root
-    assert run.run_id.split("-")[2] == "lab"
-    assert run.status().state == "queued"
-    assert run.config() == CONFIG
-    assert run.metrics() == []
-    assert run.teacher(10) is None
-    assert run.log_tail() == ""
-    assert finished_students(run) == []
-    assert find_run(run.run_id) == run
-    assert imported_root() == runs_root / "imported"
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "finished", "stopped", "failed"])

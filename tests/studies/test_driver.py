@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, l
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import find_best, read_table, summarize, unpack_bits
+from tests.training.configs import wait_for
 
 
 def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, small, trained):
@@ -197,7 +197,9 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     assert [(row.seed, row.entry) for row in table.rows] == [
         (seed, entry) for seed in (3, 5) for entry in ("scratch", "plain-kd", "attention")
     ]
-    assert len(to_csv({"": table}).splitlines()) == 1 + 6
+    lines = to_csv({"": table}).splitlines()
+    assert lines[0].startswith("entry,seed,accuracy,cross_entropy,")
+    assert len(lines) == 1 + 6
 
     rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
     path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
@@ -315,9 +317,7 @@ def test_a_driver_that_is_killed_leaves_a_study_that_continues(small, runs_root)
     study.write_status("stopped")
     command = [sys.executable, "-m", "kdexplorer", "start", str(study.path), "--quiet"]
     process = subprocess.Popen(command, env=os.environ | {"KDEXPLORER_RUNS": str(runs_root)})
-    deadline = time.monotonic() + 600
-    while not any((run.path / "log.txt").exists() for run in study.runs()) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(lambda: any((run.path / "log.txt").exists() for run in study.runs()), 600)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert study.status().state == "lost"

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import shutil
 from collections import Counter
 
@@ -65,10 +64,9 @@ COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **
 
 
 @pytest.fixture
-def shelf(tiny, monkeypatch, tmp_path, make_checkpoint):
+def shelf(tiny, own, monkeypatch, make_checkpoint):
     """Two experiments, and a folder for their tables with a network by which their time is estimated."""
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
-    make_checkpoint(tmp_path / "bundled" / "stand-in", "resnet8")
+    make_checkpoint(own / "stand-in", "resnet8")
     monkeypatch.setattr(experiments, "all_experiments", lambda: (TINY, COUNTED))
     monkeypatch.setattr(command, "all_experiments", lambda: (TINY, COUNTED))
 
@@ -178,13 +176,6 @@ def test_fidelity_has_all_students_of_the_bundled_tables():
             assert found[f"{prefix}{name}"] == len(table.rows), f"{name}: measure fidelity again"
 
 
-@pytest.fixture
-def own(monkeypatch, tmp_path):
-    """An empty folder of bundled networks, and beside it of tables."""
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
-    return tmp_path / "bundled"
-
-
 def store(experiment, part, change=lambda values: None):
     """Writes a table of that part, changed before."""
     values = make_results(experiment, lambda part, entry: 0.7).tables[part].model_dump(mode="json")
@@ -262,14 +253,3 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     assert find_faults(experiment, change(table, lambda row: {experiment.shares[0]: 1.5}), table.study)
     del table.rows[0].measures[experiment.shares[0]]
     assert find_faults(experiment, table, table.study)
-
-
-def test_the_shelf_has_nine_in_the_order_of_training():
-    assert [experiment.order for experiment in all_experiments()] == list(range(1, 10))
-    assert [get_experiment(one.key) for one in all_experiments()] == list(all_experiments())
-    images = [0, 0]  # of the first versions and of the second, each counted in every epoch
-    for study in itertools.chain.from_iterable(one.studies(False).values() for one in all_experiments()):
-        count = len(study.entries) * len(study.seeds) * study.shared.epochs * study.shared.train_images
-        images[study.name.endswith(AGAIN)] += count
-    assert images[0] < 16_000_000
-    assert images[1] < 24_000_000

@@ -8,7 +8,7 @@ from scipy import stats
 
 from kdexplorer.analysis.difference import holm, over_images, t_interval
 from kdexplorer.errors import ConfigError
-from kdexplorer.studies.report import describe_study, to_csv, to_markdown
+from kdexplorer.studies.report import describe_study, to_markdown
 from kdexplorer.studies.table import (
     accuracies_by,
     find_best,
@@ -169,13 +169,6 @@ def test_the_accuracies_of_a_setting_are_means_over_what_all_its_values_have():
     assert [len(values) for values in accuracies_by(table.model_copy(update={"rows": one_less}), 0).values()] == [2] * 3
     assert accuracies_by(table, 1).keys() == {0.7}
     assert accuracies_by(table.model_copy(update={"rows": []}), 0) == {}
-
-
-def test_the_csv_has_a_record_for_each_row():
-    lines = to_csv({"": make_table()}).splitlines()
-    assert lines[0].startswith("entry,seed,accuracy,cross_entropy,")
-    assert len(lines) == 1 + 15
-    assert to_csv({"part": make_table()}).splitlines()[1].startswith("part,scratch,0,0.7,")
 
 
 # --- Stored ---

@@ -17,7 +17,6 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"epochs": 0}, "epochs", "greater than or equal to 1"),
         ({"epochs": None}, "epochs", "integer"),
         ({"learning_rate": float("nan")}, "learning_rate", "finite"),
         ({"batch_size": 400}, "batch_size", "larger than the training set"),

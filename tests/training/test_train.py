@@ -1,7 +1,6 @@
 """A run from end to end: what it leaves, how it ends, and what a kill or another process does to it."""
 
 import errno
-import functools
 import os
 import signal
 import threading
@@ -15,7 +14,7 @@ from filelock import FileLock
 from scipy.special import log_softmax
 
 from kdexplorer import processes
-from kdexplorer.datasets import get_dataset, synthetic
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import DataFacts
@@ -118,8 +117,7 @@ def test_another_seed_gives_other_bits(paired, undisturbed):
 
 
 @pytest.fixture
-def for_a_process(teacher, monkeypatch):
-    monkeypatch.setattr(synthetic, "draw_shapes", functools.cache(synthetic.draw_shapes))  # all 12,000: here once
+def for_a_process(teacher):
     return make_config(
         SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
         holdout=60,
