@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdexplorer.config import objective_label
 from kdexplorer.errors import CheckpointError
 from kdexplorer.networks import all_architectures, get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -44,11 +43,11 @@ def select_networks(networks: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]
 def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
     """Converts a CIFAR ResNet or an AirNet to what `infer.js` runs.
 
-    The description holds the card's `name`, `architecture`, `parameters`, `classes` and `normalization`, the
-    `objective`'s label, the `sha256` of the weights, and the `graph`: a `stem`, `stages` of blocks of two convolutions,
-    and a `head`. Each part says where its values begin (`at`): a convolution's kernel `[out, in, 3, 3]`, then its batch
-    norm's scale, shift, mean and variance `[out]`; the head's matrix `[classes, features]`, then its bias. An AirNet's
-    stem is its kernel `[out, 3, 2, 2]` and its bias, and its head, without a bias, has the `scale` of its logits.
+    The description holds the card's `name`, `architecture`, `parameters`, `classes` and `normalization`, the `sha256`
+    of the weights, and the `graph`: a `stem`, `stages` of blocks of two convolutions, and a `head`. Each part says
+    where its values begin (`at`): a convolution's kernel `[out, in, 3, 3]`, then its batch norm's scale, shift, mean
+    and variance `[out]`; the head's matrix `[classes, features]`, then its bias. An AirNet's stem is its kernel
+    `[out, 3, 2, 2]` and its bias, and its head, without a bias, has the `scale` of its logits.
 
     Raises:
         CheckpointError: for other architectures, and for weights that do not match their card.
@@ -63,7 +62,6 @@ def export_network(checkpoint: Checkpoint) -> ExportedNetwork:
     weights = b"".join(packed.values)
     description = {
         **card.model_dump(mode="json", include={"name", "architecture", "parameters", "classes", "normalization"}),
-        "objective": objective_label(card.objective_key),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "graph": graph,
     }

@@ -351,13 +351,12 @@ class TestInTheApplication:
 
 class TestWithoutABrowser:
     @pytest.fixture(autouse=True)
-    def own(self, tmp_path, monkeypatch, make_checkpoint):
-        monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
+    def networks(self, own, tmp_path, monkeypatch, make_checkpoint):
         monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
-        make_checkpoint(tmp_path / "bundled" / "small", "resnet20", 1)
+        make_checkpoint(own / "small", "resnet20", 1)
         for seed in range(4):
-            make_checkpoint(tmp_path / "bundled" / f"s{seed}", "resnet8", seed)
-        make_checkpoint(tmp_path / "bundled" / "wide", "wrn_16_2", 3)
+            make_checkpoint(own / f"s{seed}", "resnet8", seed)
+        make_checkpoint(own / "wide", "wrn_16_2", 3)
         st.cache_data.clear()
         st.cache_resource.clear()
 

@@ -20,7 +20,6 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import CheckpointError
 from kdexplorer.images import decode
-from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.web import export
 from kdexplorer.web.export import export_network, runs_in_browser
@@ -99,14 +98,7 @@ def check(engine, checkpoint, pixels):
 def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, name, count):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not bundled")
-    check(engine, BUNDLED[name], draw_shapes(count, seed=1).images)
-
-
-@pytest.mark.parametrize("name", ["resnet8-scratch", pytest.param("resnet56", marks=pytest.mark.reliability)])
-def test_the_page_computes_what_pytorch_computes_on_cifar10(engine, name, real_root):
-    if name not in BUNDLED:
-        pytest.skip(f"{name} is not bundled")
-    check(engine, BUNDLED[name], get_dataset("cifar10").load("test").images[:50])
+    check(engine, BUNDLED[name], get_dataset("cifar10").samples()[0][:count])
 
 
 @pytest.mark.reliability
@@ -158,20 +150,6 @@ def test_truncated_weights_are_refused(make_checkpoint, tmp_path):
     given = {"description": exported.description, "weights": as_text(exported.weights)}
     assert in_node(load, given) == "loaded"
     assert "r8: its weights are truncated" in in_node(load, given | {"weights": as_text(exported.weights[:-2])})
-
-
-def test_the_graph_refers_to_every_weight_once(make_checkpoint, tmp_path):
-    exported = export_network(make_checkpoint(tmp_path / "r20", "resnet20", objective=PRESETS["combined"]))
-    assert exported.description["objective"] == "KD + AT"
-    graph = exported.description["graph"]
-    convolutions = [graph["stem"], *(part for blocks in graph["stages"] for block in blocks for part in block)]
-    assert len(convolutions) == 19
-    ends = 0
-    for part in convolutions:
-        assert part["at"] == ends
-        ends += part["out"] * (9 * part["in"] + 4)
-    assert graph["head"]["at"] == ends
-    assert len(exported.weights) == 2 * (ends + graph["head"]["out"] * (graph["head"]["in"] + 1))
 
 
 def test_only_the_small_networks_are_exported(make_checkpoint, tmp_path):
