@@ -113,8 +113,9 @@ def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_pa
 
 
 def test_curves_of_a_run_are_shown_beside_those_of_networks(evaluated, open_page):
-    at = open_page("compare", runs=make_run().run_id, show="Learning curves")
-    assert "s-scratch (demo)" in specs(at)[0]["description"]
+    runs = [make_run().run_id for _ in range(2)]  # of one name
+    at = open_page("compare", runs=runs, show="Learning curves")
+    assert all(f"s-scratch ({run_id})" in specs(at)[0]["description"] for run_id in runs)
 
 
 def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(evaluated, make_checkpoint, open_page):

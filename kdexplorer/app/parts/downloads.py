@@ -121,8 +121,8 @@ def show_handout(
 
 def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:
     """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
-    verdicts = [claim for _, claim in list_verdicts()] if request.experiments else []
     with turns.compute(visitor):
+        verdicts = [claim for _, claim in list_verdicts()] if request.experiments else []
         return _build_handout(request, date.today().isoformat(), repr(verdicts))
 
 
