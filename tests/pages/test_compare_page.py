@@ -247,7 +247,7 @@ def test_a_sweeps_surface_and_conclusion(swept, open_page):
 
 def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     at = open_page("compare", show="League")
-    assert "python -m kdexplorer league" in text(at)
+    assert "python -m kdexplorer study" in text(at)
     assert not specs(at)
     table = make_table()
     folder = evaluated.parent / "studies"
