@@ -110,12 +110,13 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
         f"95 % of samples less than about {TOLERANCE:g} times that: so have {near} of {len(noise)} after scaling.",
     ]
     paired = {row.name: one for row in known if row.is_distilled and (one := row.scaled_to_scratch_baseline)}
-    paired = {name: replace(one, family=len(paired)).simultaneous for name, one in paired.items()}
+    if len(paired) > 1:
+        paired = {name: replace(one, family=len(paired)).simultaneous for name, one in paired.items()}
     for sign, kind in ((-1, "lower than"), (0, "not clearly different from"), (1, "higher than")):
         names = [f"{name} ({one.nats})" for name, one in paired.items() if one.sign == sign]
         if names:
             sentences.append(f"Scaled cross-entropy is {kind} the scratch baseline's for {', '.join(names)}.")
-    if paired:
+    if len(paired) > 1:
         sentences.append("These 95 % intervals hold together.")
     return " ".join(sentences)
 
