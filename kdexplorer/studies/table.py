@@ -243,14 +243,14 @@ def write_table(table: Table, path: Path, text: str = "") -> None:
 
 
 def bundled_tables(with_grid: bool) -> dict[str, Table]:
-    """The bundled tables that can be read and have rows, by name: those of grids, or the others."""
+    """The bundled tables that can be read and have rows, by name, those without all seeds last: of grids, or others."""
     found = {}
     for path in sorted(bundled_studies().glob("*.json"), key=lambda path: path.stem):
         with contextlib.suppress(ConfigError):
             table = read_table(path)
             if table is not None and table.rows and (table.declared.grid is not None) == with_grid:
                 found[path.stem] = table
-    return found
+    return dict(sorted(found.items(), key=lambda item: bool(item[1].missing())))
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,8 @@ def test_fidelity_has_all_students_of_the_bundled_tables():
     found = Counter(row.part for row in read_table(table_path("fidelity")).rows)
     for with_grid, prefix in ((False, ""), (True, "sweep ")):
         for name, table in bundled_tables(with_grid).items():
-            assert found[f"{prefix}{name}"] == len(table.rows), f"{name}: measure fidelity again"
+            rows = 0 if table.missing() else len(table.rows)
+            assert found[f"{prefix}{name}"] == rows, f"{name}: measure fidelity again"
 
 
 def store(experiment, part, change=lambda values: None):

@@ -62,6 +62,7 @@ def show_grids() -> None:
 BUNDLED = {
     "league-resnet8": "Methods: ResNet-56 teaches ResNet-8",
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
+    "lab-resnet18": "The lab's table with seeds: ResNet-50 teaches ResNet-18",
 }
 """What the bundled comparisons are called on the page."""
 

@@ -107,12 +107,12 @@ def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:
 
 
 def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
-    """Students of which only the figures are bundled."""
+    """Students of which only the figures are bundled, of studies that have all their seeds."""
     grids, others = bundled_tables(with_grid=True), bundled_tables(with_grid=False)
     for name, table in (grids | others).items():
         architecture = table.declared.architecture
         keys = {entry.name: entry.key for entry in table.entries}
-        for row in table.rows:
+        for row in () if table.missing() else table.rows:
             measures = {key: row.measures[key] for key in ("accuracy", "teacher_agreement") if key in row.measures}
             entry = row.entry if name in grids else f"{architecture}-{row.entry}"
             part = f"sweep {name}" if name in grids else name
