@@ -20,7 +20,9 @@ START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 @pytest.mark.anyio
 async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
     manager = MemoryUploadedFileManager("/upload")
-    monkeypatch.setattr(Runtime, "instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
+    media = MediaFileManager(storage=MemoryMediaFileStorage("/media"))
+    runtime = SimpleNamespace(uploaded_file_mgr=manager, media_file_mgr=media)
+    monkeypatch.setattr(Runtime, "instance", lambda: runtime)
     monkeypatch.setattr(sys, "argv", [str(START)])
     prepare = runpy.run_path(str(START))["prepare"]
     async with prepare(None):

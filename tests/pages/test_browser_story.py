@@ -128,7 +128,7 @@ def test_the_notes_follow_and_lead(tab):
     notes.get_by_text(f"Step 12 of {len(STEPS)}").wait_for()
     notes.keyboard.press("Enter")  # not Back again, which was clicked
     page.get_by_text(STEPS[11].answer).wait_for()
-    notes.locator("output", has_text=re.compile(r"0:00:0[1-9]")).wait_for()
+    notes.locator("time", has_text=re.compile(r"0:00:0[1-9]")).wait_for()
     notes.close()
 
 
