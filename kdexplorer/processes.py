@@ -88,9 +88,8 @@ def raise_file_limit() -> int:
     except ImportError:  # Windows has no such limit
         return sys.maxsize
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (hard, 65_536, 10_240):  # macOS says that there is no limit, and takes 10,240
-        if soft == hard or (soft != resource.RLIM_INFINITY and wanted != hard and wanted <= soft):
-            break
+    larger = [hard, *(limit for limit in (65_536, 10_240) if limit > soft)]  # macOS has no limit, and takes 10,240
+    for wanted in larger if soft != hard else ():
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted

@@ -383,9 +383,9 @@ def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | No
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
-    students, named = [key.rstrip("/").rpartition("/")[2] for key in keys], {}
-    for key, student in zip(keys, students, strict=True):
-        run_id = key.rstrip("/").rpartition("/")[0]
+    parts, named = [key.rstrip("/").rpartition("/") for key in keys], {}
+    students = [student for *_, student in parts]
+    for key, (run_id, _, student) in zip(keys, parts, strict=True):
         end = run_id.split("-", 2)[2] if run_id.count("-") > 2 else run_id
         named[key] = f"{student} ({end})" if run_id and students.count(student) > 1 else student
     return named if len(set(named.values())) == len(keys) else {key: key for key in keys}

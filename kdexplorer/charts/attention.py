@@ -110,17 +110,17 @@ def grid(
         look, numbers = style.look_of(row.role), describe_stages(row, rows[0])
         heads.append({"network": row.name, "column": len(heads), "color": look.color, "what": look.what})
         for place, number in enumerate(listed):
+            cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place})
             map_ = maps[number] if number < len(maps) else None
             if map_ is None:
-                says = {"first": "not comparable" if number < len(maps) else "no such stage"}
-                cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place} | says)
-            else:
-                top = max(float(np.abs(map_).max()), 1e-6)
-                own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-                url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
-                cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place, "url": url} | numbers[number])
+                cells[-1]["first"] = "not comparable" if number < len(maps) else "no such stage"
+                continue
+            top = max(float(np.abs(map_).max()), 1e-6)
+            own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
+            url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
+            cells[-1] |= {"url": url} | numbers[number]
     if mode == "map":
-        of_teacher = {cell["row"]: cell["url"] for cell in cells if cell["column"] == 0 and "url" in cell}
+        of_teacher = {cell["row"]: cell.get("url") for cell in cells if cell["column"] == 0}
         for cell in cells:
             cell["teacher"] = of_teacher.get(cell["row"]) if cell["column"] and "url" in cell else None
     heading = "Spatial attention of each network"

@@ -177,14 +177,8 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
     x = across("left")
     side = alt.expr("cell")
-    image: dict[str, Any] = {
-        "width": side,
-        "height": side,
-        "align": "left",
-        "baseline": "top",
-        "smooth": False,
-        "aria": False,
-    }
+    size: dict[str, Any] = {"width": side, "height": side}
+    image = size | {"align": "left", "baseline": "top", "smooth": False, "aria": False}
     noted = base.transform_calculate(note="datum.share + ' in the brightest quarter'")
     words = noted.mark_text(align="left", color=INK).encode(x=x)
     layers = [
@@ -221,12 +215,8 @@ def relation_maps(
     legend = alt.Legend(orient="bottom", title=None, gradientLength=em(190), tickCount=4)
     color = alt.Color("value:Q", scale=scale, legend=legend)
     tips = tooltips(("i:O", "image"), ("j:O", "and image"), ("value:Q", "relation", ".3f"))
-    thumb: dict[str, Any] = {
-        "width": alt.expr("cell * 0.92"),
-        "height": alt.expr("cell * 0.92"),
-        "smooth": False,
-        "aria": False,
-    }
+    side = alt.expr("cell * 0.92")
+    thumb: dict[str, Any] = {"width": side, "height": side, "smooth": False, "aria": False}
     pictures = alt.Chart(data([{"i": position, "url": url} for position, url in enumerate(urls)]))
     layers = [
         alt.Chart(data(rows)).mark_rect().encode(x=x, y=y, color=color, tooltip=tips),

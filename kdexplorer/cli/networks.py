@@ -72,7 +72,7 @@ def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str
 )  # fmt: skip
 def export(options: argparse.Namespace) -> None:
     """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
-    path = options.output or Path(f"{options.checkpoint.rstrip('/').rpartition('/')[2]}.{options.format}")
+    path = options.output or Path(f"{Path(options.checkpoint).name}.{options.format}")
     check_place(path)
     data = programs.export(options.checkpoint, options.format)
     write_bytes(path, data)

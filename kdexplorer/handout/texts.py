@@ -103,19 +103,17 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
     own runs; a snapshot, whose run went on, has none.
     """
     card, commands = checkpoint.card, list[str]()
-    own, before = list[Leg](), None
+    own = list[Leg]()
     for leg in card.legs:
-        own = [*own, leg] if before and leg.initial == f"{before.run}/{card.name}" else [leg]
-        before = leg
+        own = [*own, leg] if own and leg.initial == f"{own[-1].run}/{card.name}" else [leg]
     is_snapshot = bool(own) and own[-1].recipe.get("snapshots") and card.name.endswith(f"-after-{own[-1].epochs}")
     if card.objective is None or is_snapshot or not all(leg.recipe for leg in own):
         return []
-    for before, leg in zip((None, *own), own, strict=False):
+    for number, leg in enumerate(own):
         recipe = {key: value for key, value in leg.recipe.items() if key in RunConfig.model_fields}
         recipe.setdefault("image_order", "source")
         recipe |= {"dataset": without_place(str(recipe["dataset"]))} if "dataset" in recipe else {}
-        continues = before is not None and leg.initial == f"{before.run}/{card.name}"
-        initial = f"RUN/{card.name}" if continues else leg.initial
+        initial = f"RUN/{card.name}" if number else leg.initial
         student = {"name": card.name, "architecture": card.architecture, "initial": initial}
         recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
         recipe |= {"students": [student | card.objective.model_dump()]}

@@ -31,7 +31,8 @@ class RunProgress:
         """The warnings about the run as a whole."""
         self.rate = 0.0
         """Images a second."""
-        self.bar: tqdm[Any] | None = None
+        self.bar: tqdm[Any] = tqdm(disable=True)
+        """Until training begins there is none to see."""
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
@@ -47,9 +48,7 @@ class RunProgress:
         try:
             draw()
         except OSError:
-            self.show = False
-            if self.bar is not None:
-                self.bar.disable = True
+            self.show, self.bar.disable = False, True
 
     def clear_warning(self) -> None:
         """Removes the warning from the next status, but for one that lasts."""
@@ -72,11 +71,10 @@ class RunProgress:
 
     def update(self, epoch: int, step: int) -> None:
         """A step is done; `step` counts those of the epoch."""
-        trainer, bar, now = self.trainer, self.bar, time.monotonic()
-        assert bar is not None
+        trainer, now = self.trainer, time.monotonic()
         done = epoch * trainer.steps_per_epoch + step
-        bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
-        self._draw(lambda: bar.update(self.batch))
+        self.bar.set_description(f"epoch {epoch + 1}/{trainer.config.epochs}", refresh=False)
+        self._draw(lambda: self.bar.update(self.batch))
         if self.report is not None:
             self.report(done, trainer.steps)
         if done == self.first + 1:  # the first step compiles and warms up: it says nothing about the others
@@ -104,8 +102,7 @@ class RunProgress:
 
     def end(self) -> None:
         """Training is over."""
-        if self.bar is not None:
-            self._draw(self.bar.close)
+        self._draw(self.bar.close)
 
     def _average_batches(self, epochs: float) -> list[BatchMetrics]:
         """Each student's means over the batches since the last call."""
@@ -126,5 +123,4 @@ class RunProgress:
             where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
-        if self.bar is not None:
-            self.bar.set_postfix(shown, refresh=False)
+        self.bar.set_postfix(shown, refresh=False)

@@ -27,6 +27,7 @@ const LEADS = ".st-key-story_next, .st-key-story_back, .st-key-story_more"; // t
 const FRAME = 700; // milliseconds that a replay shows each epoch
 const EPOCHS = ".vega-bindings input[name=epoch]";
 const UNUSED = "kd-no-character-keys";
+const STORAGE = (() => { try { return localStorage; } catch { return null; } })(); // a frame of another site may have none
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, pre, .katex-display, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
@@ -187,8 +188,8 @@ function createHelp() {
   help.innerHTML = `<h2>Keys</h2><dl></dl><p><label><input type="checkbox"> Use keys that are single characters</label></p>
     <form method="dialog"><button>Close</button></form>`;
   const use = help.querySelector("input"); // speech input and a hand that trembles press such keys by accident
-  use.checked = localStorage.getItem(UNUSED) === null;
-  use.addEventListener("change", () => use.checked ? localStorage.removeItem(UNUSED) : localStorage.setItem(UNUSED, "1"));
+  use.checked = !STORAGE?.getItem(UNUSED);
+  use.addEventListener("change", () => use.checked ? STORAGE?.removeItem(UNUSED) : STORAGE?.setItem(UNUSED, "1"));
   return help;
 }
 

@@ -300,9 +300,8 @@ def show_disagreements(compared: Comparison) -> None:
         st.caption(f"{len(found):,} of these are among the first {len(indices):,} test images, which are available.")
     pages = -(-len(found) // PAGE_SIZE)
     page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
-    first = next(iter(compared.networks.values()))
     with st.container(horizontal=True, gap="medium"):
-        for image in first.test_images(found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]):
+        for image in compared.first.test_images(found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]):
             with st.container(width=190, border=True):
                 _show_image(compared, pair, image)
 

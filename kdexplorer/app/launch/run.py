@@ -127,10 +127,12 @@ def open_run(kind: str = "", run_id: str = "") -> None:
         st.query_params[kind] = run_id
 
 
-def _show_log(run: Run, lines: int) -> None:
+def _show_log(run: Run, lines: int, heading: str = "") -> None:
     """The end of the log, for the presenter: it may have this machine's folders."""
     if not access.is_presenter():
         return
+    if heading:
+        st.markdown(heading)
     st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
 
 
@@ -167,7 +169,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     if status.state in ("failed", "damaged"):
         st.error(message or "The run ended without a message.")
     if status.state in ("failed", "lost"):
-        _show_log(run, 8)
+        _show_log(run, 8, "The last lines of its log:")
     if status.runs and status.finished is not None:
         text = f"{status.finished} of {status.runs} runs finished"
         st.progress(min(1.0, status.finished / status.runs), text=text)

@@ -20,9 +20,9 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections import deque
+from functools import partial
 from typing import Any, cast
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -37,6 +37,8 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state.session_state import Serialized, WStates
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+from kdexplorer.app.server.turns import later
 
 __all__ = [
     "BackMsg",
@@ -115,7 +117,7 @@ def add_media(data: bytes, mime_type: str, place: str) -> str:
         mime_type: of it.
         place: the element that uses it; it has one path at a time.
     """
-    return Runtime.instance().media_file_mgr.add(data, mime_type, place) if Runtime.exists() else ""
+    return media_manager().add(data, mime_type, place) if Runtime.exists() else ""
 
 
 def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int = 8) -> None:
@@ -134,9 +136,7 @@ def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int =
             holders.append(holder)
             while len(holders) > most:
                 files.pop(holders.popleft(), None)
-        timer = threading.Timer(seconds, manager.clear_session_refs, (holder,))
-        timer.daemon = True
-        timer.start()
+        later(seconds, partial(manager.clear_session_refs, holder))
         return url
 
     manager.execute_deferred = execute_and_keep  # type: ignore[method-assign]
