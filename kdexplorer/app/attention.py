@@ -14,14 +14,14 @@ from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts import attention as charts
 from kdexplorer.charts.attention import NetworkMaps
 from kdexplorer.charts.style import role_of
-from kdexplorer.errors import CheckpointError, KDError
+from kdexplorer.errors import CheckpointError
 from kdexplorer.figures import images
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
@@ -119,11 +119,7 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
     default = sizes[min(1, len(sizes) - 1)]
     sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
-    try:
-        _measure(teacher, comparable, sample)
-    except KDError as error:
-        show_error(error)
-        return
+    _measure(teacher, comparable, sample)
     rows = attention_similarity.build_rows(teacher, comparable, sample, power)
     by_name = {one.name: [row for row in rows if row.name == one.name] for one in comparable}
     missing = [name for name, found in by_name.items() if not found]

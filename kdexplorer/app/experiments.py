@@ -9,10 +9,9 @@ import streamlit as st
 
 from kdexplorer.app.compare.studies import show_claim
 from kdexplorer.app.parts import chart_view, downloads, layout, measurement
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.errors import KDError
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
@@ -30,34 +29,31 @@ _ESTIMATE = "experiment_estimate"
 def show() -> None:
     """One experiment at a time."""
     layout.header("experiments", "Why does distillation work? A question, one chart, and a verdict from the data.")
-    try:
-        with st.container(key="experiment_page"):
-            left, right = st.columns([2, 3], gap="medium")
-        with left:
-            experiment = pick_experiment()
-            results = read_largest(experiment)
-            claims = find_claims(experiment, results)
-            st.header(experiment.question)
-            if results and results.small:
-                st.caption(SMALL)
+    with st.container(key="experiment_page"):
+        left, right = st.columns([2, 3], gap="medium")
+    with left:
+        experiment = pick_experiment()
+        results = read_largest(experiment)
+        claims = find_claims(experiment, results)
+        st.header(experiment.question)
+        if results and results.small:
+            st.caption(SMALL)
+        for claim in claims:
+            show_claim(claim)
+        st.markdown(f"**Literature.** {experiment.literature}")
+        st.markdown(f"**Expected.** {experiment.expected}")
+        with st.expander("Protocol"):
+            st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
+    with right:
+        draw_chart(experiment, results)
+    if claims:
+        with st.expander("The numbers behind the verdict"):
             for claim in claims:
-                show_claim(claim)
-            st.markdown(f"**Literature.** {experiment.literature}")
-            st.markdown(f"**Expected.** {experiment.expected}")
-            with st.expander("Protocol"):
-                st.markdown(f"{experiment.protocol}\n\n{experiment.comparison}")
-        with right:
-            draw_chart(experiment, results)
-        if claims:
-            with st.expander("The numbers behind the verdict"):
-                for claim in claims:
-                    st.markdown(as_text(claim.evidence))
-                downloads.show_files(experiment.key, {"csv": to_csv(results.tables)})
-        st.divider()
-        access.show_login()
-        _show_run(experiment)
-    except KDError as error:
-        show_error(error)
+                st.markdown(as_text(claim.evidence))
+            downloads.show_files(experiment.key, {"csv": to_csv(results.tables)})
+    st.divider()
+    access.show_login()
+    _show_run(experiment)
 
 
 def pick_experiment() -> Experiment:

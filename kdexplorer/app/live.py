@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, gallery
 from kdexplorer.charts.style import role_of
-from kdexplorer.errors import ImageError, KDError
+from kdexplorer.errors import ImageError
 from kdexplorer.handout.request import choose_pictures
 from kdexplorer.images.decode import SIZE
 from kdexplorer.networks import all_architectures
@@ -52,16 +52,13 @@ def show_page() -> None:
         )
 
     message = st.container()
-    try:
-        chosen = show_view(teacher, selected)
-        if chosen is not None:
-            picture.use_photo(chosen)
-            with message.container(horizontal=True, vertical_alignment="center"):
-                st.success("The other pages now show this picture.", width=420)
-                layout.link_to("soft_labels", "Its soft labels")
-                layout.link_to("attention", "Its attention maps")
-    except KDError as error:
-        show_error(error)
+    chosen = show_view(teacher, selected)
+    if chosen is not None:
+        picture.use_photo(chosen)
+        with message.container(horizontal=True, vertical_alignment="center"):
+            st.success("The other pages now show this picture.", width=420)
+            layout.link_to("soft_labels", "Its soft labels")
+            layout.link_to("attention", "Its attention maps")
 
 
 PREFIX = "data:image/png;base64,"

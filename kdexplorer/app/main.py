@@ -29,14 +29,14 @@ with chart_view.follow_sliders():
     st.set_page_config(page_title=f"{title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
-    if is_figure or is_story:
-        with st.container(key="alone", height="stretch"):
-            (figures if is_figure else story).show()
-    else:
-        with st.container(key="share", horizontal=True, gap="xsmall"):
-            story.offer("present", st.session_state.get(story.STEP, 1))
-            layout.show_page_link(name)
-        try:
+    try:
+        if is_figure or is_story:
+            with st.container(key="alone", height="stretch"):
+                (figures if is_figure else story).show()
+        else:
+            with st.container(key="share", horizontal=True, gap="xsmall"):
+                story.offer("present", st.session_state.get(story.STEP, 1))
+                layout.show_page_link(name)
             page.run()
-        except KDError as error:  # such as damaged data: it says what to do
-            layout.show_error(error)
+    except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do
+        layout.show_error(error)

@@ -11,10 +11,9 @@ import streamlit as st
 
 from kdexplorer.app import figures
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
-from kdexplorer.errors import ConfigError
 from kdexplorer.story import Lecture, Step, open_lecture
 from kdexplorer.web import assemble
 
@@ -38,11 +37,7 @@ def offer(key: str, step: int = 1, icon: str | None = None) -> None:
 
 def show() -> None:
     """Draws the step that the address names, or the notes."""
-    try:
-        lecture = open_lecture()
-    except ConfigError as error:  # changed while the server runs
-        show_error(error)
-        return
+    lecture = open_lecture()
     text = st.query_params[layout.STORY]
     if text == NOTES:
         _show_notes(lecture)

@@ -12,10 +12,9 @@ from kdexplorer.analysis import results, verdicts
 from kdexplorer.app.compare import sections, studies
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.parts import layout, network_picker
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, latency, result_rows
-from kdexplorer.errors import KDError
 from kdexplorer.runs import lineage, run_folder
 
 GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
@@ -55,20 +54,17 @@ def show() -> None:
         "Networks side by side on the same test images. A teacher, its students and their scratch baseline show what "
         "distillation changes.",
     )
-    try:
-        found = network_picker.networks()
-        line, place = layout.networks_line()
-        with place:
-            entries, runs = _pick_networks_and_runs(found)
-        if entries:
-            _compare(entries, found, runs, line, place)
-        else:
-            st.info("Press **Change networks** and choose some, or a run with finished students.")
-            if runs:
-                sections.show_curves(Comparison({}, runs=runs))
-        network_picker.show_unusable()
-    except KDError as error:
-        show_error(error)
+    found = network_picker.networks()
+    line, place = layout.networks_line()
+    with place:
+        entries, runs = _pick_networks_and_runs(found)
+    if entries:
+        _compare(entries, found, runs, line, place)
+    else:
+        st.info("Press **Change networks** and choose some, or a run with finished students.")
+        if runs:
+            sections.show_curves(Comparison({}, runs=runs))
+    network_picker.show_unusable()
 
 
 def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[str], line: Any, place: Any) -> None:

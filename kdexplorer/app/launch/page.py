@@ -12,7 +12,7 @@ import streamlit as st
 
 from kdexplorer.app.launch import form, run, start
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.runs import array_store
@@ -32,33 +32,29 @@ WITHOUT_A_START = {
 
 def show() -> None:
     """The run or sweep that the link names, else what starts one; then the list of all."""
-    try:
-        opened, missing = _find_opened()
-        if opened is None:
-            layout.header(
-                "launch",
-                "Train students on this machine and watch what they learn. Training continues even if you close the "
-                "page.",
-            )
-        for warning in missing:
-            st.warning(warning)
-        if opened is not None:
-            run.show(opened)
-        access.show_login()
-        if opened is None and access.is_presenter():
-            has_demo = start.show_demo()
-            customize = st.expander(
-                "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
-            )
-            if customize.open:
-                with customize:
-                    form.show()
-        elif opened is None:
-            _show_other_pages()
-        _show_list()
-        _show_store()
-    except KDError as error:
-        show_error(error)
+    opened, missing = _find_opened()
+    if opened is None:
+        layout.header(
+            "launch",
+            "Train students on this machine and watch what they learn. Training continues even if you close the page.",
+        )
+    for warning in missing:
+        st.warning(warning)
+    if opened is not None:
+        run.show(opened)
+    access.show_login()
+    if opened is None and access.is_presenter():
+        has_demo = start.show_demo()
+        customize = st.expander(
+            "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
+        )
+        if customize.open:
+            with customize:
+                form.show()
+    elif opened is None:
+        _show_other_pages()
+    _show_list()
+    _show_store()
 
 
 def _find_opened() -> tuple[Run | None, list[str]]:
