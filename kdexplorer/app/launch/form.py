@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import streamlit as st
@@ -203,27 +202,16 @@ def _pick_grid() -> dict[str, Any]:
     grid["student"] = left.selectbox("Student", [one.key for one in architectures], key="form_sweep_student")
     grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
     for name, (label, options) in GRID_OPTIONS.items():
-        chosen = st.multiselect(
-            label, sorted({*options, *(value for value in grid[name] if isinstance(value, float))}),
-            key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
+        grid[name] = st.multiselect(
+            label, options, key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
             placeholder="Choose or type numbers",
             format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
         )  # fmt: skip
-        grid[name] = [_parse(value) for value in chosen]
     grid["hold"] = st.segmented_control(
         "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
         help=HOLD_HELP,
     )  # fmt: skip
     return grid
-
-
-def _parse(value: Any) -> Any:
-    """A typed option as a number; other text stays as it is, and validation reports it."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return value
-    return number if math.isfinite(number) else value
 
 
 def _pick_teacher(values: dict[str, Any]) -> str | None:
