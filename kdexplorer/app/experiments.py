@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import streamlit as st
 
-from kdexplorer.app.compare.studies import show_claim
+from kdexplorer.app.compare.studies import VERDICTS, show_claim
 from kdexplorer.app.parts import chart_view, downloads, layout, measurement
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access
@@ -54,6 +54,21 @@ def show() -> None:
     st.divider()
     access.show_login()
     _show_run(experiment)
+
+
+def show_alone(with_answer: bool) -> None:
+    """One experiment: its question, its chart, and with its answer the verdict."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        chosen = pick_experiment()
+    found = read_largest(chosen)
+    said = f"**{chosen.question}** "
+    if with_answer and found:
+        claims = find_claims(chosen, found)
+        verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
+        said += "  \n".join(verdicts) or SMALL
+    right.markdown(said)
+    draw_chart(chosen, found)
 
 
 def pick_experiment() -> Experiment:

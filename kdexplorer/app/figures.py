@@ -12,7 +12,6 @@ from kdexplorer.app import attention, experiments, methods, soft_labels
 from kdexplorer.app.audience import page as audience
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
-from kdexplorer.app.compare.studies import VERDICTS
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.state import choices
@@ -22,7 +21,6 @@ from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
-from kdexplorer.studies.experiments.results import SMALL, find_claims, read_largest
 
 
 def show() -> None:
@@ -67,7 +65,7 @@ def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer
             with st.container(height="stretch", gap="small"):
                 _draw_beside(figure, teacher, students, image, controls)
     elif figure.key in ANSWERED:
-        _show_experiment(with_answer)
+        experiments.show_alone(with_answer)
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
@@ -78,7 +76,8 @@ def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
     """A figure about a picture, from the networks' attention maps or their logits; its choices are in `controls`."""
     if figure.draw is None:
-        _show_method(teacher, students, image)
+        student = methods.first_distilled(students, teacher)
+        methods.show_instrument(methods.pick_method()(), teacher, student, image)
         return
     source: Any
     if figure.page == "attention":
@@ -90,16 +89,6 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
             alpha = choices.pinned("alpha", trained_alpha(trained))
             source = replace(source, student=source.distilled, alpha=alpha)
     chart_view.show_figure(figure.key, source, choices_in=controls)
-
-
-def _show_method(teacher: Network, students: list[Network], image: Picture) -> None:
-    """What a method asks of the first distilled student on the picture."""
-    chosen = methods.pick_method()
-    student = methods.first_distilled(students, teacher)
-    if student is None:
-        st.info("Choose a student to see this method's gradient on it.")
-    else:
-        methods.show_instrument(chosen(), teacher, student, image)
 
 
 def _pick_family(teacher: Network, students: list[Network]) -> Comparison:
@@ -128,21 +117,6 @@ def _show_curves(teacher: Network, students: list[Network]) -> None:
     shown = _compare(teacher, students)
     first, *others = shown.networks
     sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
-
-
-def _show_experiment(with_answer: bool) -> None:
-    """One experiment: its question, its chart, and with its answer the verdict."""
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        chosen = experiments.pick_experiment()
-    found = read_largest(chosen)
-    said = f"**{chosen.question}** "
-    if with_answer and found:
-        claims = find_claims(chosen, found)
-        verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
-        said += "  \n".join(verdicts) or SMALL
-    right.markdown(said)
-    experiments.draw_chart(chosen, found)
 
 
 SECTIONS = {

@@ -41,10 +41,7 @@ def show_page() -> None:
             student = pick_student(students, teacher)
         with st.popover("Settings", icon=":material/tune:", width="content"):
             chosen = pick_settings(method)
-        if student is None:
-            st.info("Choose a student above to see this method's gradient on it.")
-        else:
-            show_instrument(chosen, teacher, student, image)
+        show_instrument(chosen, teacher, student, image)
     show_formula(chosen)
     chart_view.draw(charts.taxonomy(method.key), "Taxonomy of methods", ())
 
@@ -106,8 +103,8 @@ def pick_settings(method: type[Method]) -> Method:
         key = f"setting_{method.key}_{name}"
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
-            label = name.replace("_", " ")
-            values[name] = draw_field(label[:1].upper() + label[1:], field, key, persist_state="session")
+            label = name.replace("_", " ").capitalize()
+            values[name] = draw_field(label, field, key, persist_state="session")
     try:
         return method(**values)
     except ValueError as error:
@@ -128,8 +125,11 @@ def show_formula(method: Method) -> None:
     )
 
 
-def show_instrument(method: Method, teacher: Network, student: Network, picture: Picture) -> None:
+def show_instrument(method: Method, teacher: Network, student: Network | None, picture: Picture) -> None:
     """What the method's loss asks of the student on the picture, computed by the code that trains."""
+    if student is None:
+        st.info("Choose a student to see this method's gradient on it.")
+        return
     architectures = get_architecture(student.architecture), get_architecture(teacher.architecture)
     problem = method.check(*architectures)
     if method.needs - {"logits"} and not (teacher.computes and student.computes):
