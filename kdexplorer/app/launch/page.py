@@ -89,15 +89,10 @@ def _show_list() -> None:
     """The latest sweeps and runs, each with its state and a button that opens it."""
     sweeps, runs = list_sweeps()[:10], list_runs()
     listed: list[Run] = [*sweeps, *runs[: run.LIMIT]]
-
-    def read() -> dict[Run, RunStatus]:
-        return {one: one.status() for one in listed}
-
-    first = [read()]  # what is shown at first; later the fragment reads again
-    live = any(status.state in LIVE for status in first[0].values())
+    live = any(one.status().state in LIVE for one in listed)
 
     def follow() -> None:
-        statuses = first.pop() if first else read()
+        statuses = {one: one.status() for one in listed}
         if live and not any(status.state in LIVE for status in statuses.values()):
             st.rerun()
         if sweeps:

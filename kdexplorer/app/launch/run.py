@@ -382,23 +382,18 @@ def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultR
 
 
 def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:
-    """A link to the first image that only a distilled student gets right, and one that only its baseline does."""
+    """A link to the gallery's first image that only a distilled student gets right, and one for its baseline."""
     if row.to_scratch_baseline is None:
         return
     baseline = row.to_scratch_baseline.other
-    pair = {"students": f"{found[baseline].key},{found[row.name].key}"}
-    for better, worse in ((row.name, baseline), (baseline, row.name)):
-        index = _first_difference(found[better], found[worse])
+    networks = [found[row.name], found[baseline]]
+    labels, (first, second) = evaluation_labels(networks[0]), (one.logits_or_none() for one in networks)
+    if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
+        return
+    groups, shown = results.disagreements(first, second, labels), len(cached.gallery(networks[0].dataset)[2])
+    for better, group in ((row.name, "first"), (baseline, "second")):
+        index = min((index for index in groups[group].tolist() if index < shown), default=None)
         if index is not None:
             label = f"Soft labels: only {better} is right"
-            layout.link_to("soft_labels", label, query | pair | {"image": str(index)}, ARROW)
-
-
-def _first_difference(better: Network, worse: Network) -> int | None:
-    """The first test image of the gallery that one network predicts correctly and the other does not, or None."""
-    labels, (first, second) = evaluation_labels(better), (better.logits_or_none(), worse.logits_or_none())
-    if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
-        return None
-    shown = len(cached.gallery(better.dataset)[2])
-    only = results.disagreements(first, second, labels)["first"].tolist()
-    return min((index for index in only if index < shown), default=None)
+            students = f"{networks[1].key},{networks[0].key}"
+            layout.link_to("soft_labels", label, query | {"students": students, "image": str(index)}, ARROW)
