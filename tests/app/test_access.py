@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
+from kdexplorer.app.launch import form as launch_form
 from kdexplorer.app.launch import page as launch_page
 from kdexplorer.app.launch import run as run_view
-from kdexplorer.app.launch import start
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
@@ -131,7 +131,7 @@ def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(mon
 
 
 ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_study", "start_study",
-           "start_download", "cancel_download", "Measurement"}  # fmt: skip
+           "start_download", "cancel_download", "start_training", "Measurement"}  # fmt: skip
 GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion", "offer_estimate"}  # the others act through the second
 
 
@@ -232,8 +232,8 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
     stopped, running = make_stopped_run(), make_stopped_run()
     running.write_status("running")
     done = []
-    actions = {start: ("launch_run", "Measurement"), run_view: ("start_run", "stop_run", "delete_run")}
-    for module, names in (actions | {download: ("start_download",)}).items():
+    actions = {launch_form: ("launch_run", "Measurement"), run_view: ("start_run", "stop_run", "delete_run")}
+    for module, names in (actions | {launch_page: ("Measurement",), download: ("start_download",)}).items():
         for name in names:
             monkeypatch.setattr(module, name, lambda *_, name=name: done.append(name))
     form = open_page("launch", customize="true")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from kdexplorer.app.launch import form
 from kdexplorer.app.launch import page as launch_page
 from kdexplorer.app.launch import run as run_view
-from kdexplorer.app.launch import start
 from kdexplorer.charts import learning_curves
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
@@ -47,7 +47,7 @@ def bundled_networks(no_networks, monkeypatch):
 @pytest.fixture
 def queued(monkeypatch):
     """A run that is started is queued by this process, without a trainer."""
-    monkeypatch.setattr(start, "launch_run", lambda config: create_run(config, config.name))
+    monkeypatch.setattr(form, "launch_run", lambda config: create_run(config, config.name))
 
 
 def experiment(at):
@@ -216,7 +216,7 @@ def test_starting_shows_the_run_and_its_link(queued, monkeypatch, open_page):
     def refuse(config):
         raise RunError("a run cannot be written: check the folder and the disk.")
 
-    monkeypatch.setattr(start, "launch_run", refuse)
+    monkeypatch.setattr(form, "launch_run", refuse)
     button(second, "Add to the queue").click().run()
     assert "cannot be written" in second.error[0].value
 
@@ -241,7 +241,8 @@ def measured(monkeypatch):
         def cancel(self):
             pass
 
-    monkeypatch.setattr(start, "Measurement", Measurement)
+    for module in (form, launch_page):
+        monkeypatch.setattr(module, "Measurement", Measurement)
     st.cache_resource.clear()
     return outcome
 

@@ -10,16 +10,21 @@ import contextlib
 
 import streamlit as st
 
-from kdexplorer.app.launch import form, run, start
+from kdexplorer.app.launch import form, run
 from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
+from kdexplorer.app.state.cached import all_networks
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.runs import array_store
 from kdexplorer.runs.records import LIVE, RunStatus
-from kdexplorer.runs.run_folder import Run, find_run, list_runs
+from kdexplorer.runs.run_folder import Run, count_live, find_run, list_runs
 from kdexplorer.schema import is_name
 from kdexplorer.studies.folder import find_study, list_sweeps
+from kdexplorer.training import estimate
+from kdexplorer.training.estimate import Estimate, Measurement, format_duration
 
 WITHOUT_A_START = {
     "live": "Run teacher and students in your own browser",
@@ -44,7 +49,7 @@ def show() -> None:
         run.show(opened)
     access.show_login()
     if opened is None and access.is_presenter():
-        has_demo = start.show_demo()
+        has_demo = _show_demo()
         customize = st.expander(
             "Customize", expanded=not has_demo, key="customize", icon=":material/tune:", bind="query-params"
         )
@@ -135,3 +140,70 @@ def _show_store() -> None:
         )
         question = "Delete the stored predictions? Runs compute them again when they need them."
         access.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")
+
+
+# --- The demo, which is measured once for a machine ---
+
+
+def _show_demo() -> bool:
+    """Draws the card that starts the demo and says how long it takes here; False, and nothing, without its teacher."""
+    found = estimate.stored_estimate()
+    config = estimate.demo_config(estimate.choose_length(found))
+    if config.teacher not in all_networks():
+        return False
+    alive = count_live()
+    with st.container(border=True, key="demo"):
+        seconds = 60.0 if found is None else estimate.demo_seconds(found, config.epochs)
+        st.header("Train a student in a minute" if seconds < 90 else "Train a student")
+        left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
+    with left:
+        student, data = config.students[0].architecture, get_dataset(config.dataset)
+        st.markdown(
+            f"Two small networks ({student}) see the same {data.label.removesuffix(' (included)')} for {config.epochs} "
+            "epochs. One learns from the labels alone (**scratch**), the other also from the teacher "
+            f"{config.teacher} (**distilled**). Which one classifies more test images correctly?"
+        )
+        if st.button("Train now", "train_now", type="primary", icon=":material/play_arrow:", width=260):
+            access.act_and_rerun(lambda: form.start_training(config))
+    with right:
+        if found is None and not alive:
+            st.fragment(_measure_demo, run_every=POLL)()
+            return True
+        st.metric("On this machine", f"≈ {format_duration(seconds)}")
+        if alive:
+            st.caption(f"It starts after {alive} other run{'s' if alive > 1 else ''}.")
+        elif found is not None:
+            if found.warning:
+                st.warning(f"{as_text(found.warning)}.")
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption("Measured once; too long if the machine was busy.", width="content")
+                if st.button("Measure again", key="measure_demo", type="tertiary", icon=":material/refresh:"):
+                    access.act_and_rerun(lambda: estimate.store_estimate(None))
+    return True
+
+
+@st.cache_resource(show_spinner=False)
+def _demo_measurement() -> Measurement[Estimate]:
+    """One for all visitors, until its result is stored."""
+    return Measurement([estimate.demo_config()], lambda found: found[0], "Measuring how fast this machine is, once")
+
+
+def _measure_demo() -> None:
+    """Waits for the measurement, stores it, and shows the page again with the length that fits."""
+    if estimate.stored_estimate() is None:
+        measured = access.act_if_presenter(_demo_measurement)
+        if measured is None:
+            return
+        try:
+            if (found := measured.poll()) is None:
+                st.metric("On this machine", "≈ 1 min")
+                st.caption(measured.describe())
+                return
+            estimate.store_estimate(found)
+        except (KDError, OSError) as error:
+            show_error(error)
+            if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
+                access.act_and_rerun(_demo_measurement.clear)
+            return
+        access.act_if_presenter(_demo_measurement.clear)
+    st.rerun()
