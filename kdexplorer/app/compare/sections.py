@@ -61,14 +61,6 @@ class Comparison:
         return next(iter(self.networks.values()))
 
     @property
-    def dataset(self) -> str:
-        return self.first.dataset
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.first.classes
-
-    @property
     def has_images(self) -> bool:
         """Whether the evaluation images are those of a test split, with labels."""
         return results.evaluation_dataset(self.first) is not None
@@ -76,7 +68,7 @@ class Comparison:
     def explain_missing(self) -> str:
         """What gives missing labels, or why nothing does."""
         if self.has_images:
-            return f"Download {get_dataset(self.dataset).label} on the Launch page."
+            return f"Download {get_dataset(self.first.dataset).label} on the Launch page."
         evaluated = as_text(results.describe_evaluation(self.first))
         return f"Only known test splits have images and labels here; these networks were evaluated on {evaluated}."
 
@@ -246,7 +238,7 @@ def show_classes(compared: Comparison) -> None:
     """Accuracy class by class."""
     labels = compared.require_labels()
     if labels is not None:
-        chart = evaluation.per_class(compared.logits, labels, compared.looks, compared.classes)
+        chart = evaluation.per_class(compared.logits, labels, compared.looks, compared.first.classes)
         chart_view.draw(chart, "Accuracy by class", key="per_class")
 
 
@@ -256,8 +248,8 @@ def show_confusion(compared: Comparison) -> None:
     pair = _pick_pair(compared, "confusion") if labels is not None else None
     if pair is None or labels is None:
         return
-    classes, logits, limit = compared.classes, [compared.logits[name] for name in pair], CLASS_LIMIT
-    grouped = get_dataset(compared.dataset).superclasses(classes)
+    classes, logits, limit = compared.first.classes, [compared.logits[name] for name in pair], CLASS_LIMIT
+    grouped = get_dataset(compared.first.dataset).superclasses(classes)
     if grouped and pick_toggle("superclasses", "By superclass", True):
         classes, members = grouped
         logits = [metrics.sum_classes(metrics.softmax(one), members) for one in logits]
@@ -291,7 +283,7 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    indices = set(cached.gallery(compared.dataset)[2].tolist())
+    indices = set(cached.gallery(compared.first.dataset)[2].tolist())
     found = [index for index in groups[kind].tolist() if index in indices]
     if not found:
         st.info("There is no such image" + (f" among the first {len(indices):,}." if len(groups[kind]) else "."))
@@ -308,7 +300,7 @@ def show_disagreements(compared: Comparison) -> None:
 
 def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> None:
     """An image with both predictions, and a link that opens it on Soft labels."""
-    classes, index = compared.classes, image.index
+    classes, index = compared.first.classes, image.index
     st.image(data_url(enlarge_png(image.pixels_last, 160)), width=160, alt=f"Test image {index}")
     label = "" if compared.labels is None else f"**{as_text(classes[compared.labels[index]])}**, "
     st.markdown(f"{label}image {index}")

@@ -66,12 +66,6 @@ GRID = {
 }
 
 HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
-HOLD_HELP = (
-    "T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is also "
-    "another size of the gradient. If that size is constant, each temperature's weight is rescaled so that the "
-    "gradient at the start of training is as large as at T = 4."
-)
-
 FOLDER_HELP = "`train/CLASS/*` and `test/CLASS/*`, or `CLASS/*`: then a fifth of each class is for the test."
 NO_TEACHER = "No teacher"
 
@@ -224,7 +218,9 @@ def _pick_grid() -> dict[str, Any]:
         )  # fmt: skip
     grid["hold"] = st.segmented_control(
         "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
-        help=HOLD_HELP,
+        help="T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is "
+        "also another size of the gradient. If that size is constant, each temperature's weight is rescaled so that "
+        "the gradient at the start of training is as large as at T = 4.",
     )  # fmt: skip
     return grid
 
