@@ -30,7 +30,7 @@ from kdexplorer.training.estimate import format_duration
 
 POWERS, SCALES = (1, 2), ("shared", "per map")
 FIGURES = {"map": "attention", "difference": "attention_difference"}
-"""What colors show, and the figure that does so alone."""
+"""What colors show, and the figure that does so."""
 
 
 def show_page() -> None:
@@ -57,12 +57,7 @@ def show_page() -> None:
                 on_click=st.query_params.update, args=({layout.FIGURE: FIGURES[mode]},),
             )  # fmt: skip
         source = images.Maps(read_maps(image, teacher, students, power), image.pixels_last, shared, smooth, power)
-        with first:
-            stage = chart_view.pick_choice(images.choose_stage(source.maps))
-        if mode == "difference" and len(source.maps) == 1:
-            st.info(images.NO_DIFFERENCE)
-        else:
-            chart_view.draw(images.draw_maps(source, mode, stage), "Attention", chart_view.OF_IMAGE)
+        chart_view.show_figure(FIGURES[mode], source, "Attention", choices_in=first)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
         "On the shared scale the brightest 1 % of a map may be clipped. Correlation: of the maps less their means; 1 "

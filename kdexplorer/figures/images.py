@@ -18,8 +18,6 @@ from kdexplorer.config import SCRATCH
 from kdexplorer.figures import Choice, Figure, Part, Words
 
 ALL_STAGES = "all"
-NO_DIFFERENCE = "Choose a student to see how it differs from the teacher."
-"""Where the teacher is alone."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _attention(source: Maps, stage: str) -> Spec:
 
 def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
     if len(source.maps) == 1:
-        yield Words(NO_DIFFERENCE, is_hint=True)
+        yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
     else:
         yield draw_maps(source, "difference", stage)
 
