@@ -11,7 +11,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 import kdexplorer
-from kdexplorer.app.audience import page as audience
+from kdexplorer.app import audience
 from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.compression import CompressOnce

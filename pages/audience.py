@@ -1,5 +1,5 @@
 """Audience: votes from phones become a soft label beside the teacher's."""
 
-from kdexplorer.app.audience import page
+from kdexplorer.app import audience
 
-page.show_page()
+audience.show_page()

@@ -1,5 +1,5 @@
 """Compare: networks and runs side by side."""
 
-from kdexplorer.app.compare import page
+from kdexplorer.app import compare
 
-page.show()
+compare.show()

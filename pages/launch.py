@@ -1,5 +1,5 @@
 """Launch: start a run from a form and watch it train."""
 
-from kdexplorer.app.launch import page
+from kdexplorer.app import launch
 
-page.show()
+launch.show()

@@ -8,8 +8,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import attention, experiments, methods, soft_labels
-from kdexplorer.app.audience import page as audience
+from kdexplorer.app import attention, audience, experiments, methods, soft_labels
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture

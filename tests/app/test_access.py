@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from benchmarks.app import ROOT
+from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form as launch_form
-from kdexplorer.app.launch import page as launch_page
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import RunConfig

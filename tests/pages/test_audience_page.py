@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from kdexplorer.app.audience import page as audience
+from kdexplorer.app import audience
 from kdexplorer.app.audience import results
 from kdexplorer.app.server import access, headers
 from kdexplorer.datasets import get_dataset

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.app import running, settle
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
 from kdexplorer.app.audience import results
-from kdexplorer.app.compare.page import SECTIONS
+from kdexplorer.app.compare import SECTIONS
 from kdexplorer.app.soft_labels import TABS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint

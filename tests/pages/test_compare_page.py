@@ -6,7 +6,8 @@ import pytest
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
-from kdexplorer.app.compare import page, sections, studies
+from kdexplorer.app import compare
+from kdexplorer.app.compare import sections, studies
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
@@ -91,7 +92,7 @@ def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
 
 
 def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
-    for module in (page, sections):
+    for module in (compare, sections):
         monkeypatch.setattr(module, "latency", lambda architecture: 0.002)
     at = open_page("compare")
     assert results_table(at)["latency"].isna().all()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form
-from kdexplorer.app.launch import page as launch_page
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.charts import learning_curves
 from kdexplorer.datasets import download, get_dataset

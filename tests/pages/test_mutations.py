@@ -11,7 +11,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kdexplorer.app.compare.page import SECTIONS
+from kdexplorer.app.compare import SECTIONS
 from kdexplorer.app.parts.layout import TITLES as PAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_json

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch import students
+from kdexplorer.app.launch.students import make_row, redraw, show_students
 from kdexplorer.app.parts import measurement, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
 from kdexplorer.app.parts.layout import as_text
@@ -123,7 +123,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
         if is_sweep:
             grid = _pick_grid()
         else:
-            students.show(values)
+            show_students(values)
         slots["students"] = st.container()
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
@@ -164,7 +164,7 @@ def _fill(name: str) -> None:
     values |= RECIPES[STARTING_POINTS[name].get("recipe", "standard")] | STARTING_POINTS[name]
     if name == DEMO:
         values["epochs"] = choose_length(stored_estimate())
-    values["students"] = [students.make_row(student) for student in values["students"]]
+    values["students"] = [make_row(student) for student in values["students"]]
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
         values["train_images"] = None
@@ -174,7 +174,7 @@ def _fill(name: str) -> None:
     st.session_state["run_form"] = values
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
-    students.redraw()
+    redraw()
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_gains, digits_of
 from kdexplorer.app.compare import studies
-from kdexplorer.app.launch import form
+from kdexplorer.app.launch.form import describe_study
 from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
 from kdexplorer.app.parts.layout import ARROW, as_text, show_error
 from kdexplorer.app.server import access, turns
@@ -69,7 +69,7 @@ def show(run: Run) -> None:
         return
     if isinstance(config, StudyConfig):
         study = config.study
-        recipe, facts = study.shared, f" · {form.describe_study(study)}"
+        recipe, facts = study.shared, f" · {describe_study(study)}"
         command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
     else:
         recipe, facts, command = config, "", train_command(config)

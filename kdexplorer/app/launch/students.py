@@ -30,7 +30,7 @@ MAX_CHARACTERS = 64
 Row = dict[str, Any]
 
 
-def show(values: dict[str, Any]) -> None:
+def show_students(values: dict[str, Any]) -> None:
     """Draws the table and the chosen student's terms; edits change `values["students"]`, see `student_rows`."""
     st.markdown("**Students**: they see the same batches from the same initial weights")
     key = f"students_{st.session_state.setdefault('students_version', 0)}"
