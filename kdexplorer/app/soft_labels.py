@@ -270,15 +270,10 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     chart = label_charts.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
     chart_view.draw(chart, "Human labels", ("image",), left)
     closeness = _closeness(page.networks[page.teacher.name], human, index)
-    if closeness is not None and closeness.temperature is not None:
-        right.markdown(
-            f"{as_text(page.teacher.name)} is closest to them **{temperature.describe_closest(closeness)}**."
-        )
-    elif closeness is not None:
-        right.markdown(
-            f"{as_text(page.teacher.name)} is closest to them at no temperature: the annotators agree with its "
-            "prediction, or they choose classes to which it gives small probabilities."
-        )
+    if closeness is not None:
+        why = ": the annotators agree with its prediction, or they choose classes to which it gives small probabilities"
+        said = f"**{temperature.describe_closest(closeness)}**{why if closeness.temperature is None else ''}"
+        right.markdown(f"{as_text(page.teacher.name)} is closest to them {said}.")
 
 
 def show_logits(page: SoftLabels) -> None:
