@@ -124,8 +124,8 @@ def _show_row(one: Run, kind: str, status: RunStatus) -> None:
     elif status.state == "damaged":
         facts = f": {as_text(status.message[:300])}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = f"Open {as_text(one.run_id)}"
-        st.button(label, key=f"open_{one.run_id}", on_click=run.open_run, args=(kind, one.run_id))
+        if st.button(f"Open {as_text(one.run_id)}", key=f"open_{one.run_id}"):
+            run.open_run(kind, one.run_id)
         st.markdown(f"{run.STATES[status.state]}{facts}", width="stretch")
 
 

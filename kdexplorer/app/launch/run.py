@@ -120,11 +120,12 @@ def _show_results(folder: StudyFolder) -> None:
 
 
 def open_run(kind: str = "", run_id: str = "") -> None:
-    """Opens a run or a sweep, or without one returns to the form."""
+    """Opens a run or a sweep, or without one returns to the form: the whole page begins anew, not a fragment of it."""
     for name in ("run", "sweep"):
         st.query_params.pop(name, None)
     if kind:
         st.query_params[kind] = run_id
+    st.rerun()
 
 
 def _show_log(run: Run, lines: int, heading: str = "") -> None:
@@ -186,7 +187,6 @@ def _show_controls(run: Run, state: State) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("New run", icon=":material/arrow_back:", key="new_run"):
             open_run()
-            st.rerun()  # the whole page, not this fragment
         st.markdown(f"**{STATES[state]}**", width="content")
         if not access.is_presenter():
             st.caption("You see the results. The presenter stops, resumes and deletes runs.")
