@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -171,7 +170,7 @@ def describe_similarity(
     final = [row for row in rows if row.stage == last]
     closest = max(final, key=lambda row: row.correlation)
     chance = f"chance, another image's map: {closest.chance:.3f}; without the mean map of all images: {closest.own:.3f}"
-    chance = "" if math.isnan(closest.chance) else f" ({chance})"
+    chance = "" if np.isnan(closest.chance) else f" ({chance})"
     words = (
         f"The most similar at stage {last} is **{as_text(closest.name)}** with a mean correlation of "
         f"{closest.correlation:.3f}{chance}. Their cosine, which the loss uses, is {closest.cosine:.3f}."

@@ -7,9 +7,7 @@ back is the picture of "Use this picture": a PNG of 32 × 32 pixels, checked lik
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
-import struct
 from collections.abc import Sequence
 
 import streamlit as st
@@ -105,9 +103,9 @@ def _keep_temperature() -> None:
 
 def _decode(picture: object) -> bytes:
     """The bytes of a data URL as the view makes it. Raises ImageError."""
-    with contextlib.suppress(binascii.Error):
+    with contextlib.suppress(ValueError):
         if isinstance(picture, str) and picture.startswith(PREFIX):
             data = base64.b64decode(picture.removeprefix(PREFIX), validate=True)
-            if data[16:24] == struct.pack(">II", SIZE, SIZE):
+            if data[16:24] == 2 * SIZE.to_bytes(4):  # width and height
                 return data
     raise ImageError("This is not a picture from the live view.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -204,8 +203,8 @@ def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> 
     first, names = next(iter(entries.values())), results.short_names(list(entries))
     options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
     teachers = lineage.teachers_of({name: found[name] for name in options} | entries)
-    counts = Counter(teachers[name] for name in entries if name in teachers)
-    commonest: str | None = next((name for name, _ in counts.most_common(1)), None)
+    own = [teachers[name] for name in entries if name in teachers]
+    commonest = max(own, key=own.count, default=None)
     left, right = st.columns(2)
     with right:
         teacher = choices.pick_one(
