@@ -37,15 +37,13 @@ WITHOUT_A_START = {
 
 def show() -> None:
     """The run or sweep that the link names, else what starts one; then the list of all."""
-    opened, missing = _find_opened()
+    opened = _find_opened()
     if opened is None:
         layout.header(
             "launch",
             "Train students on this machine and watch what they learn. Training continues even if you close the page.",
         )
-    for warning in missing:
-        st.warning(warning)
-    if opened is not None:
+    else:
         run.show(opened)
     access.show_login()
     if opened is None and access.is_presenter():
@@ -62,19 +60,18 @@ def show() -> None:
     _show_store()
 
 
-def _find_opened() -> tuple[Run | None, list[str]]:
-    """What the link names, and a sentence for each name that does not exist."""
+def _find_opened() -> Run | None:
+    """What the link names; a name that does not exist is reported."""
     opened: Run | None = None
-    missing = []
     for kind, find in (("run", find_run), ("sweep", find_study)):
         name, found = st.query_params.get(kind), None
         if name is not None and is_name(name):  # never a path
             with contextlib.suppress(KDError):
                 found = find(name)
         if name is not None and found is None:
-            missing.append(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
+            st.warning(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
         opened = opened or found
-    return opened, missing
+    return opened
 
 
 def _show_other_pages() -> None:
