@@ -78,10 +78,8 @@ def show_first(teacher: Network, students: list[Network], seen: str, alone: bool
                 image = picture.pick(teacher, students, alone=alone, label=False)
         with st.container(key="question_result", height=chart_view.chart_height()):
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(
-                    "**No question yet.**" + ("" if access.is_presenter() else " The presenter starts questions."),
-                    width="content",
-                )
+                hint = "" if access.is_presenter() else " The presenter starts questions."
+                st.markdown(f"**No question yet.**{hint}", width="content")
                 if access.is_presenter():
                     show_ask(teacher, image, seen)
             results.show_code(small=False)

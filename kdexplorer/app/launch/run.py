@@ -96,7 +96,7 @@ def show(run: Run) -> None:
         _show_results(run)
     with st.expander("Command line and log" if access.is_presenter() else "Command line"):
         st.code(command, language="bash", wrap_lines=True)
-        _show_log(run, 12)
+        _show_log(run)
     _offer_deletion(run)
 
 
@@ -128,13 +128,11 @@ def open_run(kind: str = "", run_id: str = "") -> None:
     st.rerun()
 
 
-def _show_log(run: Run, lines: int, heading: str = "") -> None:
+def _show_log(run: Run) -> None:
     """The end of the log, for the presenter: it may have this machine's folders."""
-    if not access.is_presenter():
-        return
-    if heading:
-        st.markdown(heading)
-    st.code(run.log_tail(lines) or "The log is empty.", language=None, wrap_lines=True)
+    if access.is_presenter():
+        st.markdown("The last lines of its log:")
+        st.code(run.log_tail(12) or "The log is empty.", language=None, wrap_lines=True)
 
 
 def _describe(config: RunConfig) -> str:
@@ -170,7 +168,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     if status.state in ("failed", "damaged"):
         st.error(message or "The run ended without a message.")
     if status.state in ("failed", "lost"):
-        _show_log(run, 8, "The last lines of its log:")
+        _show_log(run)
     if status.runs and status.finished is not None:
         text = f"{status.finished} of {status.runs} runs finished"
         st.progress(min(1.0, status.finished / status.runs), text=text)
