@@ -235,10 +235,10 @@ def build_rows(
         others: teachers that have no row.
     """
     known_networks = {**entries, **others}
-    baselines = lineage.scratch_baselines(entries)
+    baselines = lineage.name_relatives(entries, lineage.scratch_baseline_of)
     teachers = {  # of several teachers none is the one
         name: other
-        for name, other in lineage.teachers_of(known_networks).items()
+        for name, other in lineage.name_relatives(known_networks, lineage.teacher_of).items()
         if (facts := known_networks[name].card.teacher) is None or not facts.members
     }
     evaluations = _read_evaluations(entries, logits, labels, teacher, human_labels)

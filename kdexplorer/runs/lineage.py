@@ -73,19 +73,10 @@ def _start(checkpoint: Checkpoint) -> str | None:
     return run if run and name == checkpoint.card.name else initial
 
 
-def scratch_baselines(named: Mapping[str, Checkpoint]) -> dict[str, str]:
-    """Each network's scratch baseline among these, by name; see `scratch_baseline_of`."""
-    return _name_relatives(named, scratch_baseline_of)
-
-
-def teachers_of(named: Mapping[str, Checkpoint]) -> dict[str, str]:
-    """Each network's teacher among these, by name; see `teacher_of`."""
-    return _name_relatives(named, teacher_of)
-
-
-def _name_relatives(
+def name_relatives(
     named: Mapping[str, Checkpoint], relative_of: Callable[[Checkpoint, Iterable[Checkpoint]], Checkpoint | None]
 ) -> dict[str, str]:
+    """The name of each network's relative among these, by its own: see `teacher_of` and `scratch_baseline_of`."""
     by_path = {checkpoint.path: name for name, checkpoint in named.items()}
     relatives = ((name, relative_of(checkpoint, named.values())) for name, checkpoint in named.items())
     return {name: by_path[relative.path] for name, relative in relatives if relative is not None}
@@ -113,5 +104,5 @@ def first_family(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[s
     for name, c in students.items():
         if (c.architecture, c.card.run) == (first.architecture, first.card.run):
             same.setdefault(c.card.objective_key, name)
-    baseline = scratch_baselines(found).get(first_name)
+    baseline = name_relatives(found, scratch_baseline_of).get(first_name)
     return [*([baseline] if baseline else []), *sorted(same.values(), key=lambda name: objective_rank(found[name]))]

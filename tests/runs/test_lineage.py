@@ -31,8 +31,10 @@ def families(tmp_path, make_checkpoint):
 
 def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
     assert lineage.list_teachers(families) == ["large", "small"]
-    assert lineage.teachers_of(families) == {"large-response": "large", "small-response": "small"}
-    assert lineage.scratch_baselines(families) == {"large-response": "large-scratch", "small-response": "small-scratch"}
+    teachers = lineage.name_relatives(families, lineage.teacher_of)
+    assert teachers == {"large-response": "large", "small-response": "small"}
+    baselines = lineage.name_relatives(families, lineage.scratch_baseline_of)
+    assert baselines == {"large-response": "large-scratch", "small-response": "small-scratch"}
     assert [name for name, one in families.items() if lineage.is_distilled(one)] == ["large-response", "small-response"]
     student, teacher = families["small-response"], families["small"]
     assert lineage.is_student_of(student, teacher)

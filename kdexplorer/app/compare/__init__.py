@@ -202,7 +202,8 @@ def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> 
     """The teacher for agreement and KL, and the baseline of the differences."""
     first, names = next(iter(entries.values())), results.short_names(list(entries))
     options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
-    teachers = lineage.teachers_of({name: found[name] for name in options} | entries)
+    known = {name: found[name] for name in options} | entries
+    teachers = lineage.name_relatives(known, lineage.teacher_of)
     own = [teachers[name] for name in entries if name in teachers]
     commonest = max(own, key=own.count, default=None)
     left, right = st.columns(2)
