@@ -13,7 +13,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -62,30 +62,17 @@ def save_array(facts: dict[str, Any], values: np.ndarray) -> None:
     _remove_oldest()
 
 
-class Stored(NamedTuple):
-    """What the disk keeps: how many files, and their bytes."""
-
-    files: int
-    size: int
-
-
-def measure_store() -> Stored:
-    """How much is kept on this machine."""
-    sizes = [size for _, size, _ in _list_files()]
-    return Stored(len(sizes), sum(sizes))
-
-
 def describe_store() -> str:
     """How much is kept, in one line."""
-    files, size = measure_store()
-    count = "1 file" if files == 1 else f"{files} files"
-    kept = f"{size / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB"
+    sizes = [size for _, size, _ in list_files()]
+    count = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
+    kept = f"{sum(sizes) / 1e6:.1f} MB of at most {MAX_BYTES / 1e6:,.0f} MB"
     return f"Stored teacher predictions and attention similarities: {count}, {kept}."
 
 
 def delete_store() -> None:
     """Removes everything that is kept or being written; who needs it computes it again."""
-    for _, _, path in _list_files():
+    for _, _, path in list_files():
         with contextlib.suppress(FileNotFoundError):  # another process removes too
             path.unlink()
 
@@ -94,7 +81,7 @@ def _path(facts: dict[str, Any]) -> Path:
     return store_root() / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]}.f32"
 
 
-def _list_files() -> list[tuple[float, int, Path]]:
+def list_files() -> list[tuple[float, int, Path]]:
     """Time of the last use, bytes and path of each file, also of those that `write_bytes` has not finished."""
     found = []
     for path in store_root().glob("*.f32*"):
@@ -105,7 +92,7 @@ def _list_files() -> list[tuple[float, int, Path]]:
 
 def _remove_oldest() -> None:
     total, now = 0, time.time()
-    for used, size, path in sorted(_list_files(), reverse=True):
+    for used, size, path in sorted(list_files(), reverse=True):
         total += size
         is_left = path.suffix != ".f32" and now - used > MAX_WRITING
         if total > MAX_BYTES or is_left:

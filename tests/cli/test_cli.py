@@ -22,7 +22,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
-from kdexplorer.runs.array_store import measure_store, save_array
+from kdexplorer.runs.array_store import list_files, save_array
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
@@ -284,7 +284,7 @@ def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
     assert main(["data", "predictions"]) == 0
     assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
     assert main(["data", "predictions", "--delete"]) == 0
-    assert measure_store().files == 0
+    assert list_files() == []
 
 
 def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint, tiny, capsys):

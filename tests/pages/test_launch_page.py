@@ -18,7 +18,7 @@ from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
-from kdexplorer.runs.array_store import measure_store, save_array
+from kdexplorer.runs.array_store import list_files, save_array
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import list_runs
@@ -519,7 +519,7 @@ def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     at = open_page("launch")
     assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()
-    assert not measure_store().files
+    assert not list_files()
 
 
 def test_a_folder_of_ones_own_images_becomes_the_data_of_the_form(monkeypatch, tmp_path, open_page):

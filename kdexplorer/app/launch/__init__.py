@@ -128,7 +128,7 @@ def _show_row(one: Run, kind: str, status: RunStatus) -> None:
 
 def _show_store() -> None:
     """What runs keep on the disk for later ones, with a button that deletes it; nothing where that is empty."""
-    if not array_store.measure_store().files:
+    if not array_store.list_files():
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
