@@ -136,30 +136,21 @@ class LineReader(Generic[Kind]):
     def __init__(self, path: Path, model: type[Kind]) -> None:
         self.path, self.model = path, model
         self._lock = threading.Lock()
-        self._forget()
-
-    def _forget(self) -> None:
         self._rows: list[Kind] = []
         self._inode, self._offset, self._last = 0, 0, b""
 
     def read(self) -> list[Kind]:
         """All readable records so far, in order; half a line at the end and what is damaged are left out."""
-        with self._lock:
-            try:
-                file = open_regular(self.path)
-            except OSError:
-                self._forget()
-            else:
-                with file:
-                    self._read_new(file)
+        with self._lock, contextlib.suppress(OSError), open_regular(self.path) as file:
+            self._read_new(file)
             return list(self._rows)
+        return []
 
     def _read_new(self, file: BinaryIO) -> None:
         inode = os.fstat(file.fileno()).st_ino
         file.seek(self._offset - len(self._last))
         if inode != self._inode or file.read(len(self._last)) != self._last:
-            self._forget()
-            self._inode = inode
+            self._rows, self._inode, self._offset, self._last = [], inode, 0, b""
             file.seek(0)
         while len(self._rows) < MAX_ROWS and self._offset < MAX_BYTES:
             line = file.readline(MAX_LINE)
