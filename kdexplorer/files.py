@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from kdexplorer.errors import KDError
-
 T = TypeVar("T")
 
 _UMASK = os.umask(0o077)  # which can only be read by setting it: here, before there are threads
@@ -130,27 +128,18 @@ def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
 
 
 def read_once(read: Callable[[Path], T], path: Path) -> T:
-    """What `read(path)` returns, computed once for each version of the file; its KDError is remembered too.
-
-    The result is shared: never change it.
-    """
+    """What `read(path)` returns, computed once for each version of the file. The result is shared: never change it."""
     try:
         found = os.lstat(path)
         version = (found.st_mtime_ns, found.st_size, found.st_ino)
     except OSError:
         version = None
-    found = _read_version(read, path, version)
-    if isinstance(found, KDError):
-        raise type(found)(str(found))
-    return found
+    return _read_version(read, path, version)
 
 
 @functools.lru_cache(maxsize=2048)
 def _read_version(read: Callable[[Path], Any], path: Path, version: Any) -> Any:
-    try:
-        return read(path)
-    except KDError as error:
-        return error
+    return read(path)
 
 
 def sync_folder(folder: Path) -> None:
