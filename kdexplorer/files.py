@@ -118,10 +118,10 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(inner, levels - 1)
 
 
-def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object, or None when the file is missing, truncated, a link, too large, or holds something else."""
     try:
-        value = parse_json(read_bytes(path, limit))
+        value = parse_json(read_bytes(path, MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -38,8 +38,6 @@ from kdexplorer.runs.records import (
 )
 from kdexplorer.schema import is_name
 
-MAX_STATUS_BYTES = 1 << 20
-
 
 def runs_root() -> Path:
     """Where runs are stored: `KDEXPLORER_RUNS`, else `./runs`."""
@@ -105,7 +103,7 @@ class Run:
 
         Damaged fields are left out.
         """
-        values = read_json(self.path / "status.json", MAX_STATUS_BYTES)
+        values = read_json(self.path / "status.json")
         status = read_record(RunStatus, {"message": "its status cannot be read"} if values is None else values)
         if status.state in LIVE:
             if processes.live(values or {}) is not None:
