@@ -45,9 +45,5 @@ class RunError(KDError):
     """The run's state does not allow the command."""
 
 
-class MissingRunError(RunError, ConfigError):
-    """There is no run of that name."""
-
-
 class TrainingError(KDError):
     """Training cannot go on."""

@@ -306,7 +306,7 @@ def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
     for name in (one.rstrip("/") for one in names):
         try:
             run = find_run(name)
-        except RunError:
+        except ConfigError:
             found[name] = find_checkpoint(name)
             continue
         students = {f"{run.run_id}/{path.name}": path for path in finished_students(run)}

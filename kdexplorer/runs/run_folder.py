@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from kdexplorer import processes
 from kdexplorer.config import RUN_FILES, RunConfig
-from kdexplorer.errors import ConfigError, MissingRunError
+from kdexplorer.errors import ConfigError
 from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.records import (
     FINAL,
@@ -217,7 +217,7 @@ def is_run_folder(path: Path) -> bool:
 
 
 def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
-    """The run of that id or folder; a folder's `config.json` says which kind it is. Raises MissingRunError."""
+    """The run of that id or folder; a folder's `config.json` says which kind it is. Raises ConfigError."""
     places = [(kind, kind.parent_folder() / run_id) for kind in kinds] if is_name(run_id) else []
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
         path = Path(run_id)
@@ -227,7 +227,7 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
     for kind, path in places:
         if is_run_folder(path):
             return kind(path)
-    raise MissingRunError(
+    raise ConfigError(
         f"there is no run '{run_id[:100]}' in {kinds[0].parent_folder()}. List the runs with "
         "'python -m kdexplorer runs list'."
     )

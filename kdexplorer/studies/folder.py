@@ -102,7 +102,7 @@ def _has_grid(folder: StudyFolder) -> bool:
 
 def find_study(study_id: str) -> StudyFolder | None:
     """The study of that id or folder, or None."""
-    with contextlib.suppress(RunError):
+    with contextlib.suppress(ConfigError):
         return StudyFolder(find_run(study_id, (StudyFolder,)).path)
     return None
 

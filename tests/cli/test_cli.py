@@ -17,7 +17,7 @@ from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.human_labels import VARIABLE
 from kdexplorer.datasets.synthetic import draw_shapes
-from kdexplorer.errors import RunError
+from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
@@ -211,7 +211,7 @@ def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, mon
 
 
 def test_debug_shows_the_traceback():
-    with pytest.raises(RunError):
+    with pytest.raises(ConfigError):
         main(["--debug", "runs", "show", "nobody"])
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from kdexplorer import processes
 from kdexplorer.config import RunConfig
-from kdexplorer.errors import RunError, TrainingError
+from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
 from kdexplorer.runs.records import RunStatus
@@ -289,9 +289,9 @@ def test_a_folder_says_its_kind(run):
     for kinds in ((Run, Other), (Other, Run)):
         assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, Other]
         assert [type(find_run(one.run_id, kinds)) for one in (run, other)] == [Run, Other]
-    with pytest.raises(RunError, match="no run"):
+    with pytest.raises(ConfigError, match="no run"):
         find_run(str(other.path))
-    with pytest.raises(RunError, match="no run"):
+    with pytest.raises(ConfigError, match="no run"):
         find_run(other.run_id)
 
 

@@ -197,7 +197,7 @@ def test_a_status_says_only_what_can_be_shown(run, key):
     "name", ["", ".", "..", "../runs", "no-such-run", "a/../b", "/", "/etc", "~", "x" * 300, "a\0b", "\n"]
 )
 def test_path_tricks_find_no_run(run, name):
-    with pytest.raises(RunError, match=r"(?s)no run .*runs list"):
+    with pytest.raises(ConfigError, match=r"(?s)no run .*runs list"):
         find_run(name)
 
 
@@ -209,7 +209,7 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
     (runs_root / "file").touch()
     (runs_root / "sweeps" / "precious").mkdir(parents=True)
     (runs_root / "sweeps" / "precious" / "config.json").touch()
-    with pytest.raises(RunError):
+    with pytest.raises(ConfigError, match="no run"):
         find_run("sweeps")
     assert [run.run_id[:4] for run in list_runs()] == ["2026", "2025"]
     assert list_runs(runs_root / "nowhere") == []
