@@ -17,9 +17,10 @@ from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
+from kdexplorer.files import write_json
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, replace_card, save_checkpoint
+from kdexplorer.runs.checkpoints import CARD, Checkpoint, find_checkpoint, save_checkpoint
 from kdexplorer.runs.weights import (
     check_head,
     find_head,
@@ -142,7 +143,7 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
     logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
     found = AfterChoice(dataset=dataset.key, images=len(split), accuracy=accuracy, cross_entropy=cross_entropy)
-    replace_card(checkpoint, card.model_copy(update={"after_choice": found}))
+    write_json(checkpoint.path / CARD, card.model_copy(update={"after_choice": found}).model_dump(mode="json"))
     return found
 
 

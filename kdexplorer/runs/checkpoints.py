@@ -198,12 +198,6 @@ def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logi
     return open_checkpoint(path)
 
 
-def replace_card(checkpoint: Checkpoint, card: Card) -> Checkpoint:
-    """Writes another card for the same weights, atomically."""
-    write_json(checkpoint.path / CARD, card.model_dump(mode="json"))
-    return open_checkpoint(checkpoint.path)
-
-
 # --- The teacher that a configuration names: a checkpoint, or several joined by `+`, which are averaged ---
 
 MAX_TEACHERS = 8
