@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdexplorer.cli.options import CHECKPOINT_HELP, DONE, FAILED, STOPPED, argument, command, flag
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import bundled
+from kdexplorer.files import bundled, check_place, write_bytes
 from kdexplorer.processes import stop_signals
 
 
@@ -66,7 +66,6 @@ def start_application(options: argparse.Namespace) -> int:
 )  # fmt: skip
 def write_handout(options: argparse.Namespace) -> None:
     """Write one HTML file with networks' predictions, interactive without a server."""
-    from kdexplorer.files import check_place, write_bytes
     from kdexplorer.handout.page import build
     from kdexplorer.handout.request import make_request
     from kdexplorer.story import read_lecture

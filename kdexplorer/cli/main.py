@@ -32,8 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         code = options.run(options) or DONE
-        if sys.stdout is not None:  # it may be closed
-            sys.stdout.flush()
+        print(end="", flush=True)  # nothing where stdout is closed
         return code
     except BrokenPipeError:  # who read the output has had enough; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

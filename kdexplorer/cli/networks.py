@@ -42,26 +42,20 @@ def evaluate(options: argparse.Namespace) -> int:
 
     It fails where one differs from its card. `--after-choice` measures what was chosen on held-out images, once.
     """
-    code = shared.DONE
+    code, show = shared.DONE, not options.json
     for name in options.checkpoints:
-        if options.after_choice:
-            values, text = _measure_after_choice(name, show=not options.json)
-        else:
-            found = evaluation.evaluate_checkpoint(name, show=not options.json)
+        if not options.after_choice:
+            found = evaluation.evaluate_checkpoint(name, show)
             values, text = asdict(found), evaluation.format_report(found)
             code = code if found.matches_card else shared.FAILED
+        elif (folder := find_study(name)) is not None:
+            table = measure_choice(folder, show)
+            values, text = table.model_dump(mode="json"), report.to_markdown(table)
+        else:
+            chosen = evaluation.measure_after_choice(find_checkpoint(name), show)
+            values, text = chosen.model_dump(mode="json"), evaluation.format_after_choice(name, chosen)
         print(json.dumps(values) if options.json else text, flush=True)
     return code
-
-
-def _measure_after_choice(name: str, show: bool) -> tuple[dict[str, object], str]:
-    """The figures of a sweep's best cell or of a network, and as text."""
-    folder = find_study(name)
-    if folder is not None:
-        table = measure_choice(folder, show)
-        return table.model_dump(mode="json"), report.to_markdown(table)
-    found = evaluation.measure_after_choice(find_checkpoint(name), show)
-    return found.model_dump(mode="json"), evaluation.format_after_choice(name, found)
 
 
 @command(
