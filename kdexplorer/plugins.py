@@ -49,11 +49,7 @@ def _load_file(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # by which pickle finds its classes
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    spec.loader.exec_module(module)
     return module
 
 
