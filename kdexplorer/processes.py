@@ -20,8 +20,6 @@ from typing import Any
 
 import psutil
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
 
 def identity(pid: int | None = None) -> dict[str, Any]:
     """What `live` needs to know a process (this one by default) again: `pid`, `pid_started` (seconds) and `boot`.
@@ -149,5 +147,5 @@ def _began(process: psutil.Process) -> float:
 
 def _boot() -> str | None:
     with contextlib.suppress(OSError):
-        return _BOOT_ID.read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return None
