@@ -96,8 +96,7 @@ def start_run(run: Run) -> None:
             processes.lower_priority(process.pid)
             status = run.status()
             if status.pid != process.pid:  # which has not written one yet
-                places = {name: getattr(status, name) for name in PLACES}
-                run.write_status("queued", "starting", process.pid, **places)
+                run.write_status("queued", "starting", process.pid, **status.model_dump(include=PLACES))
     except OSError as error:  # filelock's Timeout is one
         raise RunError(
             f"{run.run_id} cannot be started ({error.strerror or 'another start is taking long'}): check its folder "
@@ -208,32 +207,23 @@ def work_in(
     lead(acquire)
     try:
         with processes.stop_signals() as stopping, run.log() as logger:
-            status = run.status()
-            places = {name: value for name in PLACES if (value := getattr(status, name)) is not None}
-            return _report(Work(run, logger, stopping, places), do)
+            work = Work(run, logger, stopping, run.status().model_dump(include=PLACES))
+            try:
+                do(work)
+                work.write("finished")
+                return "finished"
+            except Stopped:
+                logger.info("stopped; it can be resumed")
+                work.write("stopped", "stopped; it can be resumed")
+                return "stopped"
+            except BaseException as error:
+                expected = isinstance(error, KDError)
+                message = str(error) if expected else f"{type(error).__name__}: {error}"
+                logger.error("%s", message, exc_info=not expected)
+                if isinstance(error, OSError):
+                    message = f"writing to the disk failed ({error}): free some space and resume"
+                with contextlib.suppress(OSError):
+                    work.write("failed", message[:500])
+                raise
     finally:
         lock.release()
-
-
-def _report(work: Work, do: Callable[[Work], object]) -> State:
-    """Does the work and writes how it ended."""
-    try:
-        do(work)
-        work.write("finished")
-        return "finished"
-    except Stopped:
-        work.logger.info("stopped; it can be resumed")
-        work.write("stopped", "stopped; it can be resumed")
-        return "stopped"
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
-        if isinstance(error, KDError):
-            message = str(error)
-            work.logger.error("%s", error)
-        else:
-            work.logger.exception("failed")
-        if isinstance(error, OSError):
-            message = f"writing to the disk failed ({error}): free some space and resume"
-        with contextlib.suppress(OSError):
-            work.write("failed", message[:500])
-        raise

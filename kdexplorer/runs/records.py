@@ -18,7 +18,7 @@ State = Literal["waiting", "queued", "running", "finished", "stopped", "failed",
 LIVE: tuple[State, ...] = ("queued", "running")
 FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
-PLACES = ("epoch", "epochs", "step", "steps_per_epoch", "runs", "finished")
+PLACES = {"epoch", "epochs", "step", "steps_per_epoch", "runs", "finished"}
 """Fields of a status that say how far the work is: they stay while it starts again."""
 
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
