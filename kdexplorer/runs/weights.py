@@ -6,6 +6,7 @@ import os
 import pickletools
 import re
 import zipfile
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -46,12 +47,10 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
                 f"{where}: {key} has shape {tuple(getattr(tensor, 'shape', ()))}, {architecture} needs "
                 f"{tuple(expected[key].shape)}."
             )
-        if tensor.layout != torch.strided or tensor.device.type == "meta":
-            raise CheckpointError(
-                f"{where}: {key} is {tensor.layout} on {tensor.device}; weights must be plain numbers."
-            )
-        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            raise CheckpointError(f"{where}: {key} is {tensor.dtype}; weights must be floating point.")
+        is_plain = tensor.layout == torch.strided and tensor.device.type != "meta"
+        if not is_plain or tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            facts = f"{tensor.dtype}, {tensor.layout} on {tensor.device}"
+            raise CheckpointError(f"{where}: {key} is {facts}; weights must be plain numbers, floating point.")
         layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
         state[key] = tensor.to(torch.float32, copy=True, memory_format=layout)
         if not torch.isfinite(state[key]).all():
@@ -82,48 +81,41 @@ def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
     return state
 
 
-class _TooLargeError(ValueError):
-    """The rest of a sentence about a file that is not read."""
-
-
 def _check_size(source: Path) -> None:
-    """Raises OSError, or _TooLargeError for a file that would need more memory than its own size or than 1 GiB."""
+    """Raises OSError, or CheckpointError for a file that would need more memory than its own size or than 1 GiB."""
     with open_regular(source, follow_links=True) as file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_WEIGHTS_BYTES:
-            raise _TooLargeError("over 1 GiB: no network of this application is that large")
+            raise CheckpointError(f"{source} is over 1 GiB: no network of this application is that large.")
         if source.suffix == ".safetensors":  # begins with the length of its list of tensors
-            _require(int.from_bytes(file.read(8), "little") < 400 * MAX_TENSORS)
+            _require(source, int.from_bytes(file.read(8), "little") < 400 * MAX_TENSORS)
         elif zipfile.is_zipfile(file):  # PyTorch packs tensors without compression
             file.seek(-min(size, 1 << 16), os.SEEK_END)
             _, _, end = file.read().rpartition(b"PK\5\6")  # has the length of the list of parts
-            _require(int.from_bytes(end[8:12], "little") < 400 * MAX_TENSORS)
+            _require(source, int.from_bytes(end[8:12], "little") < 400 * MAX_TENSORS)
             with zipfile.ZipFile(file) as archive:
                 parts = archive.infolist()
                 if sum(part.file_size for part in parts) > size:
-                    raise _TooLargeError("no plain file of weights: it unpacks to more than its own size")
-                _require(len(parts) < MAX_TENSORS)
+                    raise CheckpointError(f"{source} is no file of weights: it unpacks to more than its own size.")
+                _require(source, len(parts) < MAX_TENSORS)
                 for part in parts:
                     if part.filename.endswith(".pkl"):
                         with archive.open(part) as pickle:
-                            _count_tensors(pickle, 1)
+                            _require(source, _has_few_tensors(pickle, 1))
         else:  # PyTorch before 1.6: three short pickles, that of the tensors, and their values
             file.seek(0)
-            _count_tensors(file, 4)
+            _require(source, _has_few_tensors(file, 4))
 
 
-def _count_tensors(file: IO[bytes], pickles: int) -> None:
-    """Raises _TooLargeError for a pickle of more than `MAX_TENSORS`, which have some 40 operations each."""
-    operations = 0
-    for _ in range(pickles):
-        for _ in pickletools.genops(file):
-            operations += 1
-            _require(operations < 50 * MAX_TENSORS)
+def _has_few_tensors(file: IO[bytes], pickles: int) -> bool:
+    """Whether pickles in a row have at most `MAX_TENSORS`, which have some 40 operations each."""
+    operations = chain.from_iterable(pickletools.genops(file) for _ in range(pickles))
+    return sum(1 for _ in islice(operations, 50 * MAX_TENSORS)) < 50 * MAX_TENSORS
 
 
-def _require(few: bool) -> None:
+def _require(source: Path, few: bool) -> None:
     if not few:
-        raise _TooLargeError(f"no plain file of weights: it has more than {MAX_TENSORS:,} tensors")
+        raise CheckpointError(f"{source} is no plain file of weights: it has more than {MAX_TENSORS:,} tensors.")
 
 
 def read_weights(source: Path) -> dict[str, torch.Tensor]:
@@ -143,8 +135,8 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
             state = torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{source} is not found: check the path.") from None
-    except _TooLargeError as error:
-        raise CheckpointError(f"{source} is {error}.") from None
+    except CheckpointError:
+        raise
     except Exception as error:  # zip, pickle and safetensors each have their own; torch's advises to unpickle
         expected = "save a state dict with torch.save(network.state_dict(), FILE), or write a safetensors file"
         raise CheckpointError(f"{source} is not a plain file of weights: {expected}.") from error
