@@ -18,7 +18,7 @@ import numpy as np
 
 from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
-from kdexplorer.methods import Method, all_methods
+from kdexplorer.methods import all_methods
 from kdexplorer.networks.registry import STORED
 from kdexplorer.runs.card import Card, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
@@ -226,17 +226,6 @@ def _find_longest(words: list[str]) -> tuple[Checkpoint, list[str]]:
         with contextlib.suppress(ConfigError):
             return find_checkpoint("+".join(words[:count])), words[count:]
     return find_checkpoint(words[0]), words[1:]
-
-
-def why_not_averaged(teachers: Sequence[Checkpoint], method: Method) -> str | None:
-    """Why a method cannot learn from several teachers and what to do, or None where it can or there is only one."""
-    used = " and ".join(sorted(method.needs - {"logits"}))
-    if len(teachers) < 2 or not used:
-        return None
-    return (
-        f"several teachers are averaged in their probabilities, but {method.label} uses {used}: name one teacher, or "
-        "remove this term"
-    )
 
 
 def refer_to(teachers: Sequence[Checkpoint]) -> TeacherReference:

@@ -15,7 +15,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, find_teachers, why_not_averaged
+from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, find_teachers
 from kdexplorer.schema import problems
 from kdexplorer.training.hardware import resolve_device
 
@@ -123,9 +123,10 @@ def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iter
         yield "teacher", "only logits of the images as they are are stored of it: set teacher_view to fixed"
     for student in config.students:
         for method in student.methods:
-            problem = why_not_averaged(teachers, method)
-            if problem:
-                yield "teacher", problem
+            used = " and ".join(sorted(method.needs - {"logits"}))
+            if len(teachers) > 1 and used:
+                why = f"several teachers are averaged in their probabilities, but {method.label} uses {used}"
+                yield "teacher", f"{why}: name one teacher, or remove this term"
                 continue
             problem = method.check(get_architecture(student.architecture), get_architecture(teachers[0].architecture))
             if problem:
