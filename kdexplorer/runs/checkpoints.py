@@ -200,14 +200,11 @@ def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logi
 
 # --- The teacher that a configuration names: a checkpoint, or several joined by `+`, which are averaged ---
 
-MAX_TEACHERS = 8
-
 
 def find_teachers(names: str) -> tuple[Checkpoint, ...]:
     """The checkpoints of `resnet56`, or of `resnet50+resnet56`; a name that contains a `+` itself is found whole.
 
-    Raises ConfigError when there is none of that name, one is named twice, or there are more than `MAX_TEACHERS`;
-    CheckpointError when a card is not valid.
+    Raises ConfigError when there is none of that name, or one is named twice; CheckpointError when a card is not valid.
     """
     words, found = names.split("+"), list[Checkpoint]()
     while words:
@@ -215,8 +212,6 @@ def find_teachers(names: str) -> tuple[Checkpoint, ...]:
         found.append(checkpoint)
     if len({checkpoint.sha256 for checkpoint in found}) < len(found):
         raise ConfigError(f"teacher: {names[:200]} names a network twice: each counts once in the average.")
-    if len(found) > MAX_TEACHERS:
-        raise ConfigError(f"teacher: {len(found)} teachers are too many: name at most {MAX_TEACHERS}.")
     return tuple(found)
 
 
