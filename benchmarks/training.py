@@ -45,8 +45,7 @@ from kdexplorer.networks import build
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.card import Card
-from kdexplorer.runs.checkpoints import save_checkpoint
-from kdexplorer.runs.weights import to_half_precision
+from kdexplorer.runs.checkpoints import save_checkpoint, to_half_precision
 from kdexplorer.training.hardware import configure_process, resolve_precision
 from kdexplorer.training.recipe import FULL_RESOLUTION
 from kdexplorer.training.trainer import Trainer

@@ -22,7 +22,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.networks import build
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.runs.card import Card
-from kdexplorer.runs.checkpoints import bundled_checkpoints, save_checkpoint
+from kdexplorer.runs.checkpoints import bundled_checkpoints, save_checkpoint, to_half_precision
 from tests.tab import DESKTOP, PHONE, Tab, shared
 
 limit_thread_spinning()  # as the command line does: else two threads wait for one another in a loop
@@ -201,7 +201,6 @@ def make_checkpoint():
     import torch
 
     from kdexplorer.networks.registry import count_parameters
-    from kdexplorer.runs.weights import to_half_precision
 
     @functools.cache
     def draw_weights(architecture: str, seed: int, classes: int):

@@ -18,20 +18,23 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.files import write_json
+from kdexplorer.networks import build_empty
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
-from kdexplorer.runs.checkpoints import CARD, Checkpoint, find_checkpoint, save_checkpoint
-from kdexplorer.runs.weights import (
-    check_head,
-    find_head,
+from kdexplorer.runs.checkpoints import (
+    CARD,
+    Checkpoint,
+    find_checkpoint,
     network_from_state,
     read_weights,
-    rename_by_shape,
+    save_checkpoint,
     to_half_precision,
 )
 from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
+    import torch
+
     from kdexplorer.networks.base import StagedNetwork
 
 COMMON_NORMALIZATIONS = {
@@ -194,8 +197,8 @@ def import_checkpoint(
     if classes and sorted(classes) != sorted(data.classes):
         raise ConfigError(f"--classes: these are not the {count} classes of {data.label}: {', '.join(data.classes)}.")
     state = rename_by_shape(architecture, read_weights(source), count)
-    check_head(architecture, state, count, where=str(source))
-    for key in find_head(architecture, count) if classes else ():
+    _check_head(architecture, state, count, where=str(source))
+    for key in _find_head(architecture, count) if classes else ():
         if key in state:
             state[key] = state[key][[list(classes).index(one) for one in data.classes]]
     half = to_half_precision(network_from_state(architecture, state, count, where=str(source)))
@@ -210,6 +213,39 @@ def import_checkpoint(
         test_cross_entropy=metrics.cross_entropy(logits, split.labels),
     )  # fmt: skip
     return save_checkpoint(output / name, half, card, logits)
+
+
+def _find_head(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of what has a row for each class: weight and bias of the classifier."""
+    found, other = (build_empty(architecture, count).state_dict() for count in (classes, classes + 1))
+    return {key: tuple(one.shape) for key, one in found.items() if one.shape != other[key].shape}
+
+
+def _check_head(architecture: str, state: dict[str, torch.Tensor], classes: int, where: str) -> None:
+    """Raises CheckpointError where the weights are a network of this architecture with another number of classes."""
+    widths = {shape[1] for shape in _find_head(architecture, classes).values() if len(shape) == 2}
+    for tensor in state.values():
+        if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != classes:
+            raise CheckpointError(
+                f"{where} has {tensor.shape[0]:,} classes, the data have {classes:,}: name its data set by --dataset."
+            )
+
+
+def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:
+    """The state dict under the names of this package, as far as shapes decide them.
+
+    A name that the architecture does not have stands for the one that is missing where, among both, only these two have
+    that shape and that last part: `linear.weight` is `fc.weight`, `layer2.0.shortcut.0.weight` is
+    `layer2.0.downsample.0.weight`. All others stay as they are, and `network_from_state` reports them.
+    """
+    expected = {key: tuple(tensor.shape) for key, tensor in build_empty(architecture, classes).state_dict().items()}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    groups: dict[tuple[str, tuple[int, ...]], tuple[list[str], list[str]]] = {}  # unknown and missing names
+    for side, (own, other) in enumerate(((given, expected), (expected, given))):
+        for key in own.keys() - other.keys():
+            groups.setdefault((key.rpartition(".")[2], own[key]), ([], []))[side].append(key)
+    names = {unknown[0]: missing[0] for unknown, missing in groups.values() if len(unknown) == len(missing) == 1}
+    return {names.get(key, key): tensor for key, tensor in state.items()}
 
 
 def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str | None:

@@ -14,9 +14,8 @@ from kdexplorer.analysis import metrics
 from kdexplorer.errors import CheckpointError, TrainingError
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, EpochFigures, Leg
-from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
+from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.hardware import describe_device, resolve_precision, without_tf32
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer

@@ -13,8 +13,7 @@ from typing import Any
 
 from kdexplorer.errors import CheckpointError
 from kdexplorer.networks import all_architectures, get_architecture
-from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.weights import to_half_precision
+from kdexplorer.runs.checkpoints import Checkpoint, to_half_precision
 
 MAX_STUDENTS = 3
 """Beside the teacher: a phone has room for four columns."""

@@ -12,6 +12,7 @@ from kdexplorer.analysis.evaluate import (
     format_after_choice,
     import_checkpoint,
     measure_after_choice,
+    rename_by_shape,
 )
 from kdexplorer.analysis.inference import predict, predict_batches
 from kdexplorer.cli.main import main
@@ -20,7 +21,6 @@ from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import imported_root
-from kdexplorer.runs.weights import rename_by_shape
 
 
 def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(

@@ -22,11 +22,13 @@ from kdexplorer.runs.checkpoints import (
     bundled_root,
     find_checkpoint,
     list_checkpoints,
+    network_from_state,
+    read_weights,
     run_checkpoints,
     save_checkpoint,
+    to_half_precision,
 )
 from kdexplorer.runs.launch import create_run
-from kdexplorer.runs.weights import network_from_state, read_weights, to_half_precision
 from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
 
 

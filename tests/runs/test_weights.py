@@ -9,8 +9,8 @@ import torch
 
 from kdexplorer.errors import CheckpointError
 from kdexplorer.networks import build
-from kdexplorer.runs import weights
-from kdexplorer.runs.weights import network_from_state, read_weights
+from kdexplorer.runs import checkpoints
+from kdexplorer.runs.checkpoints import network_from_state, read_weights
 from tests.runs.forgery import Marker
 
 
@@ -104,7 +104,7 @@ def _save_views(state, path, **options):
 )  # fmt: skip
 def test_a_file_of_too_many_tensors_is_refused_before_it_is_loaded(tmp_path, monkeypatch, save):
     path = tmp_path / f"net.{'safetensors' if 'safetensors' in str(save.__code__.co_names) else 'pth'}"
-    monkeypatch.setattr(weights, "MAX_TENSORS", 1000)
+    monkeypatch.setattr(checkpoints, "MAX_TENSORS", 1000)
     save({f"layer{number}.weight": torch.zeros(1) for number in range(600)}, path)
     assert len(read_weights(path)) == 600
     save({f"layer{number}.weight": torch.zeros(1) for number in range(6000)}, path)
