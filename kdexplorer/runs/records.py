@@ -16,7 +16,6 @@ from kdexplorer.schema import Name
 State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
 """`waiting`: a run of a study that has not begun; it has no process, and its study starts it."""
 LIVE: tuple[State, ...] = ("queued", "running")
-FINAL: tuple[State, ...] = ("finished", "stopped", "failed")
 RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
 PLACES = {"epoch", "epochs", "step", "steps_per_epoch", "runs", "finished"}
 """Fields of a status that say how far the work is: they stay while it starts again."""

@@ -26,7 +26,6 @@ from kdexplorer.config import RUN_FILES, RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.records import (
-    FINAL,
     LIVE,
     BatchMetrics,
     EpochMetrics,
@@ -109,8 +108,6 @@ class Run:
             if processes.live(values or {}) is not None:
                 return status
             status = status.model_copy(update={"state": "lost", "message": "its process is gone; it can be resumed"})
-        elif status.state not in (*FINAL, "waiting"):
-            status = status.model_copy(update={"state": "lost"})
         try:
             self.check()
         except (ConfigError, OSError) as error:
