@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -141,20 +141,17 @@ class LineReader(Generic[Kind]):
     def read(self) -> list[Kind]:
         """All readable records so far, in order; half a line at the end and what is damaged are left out."""
         with self._lock, contextlib.suppress(OSError), open_regular(self.path) as file:
-            self._read_new(file)
+            inode = os.fstat(file.fileno()).st_ino
+            file.seek(self._offset - len(self._last))
+            if inode != self._inode or file.read(len(self._last)) != self._last:
+                self._rows, self._inode, self._offset, self._last = [], inode, 0, b""
+                file.seek(0)
+            while len(self._rows) < MAX_ROWS and self._offset < MAX_BYTES:
+                line = file.readline(MAX_LINE)
+                if not line.endswith(b"\n") and len(line) < MAX_LINE:  # the end, or half a line
+                    break
+                self._offset, self._last = self._offset + len(line), line
+                with contextlib.suppress(ValueError, RecursionError):  # pydantic's error is a ValueError
+                    self._rows.append(self.model.model_validate(parse_json(line)))
             return list(self._rows)
         return []
-
-    def _read_new(self, file: BinaryIO) -> None:
-        inode = os.fstat(file.fileno()).st_ino
-        file.seek(self._offset - len(self._last))
-        if inode != self._inode or file.read(len(self._last)) != self._last:
-            self._rows, self._inode, self._offset, self._last = [], inode, 0, b""
-            file.seek(0)
-        while len(self._rows) < MAX_ROWS and self._offset < MAX_BYTES:
-            line = file.readline(MAX_LINE)
-            if not line.endswith(b"\n") and len(line) < MAX_LINE:  # the end, or half a line
-                return
-            self._offset, self._last = self._offset + len(line), line
-            with contextlib.suppress(ValueError, RecursionError):  # pydantic's error is a ValueError
-                self._rows.append(self.model.model_validate(parse_json(line)))

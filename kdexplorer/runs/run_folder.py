@@ -125,15 +125,12 @@ class Run:
 
     def metrics(self) -> list[EpochMetrics]:
         """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
-        return self.metrics_reader().read()
+        return self.readers()[0].read()
 
-    def metrics_reader(self) -> LineReader[EpochMetrics]:
-        """For those who look again and again: reads the new lines only."""
-        return LineReader(self.path / "metrics.jsonl", EpochMetrics)
-
-    def batches_reader(self) -> LineReader[BatchMetrics]:
-        """The same for `batches.jsonl`."""
-        return LineReader(self.path / "batches.jsonl", BatchMetrics)
+    def readers(self) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
+        """Of `metrics.jsonl` and `batches.jsonl`, for those who look again and again: they read the new lines only."""
+        by_epoch = LineReader(self.path / "metrics.jsonl", EpochMetrics)
+        return by_epoch, LineReader(self.path / "batches.jsonl", BatchMetrics)
 
     def teacher(self, classes: int) -> TeacherFigures | None:
         """The teacher's figures from `teacher.json`; None where there are none.
@@ -198,8 +195,9 @@ class Run:
     def drop_metrics_from(self, epoch: int, step: int, steps_per_epoch: int) -> None:
         """Removes lines of what a resumed run will do again, from that step on, and half-written last lines."""
         if self.writes:
-            whole = [row for row in self.metrics() if row.epoch < epoch]
-            parts = [row for row in self.batches_reader().read() if row.epoch <= epoch + step / steps_per_epoch]
+            by_epoch, within = self.readers()
+            whole = [row for row in by_epoch.read() if row.epoch < epoch]
+            parts = [row for row in within.read() if row.epoch <= epoch + step / steps_per_epoch]
             write_bytes(self.path / "metrics.jsonl", _lines(whole))
             write_bytes(self.path / "batches.jsonl", _lines(parts))
 

@@ -83,9 +83,9 @@ def test_lines_within_epochs_are_dropped_from_the_step_that_is_done_again(run):
     run.append_batch_metrics(lines)
     with open(run.path / "batches.jsonl", "ab") as file:
         file.write(b'{"epoch": 1.8, "stud')
-    assert run.batches_reader().read() == lines
+    assert run.readers()[1].read() == lines
     run.drop_metrics_from(1, 2, 5)
-    assert run.batches_reader().read() == lines[:3]
+    assert run.readers()[1].read() == lines[:3]
     assert (run.path / "batches.jsonl").read_bytes().count(b"\n") == 3
 
 

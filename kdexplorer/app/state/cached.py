@@ -216,7 +216,7 @@ def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _line_readers(run: Run) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
-    return run.metrics_reader(), run.batches_reader()
+    return run.readers()
 
 
 def human_labels_of(dataset: str) -> np.ndarray | None:
