@@ -46,8 +46,7 @@ from websockets.typing import Origin, Subprotocol
 from benchmarks.app import running
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run, stop_run
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import LIVE, Run
 
 PATIENCE = 120.0
 """Seconds after which a visitor gives up: an error."""

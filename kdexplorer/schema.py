@@ -18,6 +18,12 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Record(BaseModel):
+    """What is read from a file that another version may have written: unknown fields are left out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -49,6 +55,15 @@ def validate(model: type[Model], values: Any, where: str = "", context: dict[str
         sentences = [f"{field}: {message}" if field else message for field, message in problems(error)]
         prefix = f"'{where}': " if where else ""
         raise ConfigError(prefix + "; ".join(sentences)) from error
+
+
+def read_record(model: type[Model], values: dict[str, Any]) -> Model:
+    """The record with every field that is valid; the others have their defaults, which every field needs."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        invalid = {item["loc"][0] for item in error.errors()}
+        return model.model_validate({key: value for key, value in values.items() if key not in invalid})
 
 
 def problems(error: ValidationError) -> list[tuple[str, str]]:

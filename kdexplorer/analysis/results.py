@@ -27,8 +27,7 @@ from kdexplorer.plugins import leave_out
 from kdexplorer.runs import checkpoints, lineage
 from kdexplorer.runs.card import EpochFigures
 from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint, bundled_checkpoints, find_checkpoint, open_checkpoint
-from kdexplorer.runs.records import TeacherFigures
-from kdexplorer.runs.run_folder import Run, find_run, finished_students
+from kdexplorer.runs.run_folder import Run, TeacherFigures, find_run, finished_students
 
 Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""

@@ -20,7 +20,7 @@ from kdexplorer.charts.common import Spec, data, describe_selection, join_parts,
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, find_method
-from kdexplorer.runs.records import TeacherFigures
+from kdexplorer.runs.run_folder import TeacherFigures
 
 _FIXED = {
     "accuracy": Measure("accuracy", "Accuracy", format=".2~%", axis="Accuracy (share of images)"),

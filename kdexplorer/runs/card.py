@@ -12,8 +12,8 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.networks.registry import STORED
-from kdexplorer.runs.records import Figures, Record
-from kdexplorer.schema import RECORDED, Name, problems
+from kdexplorer.runs.run_folder import Figures
+from kdexplorer.schema import RECORDED, Name, Record, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
 Count = Annotated[int, Field(ge=1, lt=10**15, strict=True)]

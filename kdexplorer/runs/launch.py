@@ -30,8 +30,7 @@ from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import sync_folder, write_json
-from kdexplorer.runs.records import LIVE, PLACES, RESUMABLE, State
-from kdexplorer.runs.run_folder import Run, is_run_folder, list_runs
+from kdexplorer.runs.run_folder import LIVE, PLACES, RESUMABLE, Run, State, is_run_folder, list_runs
 from kdexplorer.schema import is_name
 
 

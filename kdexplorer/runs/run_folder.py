@@ -17,25 +17,107 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from kdexplorer import processes
 from kdexplorer.config import RUN_FILES, RunConfig
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import open_regular, read_json, read_once, write_bytes, write_json
-from kdexplorer.runs.records import (
-    LIVE,
-    BatchMetrics,
-    EpochMetrics,
-    LineReader,
-    RunStatus,
-    State,
-    TeacherFigures,
-    read_record,
-)
-from kdexplorer.schema import is_name
+from kdexplorer.files import LineReader, open_regular, read_json, read_once, write_bytes, write_json
+from kdexplorer.schema import Name, Record, is_name, read_record
+
+State = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "lost", "damaged"]
+"""`waiting`: a run of a study that has not begun; it has no process, and its study starts it."""
+LIVE: tuple[State, ...] = ("queued", "running")
+RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
+PLACES = {"epoch", "epochs", "step", "steps_per_epoch", "runs", "finished"}
+"""Fields of a status that say how far the work is: they stay while it starts again."""
+
+_Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
+_Number = Annotated[float, Field(ge=0, lt=1e15)]
+Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
+"""Loss terms and accuracy by name."""
+
+
+class RunStatus(Record):
+    """`status.json` of a run or a study."""
+
+    state: State = "lost"
+    message: str = ""
+    warning: str = ""
+    epoch: _Count | None = None
+    """The current epoch, from 0."""
+    epochs: _Count | None = None
+    step: _Count | None = None
+    """Steps done in the current epoch."""
+    steps_per_epoch: _Count | None = None
+    images_per_second: _Number | None = None
+    seconds_left: _Number | None = None
+    teacher_stored: bool | None = None
+    """Whether the current epoch reads the teacher's predictions instead of computing them."""
+    heartbeat: _Number | None = None
+    """When it was written, in seconds since 1970."""
+    machine: str | None = None
+    pid: Any = None
+    pid_started: Any = None
+    boot: Any = None
+    runs: _Count | None = None
+    """Of a study: how many it has."""
+    finished: _Count | None = None
+    working: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    """Of a study: why runs failed, by run."""
+
+
+class EpochMetrics(Record):
+    """A line of `metrics.jsonl`: one student after one epoch."""
+
+    epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
+    student: Name
+    learning_rate: float | None = None
+    train: Figures = {}
+    """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
+    test: Figures = {}
+    """The same on the evaluation split."""
+    probes: list[list[float]] = []
+    """Logits of the first images of the evaluation split."""
+    seconds: float | None = None
+    images_per_second: float | None = None
+    step_seconds: float | None = None
+    """Of the student's part of a step: forward pass, objective, backward pass and update; the epoch's median."""
+    batch_seconds: float | None = None
+    """Of loading a batch with the teacher's forward pass, which all students share; the epoch's median."""
+
+
+class BatchMetrics(Record):
+    """A line of `batches.jsonl`: one student's means over the batches since its line before."""
+
+    epoch: Annotated[float, Field(ge=0, lt=10**6)]
+    """Epochs done, with a fraction."""
+    student: Name
+    train: Figures = {}
+
+
+class TeacherFigures(Record):
+    """`teacher.json`: the teacher on the run's evaluation split."""
+
+    name: str = ""
+    evaluation_split: str = "test"
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    cross_entropy: _Number | None = None
+    probes: list[list[float]] = []
+    probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
+    note: str | None = None
+    """What the images are, where the figures are not those of unseen evaluation images; None where it was not said."""
+
+    @property
+    def described_images(self) -> str:
+        """`note`; held-out images are training images of every teacher that did not hold out the same ones."""
+        if self.note is not None:
+            return self.note
+        return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
 
 
 def runs_root() -> Path:

@@ -19,8 +19,7 @@ from kdexplorer.datasets.base import load_evaluation
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, KDError, RunError
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.launch import Work
-from kdexplorer.runs.records import RunStatus, State
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import Run, RunStatus, State
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.base import More
 from kdexplorer.studies.folder import StudyFolder

@@ -18,8 +18,7 @@ from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
-from kdexplorer.runs.records import LIVE, RunStatus, State
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, Progress, collect, describe_progress
 from kdexplorer.studies.experiments import get_experiment

@@ -20,8 +20,7 @@ from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import read_once
 from kdexplorer.runs import launch
-from kdexplorer.runs.records import LIVE, RESUMABLE
-from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
+from kdexplorer.runs.run_folder import LIVE, RESUMABLE, Run, find_run, list_runs, runs_root
 from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table

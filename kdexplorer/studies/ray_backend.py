@@ -24,8 +24,8 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.files import parse_json, write_bytes
 from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_teachers
 from kdexplorer.runs.launch import Stopped
-from kdexplorer.runs.records import RunStatus, read_record
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import Run, RunStatus
+from kdexplorer.schema import read_record
 from kdexplorer.studies.collect import ATTEMPTS, Progress
 
 POLL = 2.0  # seconds between two looks of a task at its folder

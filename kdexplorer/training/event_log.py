@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdexplorer.analysis import results
 from kdexplorer.errors import ConfigError
-from kdexplorer.runs.records import EpochMetrics
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import EpochMetrics, Run
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.runs.launch import Work
-from kdexplorer.runs.records import BatchMetrics, EpochMetrics
+from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics
 from kdexplorer.training.trainer import Trainer, average_sums
 
 _EVERY = 0.5

@@ -24,8 +24,7 @@ from kdexplorer.datasets.base import PROBES
 from kdexplorer.errors import TrainingError
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
-from kdexplorer.runs.records import EpochMetrics, State, TeacherFigures
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherFigures
 from kdexplorer.training import ddp
 from kdexplorer.training.event_log import EventLog
 from kdexplorer.training.export import export_snapshots, export_students

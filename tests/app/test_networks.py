@@ -59,11 +59,11 @@ def test_a_bad_card_is_unusable_with_the_reason_and_the_others_are_there(network
 
 
 def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
-    from kdexplorer.runs import records
-    from kdexplorer.runs.records import EpochMetrics
+    from kdexplorer import files
+    from kdexplorer.runs.run_folder import EpochMetrics
 
-    parsed, parse = [], records.parse_json
-    monkeypatch.setattr(records, "parse_json", lambda line: parsed.append(line) or parse(line))
+    parsed, parse = [], files.parse_json
+    monkeypatch.setattr(files, "parse_json", lambda line: parsed.append(line) or parse(line))
     run = networks[0]
     for epoch in range(3):
         run.append_metrics([EpochMetrics(epoch=epoch, student="a")])

@@ -26,7 +26,7 @@ from kdexplorer.charts import (
 )
 from kdexplorer.charts.common import NetworkLogits
 from kdexplorer.charts.learning_curves import CurvePoint
-from kdexplorer.runs.records import TeacherFigures
+from kdexplorer.runs.run_folder import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
 from tests.studies.sample import make_grid

@@ -10,7 +10,7 @@ from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.learning_curves import learning_curves as draw_curves
 from kdexplorer.methods import all_methods
-from kdexplorer.runs.records import TeacherFigures
+from kdexplorer.runs.run_folder import TeacherFigures
 from tests.charts.drawing import draw, heading, marks, number, rows_of
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})

@@ -4,7 +4,7 @@ import numpy as np
 
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import create_run
-from kdexplorer.runs.records import EpochMetrics
+from kdexplorer.runs.run_folder import EpochMetrics
 
 
 def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.runs.launch import stop_run
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import Run, finished_students, list_runs
+from kdexplorer.runs.run_folder import LIVE, Run, finished_students, list_runs
 
 MINUTES = 60_000
 pytestmark = pytest.mark.browser

@@ -16,8 +16,7 @@ from kdexplorer.app.parts.layout import TITLES as PAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
-from kdexplorer.runs.records import BatchMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import BatchMetrics, Run, TeacherFigures
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.results import table_path
 from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, open_experiment, open_study, prepare

@@ -16,8 +16,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
-from kdexplorer.runs.records import RunStatus
-from kdexplorer.runs.run_folder import Run, find_run, list_runs
+from kdexplorer.runs.run_folder import Run, RunStatus, find_run, list_runs
 from tests.runs.conftest import CONFIG, SLEEP, write_status
 from tests.training.configs import wait_for
 

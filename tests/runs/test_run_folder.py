@@ -11,8 +11,16 @@ import pytest
 from kdexplorer import processes
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
-from kdexplorer.runs.records import BatchMetrics, EpochMetrics, TeacherFigures
-from kdexplorer.runs.run_folder import Run, count_live, find_run, finished_students, list_runs
+from kdexplorer.runs.run_folder import (
+    BatchMetrics,
+    EpochMetrics,
+    Run,
+    TeacherFigures,
+    count_live,
+    find_run,
+    finished_students,
+    list_runs,
+)
 from tests.runs.conftest import CONFIG, write_status
 
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']

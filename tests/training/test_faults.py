@@ -24,8 +24,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import RunError
 from kdexplorer.files import read_json
 from kdexplorer.runs.launch import delete_run, launch_run, start_run
-from kdexplorer.runs.records import LIVE, RESUMABLE
-from kdexplorer.runs.run_folder import find_run, list_runs
+from kdexplorer.runs.run_folder import LIVE, RESUMABLE, find_run, list_runs
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for

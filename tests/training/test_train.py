@@ -20,8 +20,7 @@ from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.launch import launch_run, start_run
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import Run, finished_students
+from kdexplorer.runs.run_folder import LIVE, Run, finished_students
 from kdexplorer.training import export as export_module
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module

@@ -19,8 +19,7 @@ from kdexplorer.app.state.cached import all_networks
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.runs import array_store
-from kdexplorer.runs.records import LIVE, RunStatus
-from kdexplorer.runs.run_folder import Run, count_live, find_run, list_runs
+from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, count_live, find_run, list_runs
 from kdexplorer.schema import is_name
 from kdexplorer.studies.folder import find_study, list_sweeps
 from kdexplorer.training import estimate

@@ -24,8 +24,7 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.notation import train_command
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.runs.launch import launch_run
-from kdexplorer.runs.records import LIVE
-from kdexplorer.runs.run_folder import Run, count_live, list_runs
+from kdexplorer.runs.run_folder import LIVE, Run, count_live, list_runs
 from kdexplorer.studies.driver import Left
 from kdexplorer.studies.folder import StudyConfig, launch_study
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study

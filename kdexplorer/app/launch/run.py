@@ -29,8 +29,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
-from kdexplorer.runs.records import LIVE, RESUMABLE, EpochMetrics, RunStatus, State, TeacherFigures
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State, TeacherFigures
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.training.estimate import format_duration
 

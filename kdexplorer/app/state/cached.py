@@ -23,13 +23,13 @@ from kdexplorer.datasets import base, get_dataset, human_labels
 from kdexplorer.datasets.base import Gallery, Order
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
+from kdexplorer.files import LineReader
 from kdexplorer.images.picture import Picture, Prediction
 from kdexplorer.networks import Outputs
 from kdexplorer.networks.registry import measure_latency
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
-from kdexplorer.runs.records import BatchMetrics, EpochMetrics, LineReader
-from kdexplorer.runs.run_folder import Run
+from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run
 from kdexplorer.web.export import ExportedNetwork, export_network
 
 if TYPE_CHECKING:

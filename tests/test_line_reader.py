@@ -4,15 +4,16 @@ import json
 
 import pytest
 
-from kdexplorer.runs import records
-from kdexplorer.runs.records import EpochMetrics, LineReader
+from kdexplorer import files
+from kdexplorer.files import LineReader
+from kdexplorer.runs.run_folder import EpochMetrics
 
 
 @pytest.fixture
 def parsed(monkeypatch):
     """The lines that were parsed, in order."""
-    seen, parse = [], records.parse_json
-    monkeypatch.setattr(records, "parse_json", lambda line: seen.append(line) or parse(line))
+    seen, parse = [], files.parse_json
+    monkeypatch.setattr(files, "parse_json", lambda line: seen.append(line) or parse(line))
     return seen
 
 
@@ -59,9 +60,9 @@ def test_a_file_that_was_replaced_shortened_or_removed_is_read_anew(tmp_path):
 
 
 def test_what_is_read_of_a_file_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "MAX_ROWS", 3)
-    monkeypatch.setattr(records, "MAX_LINE", 100)
-    monkeypatch.setattr(records, "MAX_BYTES", 1000)
+    monkeypatch.setattr(files, "MAX_ROWS", 3)
+    monkeypatch.setattr(files, "MAX_LINE", 100)
+    monkeypatch.setattr(files, "MAX_BYTES", 1000)
     path = tmp_path / "metrics.jsonl"
     path.write_text("x" * 250 + "\n" + "".join(line(epoch) for epoch in range(5)))
     assert epochs(LineReader(path, EpochMetrics)) == [0, 1, 2]
