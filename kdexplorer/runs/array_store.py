@@ -73,8 +73,7 @@ def describe_store() -> str:
 def delete_store() -> None:
     """Removes everything that is kept or being written; who needs it computes it again."""
     for _, _, path in list_files():
-        with contextlib.suppress(FileNotFoundError):  # another process removes too
-            path.unlink()
+        path.unlink(missing_ok=True)  # another process removes too
 
 
 def _path(facts: dict[str, Any]) -> Path:
