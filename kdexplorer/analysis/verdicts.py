@@ -166,7 +166,7 @@ def _format_terms(row: ResultRow) -> str:
 
 def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:
     """A sentence when students were trained on different numbers of images, so that more than the method differs."""
-    teachers = {h for checkpoint in entries.values() if checkpoint.card.teacher for h in checkpoint.card.teacher.hashes}
+    teachers = {sha256 for checkpoint in entries.values() for sha256 in checkpoint.card.teacher_hashes}
     sizes: dict[int, list[str]] = {}
     for name, checkpoint in entries.items():
         count = checkpoint.card.data.train_images

@@ -28,11 +28,6 @@ class TeacherReference(Record):
     members: tuple[TeacherReference, ...] = ()
     """The networks whose probabilities were averaged, where there were several; empty for one."""
 
-    @property
-    def hashes(self) -> frozenset[str]:
-        """Of the weights of every network that taught."""
-        return frozenset(member.sha256 for member in self.members) or frozenset({self.sha256})
-
 
 class DataFacts(Record):
     """What a network was trained and evaluated on."""
@@ -144,6 +139,12 @@ class Card(Record):
     def objective_key(self) -> str:
         """The methods' keys (see `Objective.key`); weights of unknown origin count as trained on labels alone."""
         return self.objective.key if self.objective else SCRATCH
+
+    @property
+    def teacher_hashes(self) -> frozenset[str]:
+        """Of the weights of every network that taught this one."""
+        taught = (self.teacher.members or (self.teacher,)) if self.teacher else ()
+        return frozenset(one.sha256 for one in taught)
 
     @property
     def run(self) -> str | None:

@@ -23,7 +23,7 @@ def name_family(teacher: str | None, students: Iterable[str]) -> str:
 
 def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
     """Whether a network was distilled from this teacher."""
-    return teacher.sha256 in _teacher_hashes(checkpoint)
+    return teacher.sha256 in checkpoint.card.teacher_hashes
 
 
 def is_distilled(checkpoint: Checkpoint) -> bool:
@@ -31,14 +31,9 @@ def is_distilled(checkpoint: Checkpoint) -> bool:
     return checkpoint.card.objective_key != SCRATCH
 
 
-def _teacher_hashes(checkpoint: Checkpoint) -> frozenset[str]:
-    return checkpoint.card.teacher.hashes if checkpoint.card.teacher else frozenset()
-
-
 def teacher_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
     """The one of these that a network was distilled from, the first of several, or None."""
-    hashes = _teacher_hashes(checkpoint)
-    return next((other for other in chosen if other.sha256 in hashes), None)
+    return next((other for other in chosen if other.sha256 in checkpoint.card.teacher_hashes), None)
 
 
 def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
@@ -63,14 +58,11 @@ def _shared_settings(checkpoint: Checkpoint) -> tuple[Any, ...]:
     """What students of one comparison share besides the batches."""
     card = checkpoint.card
     run = card.run or checkpoint.path  # imported weights have no scratch baseline
-    return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, _start(checkpoint)
-
-
-def _start(checkpoint: Checkpoint) -> str | None:
-    """What it started from; only the run where that was its own earlier leg, as a continued baseline starts there."""
-    initial = checkpoint.card.legs[-1].initial if checkpoint.card.legs else None
-    run, _, name = (initial or "").rpartition("/")
-    return run if run and name == checkpoint.card.name else initial
+    start = card.legs[-1].initial if card.legs else None
+    earlier, _, name = (start or "").rpartition("/")
+    if earlier and name == card.name:  # its own earlier leg: a continued baseline starts in that run, too
+        start = earlier
+    return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, start
 
 
 def name_relatives(
@@ -84,7 +76,7 @@ def name_relatives(
 
 def list_teachers(found: Mapping[str, Checkpoint]) -> list[str]:
     """The networks that others name as their teacher."""
-    hashes = {sha256 for checkpoint in found.values() for sha256 in _teacher_hashes(checkpoint)}
+    hashes = {sha256 for checkpoint in found.values() for sha256 in checkpoint.card.teacher_hashes}
     return [name for name, checkpoint in found.items() if checkpoint.sha256 in hashes]
 
 
