@@ -196,9 +196,13 @@ def import_checkpoint(
     count, normalization = len(data.classes), normalization or data.normalization
     if classes and sorted(classes) != sorted(data.classes):
         raise ConfigError(f"--classes: these are not the {count} classes of {data.label}: {', '.join(data.classes)}.")
-    state = rename_by_shape(architecture, read_weights(source), count)
-    _check_head(architecture, state, count, where=str(source))
-    for key in _find_head(architecture, count) if classes else ():
+    state, head = rename_by_shape(architecture, read_weights(source), count), _find_head(architecture, count)
+    widths = {shape[1] for shape in head.values() if len(shape) == 2}  # of another number of classes, too
+    for tensor in state.values():
+        if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != count:
+            found = f"{tensor.shape[0]:,} classes, the data have {count:,}"
+            raise CheckpointError(f"{source} has {found}: name its data set by --dataset.")
+    for key in head if classes else ():
         if key in state:
             state[key] = state[key][[list(classes).index(one) for one in data.classes]]
     half = to_half_precision(network_from_state(architecture, state, count, where=str(source)))
@@ -219,16 +223,6 @@ def _find_head(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
     """The names and shapes of what has a row for each class: weight and bias of the classifier."""
     found, other = (build_empty(architecture, count).state_dict() for count in (classes, classes + 1))
     return {key: tuple(one.shape) for key, one in found.items() if one.shape != other[key].shape}
-
-
-def _check_head(architecture: str, state: dict[str, torch.Tensor], classes: int, where: str) -> None:
-    """Raises CheckpointError where the weights are a network of this architecture with another number of classes."""
-    widths = {shape[1] for shape in _find_head(architecture, classes).values() if len(shape) == 2}
-    for tensor in state.values():
-        if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != classes:
-            raise CheckpointError(
-                f"{where} has {tensor.shape[0]:,} classes, the data have {classes:,}: name its data set by --dataset."
-            )
 
 
 def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:
