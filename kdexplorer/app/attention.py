@@ -23,7 +23,6 @@ from kdexplorer.charts.style import role_of
 from kdexplorer.errors import CheckpointError
 from kdexplorer.figures import images
 from kdexplorer.images.picture import Picture
-from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.training.estimate import format_duration
 
@@ -179,7 +178,7 @@ def describe_similarity(
         paired, student = row.to_scratch_baseline, students[row.name]
         objective = student.card.objective
         uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
-        if paired is not None and uses_stages and lineage.is_student_of(student, teacher):
+        if paired is not None and uses_stages and teacher.sha256 in student.card.teacher_hashes:
             verdict = {1: "Yes", 0: "No clear difference", -1: "No"}[paired.sign]
             theirs, own = as_text(teacher.name), as_text(row.name)
             return (

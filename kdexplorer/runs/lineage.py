@@ -21,11 +21,6 @@ def name_family(teacher: str | None, students: Iterable[str]) -> str:
     return " → ".join(filter(None, [teacher, ", ".join(students)]))
 
 
-def is_student_of(checkpoint: Checkpoint, teacher: Checkpoint) -> bool:
-    """Whether a network was distilled from this teacher."""
-    return teacher.sha256 in checkpoint.card.teacher_hashes
-
-
 def is_distilled(checkpoint: Checkpoint) -> bool:
     """Whether a network was trained with a distillation method."""
     return checkpoint.card.objective_key != SCRATCH
@@ -82,13 +77,13 @@ def list_teachers(found: Mapping[str, Checkpoint]) -> list[str]:
 
 def students_of(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[str]:
     """All networks that were distilled from a teacher, and the scratch baselines of their runs."""
-    runs = {c.card.run for c in found.values() if is_student_of(c, teacher)} - {None}
-    return [name for name, c in found.items() if is_student_of(c, teacher) or c.card.run in runs]
+    runs = {c.card.run for c in found.values() if teacher.sha256 in c.card.teacher_hashes} - {None}
+    return [name for name, c in found.items() if teacher.sha256 in c.card.teacher_hashes or c.card.run in runs]
 
 
 def first_family(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[str]:
     """The teacher's first students of one architecture and run, one for each objective: the scratch baseline first."""
-    students = {name: c for name, c in found.items() if is_student_of(c, teacher)}
+    students = {name: c for name, c in found.items() if teacher.sha256 in c.card.teacher_hashes}
     if not students:
         return []
     first_name, first = next(iter(students.items()))
