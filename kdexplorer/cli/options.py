@@ -15,7 +15,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
-from kdexplorer.training import event_log
+from kdexplorer.training.progress import LOG_KINDS, LOG_VARIABLE
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 """Exit codes. The last is a shell's for a process that SIGINT ended; the state is saved."""
@@ -67,9 +67,7 @@ def flag(name: str, text: str) -> Add:
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
 JSON = flag("--json", "print JSON instead of Markdown")
 QUIET = flag("--quiet", "print no progress and no results")
-LOG = argument(
-    "--log", choices=event_log.KINDS, help="also write measures for TensorBoard, to tensorboard/ among the runs"
-)
+LOG = argument("--log", choices=LOG_KINDS, help="also write measures for TensorBoard, to tensorboard/ among the runs")
 YES = flag("--yes", "start, or delete, without asking")
 
 RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name not in ("version", "students")}
@@ -95,9 +93,9 @@ RUN_OPTIONS = tuple(_run_option(name, field) for name, field in RUN_FIELDS.items
 
 
 def choose_log(options: argparse.Namespace) -> None:
-    """Hands `--log` on to the process that trains, see `training.event_log`."""
+    """Hands `--log` on to the process that trains, see `training.progress`."""
     if options.log:
-        os.environ[event_log.VARIABLE] = options.log
+        os.environ[LOG_VARIABLE] = options.log
 
 
 def given_values(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

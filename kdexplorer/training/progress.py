@@ -1,20 +1,27 @@
-"""What a run reports while it trains: its status file, its log, and a progress bar."""
+"""What a run reports while it trains: its status file, its log, a progress bar, and figures for TensorBoard."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from kdexplorer.analysis import results
+from kdexplorer.errors import ConfigError
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics
-from kdexplorer.training.trainer import Trainer, average_sums
 
+if TYPE_CHECKING:
+    from kdexplorer.training.trainer import Trainer
+
+LOG_VARIABLE, LOG_KINDS = "KDEXPLORER_LOG", ("tensorboard",)
+"""Where `--log` is kept for the processes that a command starts, and what it may be."""
 _EVERY = 0.5
 """Seconds between two writes for those who watch: of the status, and of what the last batches have given."""
 _LINES = 200
@@ -22,9 +29,10 @@ _LINES = 200
 
 
 class RunProgress:
-    """Keeps `status.json` fresh and draws the progress bar."""
+    """Keeps `status.json` fresh, draws the progress bar, and writes to `tensorboard/RUN/STUDENT` among the runs."""
 
     def __init__(self, work: Work, show: bool = False, report: Callable[[int, int], object] | None = None) -> None:
+        """Raises ConfigError where a log is asked for of an unknown kind, or TensorBoard is not installed."""
         self.report = report
         self.work, self.run, self.logger, self.show = work, work.run, work.logger, show
         self.lasting = ""
@@ -33,6 +41,18 @@ class RunProgress:
         """Images a second."""
         self.bar: tqdm[Any] = tqdm(disable=True)
         """Until training begins there is none to see."""
+        self.writers: dict[str, Any] = {}
+        """TensorBoard's, of each student and of the table of results; empty where no log is asked for."""
+        kind = os.environ.get(LOG_VARIABLE, "") if self.run.writes else ""
+        if kind and kind not in LOG_KINDS:
+            raise ConfigError(f"{LOG_VARIABLE}: '{kind[:60]}' is none of {', '.join(LOG_KINDS)}.")
+        if kind:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise ConfigError("log: TensorBoard is not installed: pip install tensorboard") from error
+            folder, students = self.run.path.parent / "tensorboard" / self.run.run_id, self.run.config().students
+            self.writers = {name: SummaryWriter(folder / name) for name in [*(s.name for s in students), "results"]}
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
@@ -104,6 +124,14 @@ class RunProgress:
         """Training is over."""
         self._draw(self.bar.close)
 
+    def close(self) -> None:
+        """The students are stored: nothing is left to save, and the table of results is complete."""
+        self.clear_warning()
+        if self.writers:
+            self.writers["results"].add_text("results", results.to_markdown(results.read_run(self.run)))
+        for writer in self.writers.values():
+            writer.close()
+
     def _average_batches(self, epochs: float) -> list[BatchMetrics]:
         """Each student's means over the batches since the last call."""
         rows = []
@@ -117,10 +145,22 @@ class RunProgress:
         return rows
 
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
-        """An epoch is over: its accuracies go to the log and beside the bar."""
+        """An epoch is over: its accuracies go to the log and beside the bar, all figures to TensorBoard."""
+        for row in rows if self.writers else ():
+            for split in ("train", "test"):
+                for name, value in getattr(row, split).items():
+                    self.writers[row.student].add_scalar(f"{name}/{split}", value, row.epoch + 1)
+            self.writers[row.student].flush()
         rows = [row for row in rows if row.test]
         for row in rows:
             where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
         self.bar.set_postfix(shown, refresh=False)
+
+
+def average_sums(sums: dict[str, float]) -> dict[str, float]:
+    """Means over images of what a student's `sums` contain; `correct` becomes `accuracy`."""
+    means = {name: value / sums["images"] for name, value in sums.items() if name != "images"}
+    means["accuracy"] = means.pop("correct")
+    return means

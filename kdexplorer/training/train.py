@@ -26,14 +26,13 @@ from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherFigures
 from kdexplorer.training import ddp
-from kdexplorer.training.event_log import EventLog
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
-from kdexplorer.training.progress import RunProgress
+from kdexplorer.training.progress import RunProgress, average_sums
 from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.teacher import EvaluationTeacher
-from kdexplorer.training.trainer import Student, Trainer, average_sums, median_seconds
+from kdexplorer.training.trainer import Student, Trainer, median_seconds
 
 
 def execute(run: Run, show: bool = False, report: Callable[[int, int], object] | None = None) -> State:
@@ -99,7 +98,7 @@ def train(progress: RunProgress) -> None:
         KDError: what makes the run fail, such as a loss that is not finite.
     """
     run, work = progress.run, progress.work
-    config, team, events = run.config(), ddp.join(), EventLog(run)
+    config, team = run.config(), ddp.join()
     work.write("running", "loading data and networks")
     # Of several processes, one that stopped within an evaluation would leave the others waiting.
     trainer = Trainer(config, work.stopping if team.size == 1 else None)
@@ -130,7 +129,6 @@ def train(progress: RunProgress) -> None:
             _save(progress, epoch, step)
             raise
         run.append_metrics(rows)
-        events.write(rows)
         progress.show_metrics(rows)
         trainer.forget_epoch()
         epoch, step = epoch + 1, 0
@@ -143,8 +141,7 @@ def train(progress: RunProgress) -> None:
     if team.leads:
         export_students(run, trainer)
         (run.path / OLD_STATE).unlink(missing_ok=True)
-        events.close()
-    progress.clear_warning()  # nothing is left to save
+    progress.close()
 
 
 def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeacher | None, epoch: int) -> EpochMetrics:

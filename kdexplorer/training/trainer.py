@@ -324,13 +324,6 @@ class Trainer:
         return costs * np.array(pixel_shares(self.config))
 
 
-def average_sums(sums: dict[str, float]) -> dict[str, float]:
-    """Means over images of what a student's `sums` contain; `correct` becomes `accuracy`."""
-    means = {name: value / sums["images"] for name, value in sums.items() if name != "images"}
-    means["accuracy"] = means.pop("correct")
-    return means
-
-
 # --- How long the parts of a step take; nothing waits for it and no number changes ---
 
 
