@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, pixel_shares
 from kdexplorer.networks import all_architectures
 from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.notation import parse_student
@@ -36,7 +36,6 @@ from kdexplorer.presets import RECIPES
 from kdexplorer.training.data import evaluation_batches
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.objective import run_network
-from kdexplorer.training.recipe import pixel_shares
 from kdexplorer.training.trainer import Trainer
 
 TARGETS = (0.85, 0.90, 0.92, 0.94)

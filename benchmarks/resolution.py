@@ -19,10 +19,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.training import BATCH, available_dataset, parse_students, seconds, untrained_teacher
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, resolution
 from kdexplorer.notation import parse_student
 from kdexplorer.training.hardware import configure_process
-from kdexplorer.training.recipe import resolution
 from kdexplorer.training.trainer import Trainer
 
 KIB = 2**30 if sys.platform == "darwin" else 2**20

@@ -39,7 +39,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kdexplorer.config import RunConfig, StudentConfig
+from kdexplorer.config import FULL_RESOLUTION, RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.networks import build
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
@@ -47,7 +47,6 @@ from kdexplorer.notation import parse_student
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint, to_half_precision
 from kdexplorer.training.hardware import configure_process, resolve_precision
-from kdexplorer.training.recipe import FULL_RESOLUTION
 from kdexplorer.training.trainer import Trainer
 
 BATCH = 128

@@ -31,7 +31,7 @@ class _Block(nn.Module):
 class AirNet(StagedNetwork):
     """Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024, section 3.1: the network of its airbench94.
 
-    A 2x2 convolution to 24 channels, of which only the shift is trained where it whitens (`training.fast_recipe`), and
+    A 2x2 convolution to 24 channels, of which only the shift is trained where it whitens (`training.recipe`), and
     three blocks of two convolutions, whose first is followed by max-pooling. 32-pixel images leave the blocks with 15,
     7 and 3 pixels a side.
 

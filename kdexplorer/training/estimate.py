@@ -23,7 +23,7 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from kdexplorer import processes
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, pixel_shares, resolution
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
@@ -34,7 +34,6 @@ from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
 from kdexplorer.training.hardware import configure_process, processor_name, resolve_device, resolve_precision
-from kdexplorer.training.recipe import pixel_shares, resolution
 
 if TYPE_CHECKING:
     import torch

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.inference import predict_batches
-from kdexplorer.config import RunConfig
+from kdexplorer.config import FULL_RESOLUTION, RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
@@ -36,7 +36,6 @@ from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.training.data import evaluation_batches, evaluation_inputs
 from kdexplorer.training.hardware import compile_network, describe_environment
 from kdexplorer.training.objective import Targets, run_network
-from kdexplorer.training.recipe import FULL_RESOLUTION
 
 VERSION = 1
 """Of what a stored file means; to be increased when the same facts lead to other pixels or logits."""

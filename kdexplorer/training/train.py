@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
-from kdexplorer.config import RunConfig
+from kdexplorer.config import RunConfig, learning_rate, resolution
 from kdexplorer.datasets.base import PROBES
 from kdexplorer.errors import TrainingError
 from kdexplorer.files import remove_leftovers, write_json
@@ -29,7 +29,6 @@ from kdexplorer.training import ddp
 from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress, average_sums
-from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer, median_seconds

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdexplorer.config import RunConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig, learning_rate, pixel_shares, resolution
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
 from kdexplorer.errors import TrainingError
@@ -31,7 +31,6 @@ from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.data import evaluation_batches, load_run_data
-from kdexplorer.training.fast_recipe import prepare
 from kdexplorer.training.hardware import (
     compile_network,
     describe_environment,
@@ -40,7 +39,7 @@ from kdexplorer.training.hardware import (
     resolve_precision,
 )
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
-from kdexplorer.training.recipe import average_decay, build_optimizer, learning_rate, pixel_shares, resolution
+from kdexplorer.training.recipe import build_optimizer, prepare
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 
 _order_of = functools.lru_cache(maxsize=1)(epoch_order)
@@ -172,7 +171,8 @@ class Trainer:
             student.scaler.step(student.optimizer)
             student.scaler.update()
             student.optimizer.zero_grad(set_to_none=True)
-            student.update_average(average_decay(self.config, number))
+            # At first the average forgets faster, as it began untrained.
+            student.update_average(min(self.config.ema, (1 + number) / (10 + number)))
             student.spans.append((begin, now(self.device)))
         if (step + 1) % self.read_every == 0 or step + 1 == self.steps_per_epoch:
             self.read_losses()

@@ -5,8 +5,7 @@ import torch
 
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.networks import build
-from kdexplorer.training.fast_recipe import orthogonalize, whitening
-from kdexplorer.training.recipe import build_optimizer
+from kdexplorer.training.recipe import build_optimizer, orthogonalize, whitening
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import make_config, stop_and_resume
 

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
+from kdexplorer.config import learning_rate, resolution
 from kdexplorer.runs.launch import Work
 from kdexplorer.training import progress
-from kdexplorer.training.recipe import learning_rate, resolution
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import create, make_config
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdexplorer.config import learning_rate
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
 from kdexplorer.errors import ConfigError, TrainingError
@@ -19,7 +20,6 @@ from kdexplorer.training import data, hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.data import load_run_data
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
-from kdexplorer.training.recipe import learning_rate
 from kdexplorer.training.trainer import Trainer, median_seconds
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict
 

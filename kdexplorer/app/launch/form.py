@@ -15,7 +15,7 @@ from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
-from kdexplorer.config import RunConfig, recipe_settings
+from kdexplorer.config import FULL_RESOLUTION, RunConfig, recipe_settings
 from kdexplorer.datasets import Dataset, all_datasets, available_dataset, download, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar, Cifar10
 from kdexplorer.datasets.folder import PREFIX
@@ -30,7 +30,6 @@ from kdexplorer.studies.folder import StudyConfig, launch_study
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.estimate import Estimate, Measurement, choose_length, format_duration, stored_estimate
-from kdexplorer.training.recipe import FULL_RESOLUTION
 
 FIELDS = {
     "recipe": "Recipe", "epochs": "Epochs", "batch_size": "Batch size", "learning_rate": "Peak learning rate",
