@@ -74,7 +74,7 @@ def _accuracy(trainer: Trainer, views: int) -> float:
     network, labels, right = trainer.students[0].result.eval(), torch.from_numpy(trainer.evaluation.labels), 0
 
     def logits(images: Tensor) -> Tensor:
-        return run_network(network, images, trainer.dtype, False).logits
+        return run_network(network, images, trainer.dtype, set()).logits
 
     for start, stop, images in evaluation_batches(trainer.evaluation, trainer.normalization, trainer.device):
         found = logits(images) if views == 1 else _mean_of_views(logits, images)

@@ -106,9 +106,9 @@ class Objective(StrictModel):
         return [term.method for term in self.terms if isinstance(term, UnknownSettings)]
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether any term uses a teacher's outputs."""
-        return any(method.needs for method in self.methods)
+    def needs(self) -> frozenset[str]:
+        """What its terms use of a teacher's outputs, see `Method.needs`; without any it needs no teacher."""
+        return frozenset().union(*(method.needs for method in self.methods))
 
     @property
     def key(self) -> str:
@@ -283,7 +283,7 @@ class RunConfig(StrictModel):
             if not is_name(f"{student.name}-after-{last}"):
                 raise ValueError(f"the name of a snapshot, {student.name}-after-{last}, is too long: shorten it")
         if not self.teacher:
-            distilled = [student.name for student in self.students if student.needs_teacher and not student.unknown]
+            distilled = [student.name for student in self.students if student.needs and not student.unknown]
             if distilled:
                 raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
@@ -291,10 +291,9 @@ class RunConfig(StrictModel):
         if self.mixup and self.teacher_view == "fixed":
             raise ValueError("mixup mixes what the teacher sees, too: choose another teacher_view than fixed")
         for student in (one for one in self.students if not one.unknown):
-            if self.mixup and (student.ce_weight or not student.needs_teacher):
+            if self.mixup and (student.ce_weight or not student.needs):
                 raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")
-            needs = {need for method in student.methods for need in method.needs}
-            if self.teacher_view == "fixed" and needs - {"logits"}:
+            if self.teacher_view == "fixed" and student.needs - {"logits"}:
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
         return self
 

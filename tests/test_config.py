@@ -46,7 +46,7 @@ def test_an_objective_is_named_by_its_methods_each_once_in_one_order(terms, key,
     objective = Objective(terms=terms)
     assert objective.key == key
     assert objective_label(key) == label
-    assert objective.needs_teacher == (key != SCRATCH)
+    assert bool(objective.needs) == (key != SCRATCH)
     assert [type(method).key for method in objective.methods] == [term["method"] for term in terms]
 
 

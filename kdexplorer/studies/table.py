@@ -307,7 +307,7 @@ def summarize(table: Table) -> list[Summary]:
         if not rows:
             continue
         known = [name for name in rows[0].measures if all(name in row.measures for row in rows)]
-        needs_teacher = entry.objective is not None and entry.objective.needs_teacher
+        needs_teacher = entry.objective is not None and entry.objective.needs
         whole = _relative_step(table, rows, references[-1], batches) if needs_teacher else None
         found.append(Summary(
             entry=entry, place=places.get(entry.name), rows=rows,

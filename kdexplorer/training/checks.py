@@ -38,7 +38,7 @@ def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> 
             field, sentence = _locate(place, message, values["students"])
             found.setdefault(field, []).append(sentence)
         return None, found
-    if teacher is not None and not any(student.needs_teacher for student in config.students):
+    if teacher is not None and not any(student.needs for student in config.students):
         found["teacher"] = ["no student uses it: add a distillation method to one, or choose no teacher"]
     for field, sentence in _start_problems(config, () if teacher is None else (teacher,)):
         found.setdefault(field, []).append(sentence)

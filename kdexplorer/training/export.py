@@ -82,7 +82,7 @@ def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray) 
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
-    config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs_teacher else ()
+    config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     data = DataFacts(
         dataset=config.dataset, sha256=trainer.data_sha256, train_images=trainer.train_count,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
@@ -55,13 +55,13 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, all_outputs: bool) -> Outputs:
+def run_network(forward: Callable[..., Any], inputs: Tensor, dtype: torch.dtype, needs: Set[str]) -> Outputs:
     """A network's outputs in the training precision: stages in `dtype`, logits and embedding in float32.
 
-    Without `all_outputs` only logits.
+    Only logits where nothing else is among the `needs`.
     """
     with autocast(inputs.device, dtype):
-        if not all_outputs:
+        if not needs - {"logits"}:
             return Outputs(forward(inputs).float())
         logits, stages, embedding = forward(inputs, all_outputs=True)
     return Outputs(logits.float(), stages, embedding.float())
@@ -178,7 +178,7 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     theirs = None
     if teacher is not None:
         with torch.no_grad():
-            theirs = run_network(build(teacher.key, classes).eval(), images, dtype, all_outputs=True)
+            theirs = run_network(build(teacher.key, classes).eval(), images, dtype, {"stages"})
     found = {}
     for student in config.students:
         network, methods = build(student.architecture, classes), student.methods
@@ -187,9 +187,8 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
         weights = [p for module in modules for p in module.parameters()]
         targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
         shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
-        all_outputs = any(method.needs - {"logits"} for method in methods)
         with count_kept([*weights, *shared]) as storages:
-            outputs = run_network(network, images, dtype, all_outputs)
+            outputs = run_network(network, images, dtype, student.needs)
             parts = compute_objective(student, terms, outputs, labels, targets, dtype)
         del parts, outputs
         state = (12 + 4 * (config.optimizer == "adamw")) * sum(p.numel() for p in weights)

@@ -86,13 +86,12 @@ class Teacher:
         self.network = self._join(networks)
         self._folded = self._join([fold_batch_norm(network) for network in networks])
         self.forward: Callable[..., Any] = compile_network(self._folded, config.compile)
-        needs = {need for method in methods for need in method.needs}
-        self.needs_features = bool(needs - {"logits"})
+        self.needs = {need for method in methods for need in method.needs}
         first = checkpoints[0]
         widths = {"logits": len(first.classes), "embedding": get_architecture(first.architecture).embedding}
-        self.widths = {part: width for part, width in widths.items() if part == "logits" or part in needs}
+        self.widths = {part: width for part, width in widths.items() if part == "logits" or part in self.needs}
         """The parts that are stored, and the numbers of an image in each."""
-        self.can_read = "stages" not in needs
+        self.can_read = "stages" not in self.needs
         """Whether the stored parts are all that the methods use."""
         self.predictions: BatchPredictions | None = None
         """Where its outputs on the training batches are kept; None where they are not."""
@@ -165,7 +164,7 @@ class Teacher:
     @torch.no_grad()
     def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
         """The outputs for normalized images `[B, 3, S, S]`, compiled or not."""
-        return run_network(forward, inputs, self.dtype, self.needs_features)
+        return run_network(forward, inputs, self.dtype, self.needs)
 
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
         return {method: method.reduce_teacher(outputs) for method in self.methods}

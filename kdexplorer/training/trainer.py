@@ -88,11 +88,6 @@ class Student:
         """What is trained beside the network, by the term's name."""
         return {term.name: term.adapter for term in self.terms if term.adapter is not None}
 
-    @property
-    def needs_features(self) -> bool:
-        """Whether any term uses more than logits."""
-        return any(term.method.needs - {"logits"} for term in self.terms)
-
     def check_finite(self, values: dict[str, float], when: str) -> None:
         """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
         for name, value in values.items():
@@ -156,7 +151,7 @@ class Trainer:
             begin = now(self.device)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate * group.get("factor", 1.0)
-            outputs = run_network(student.forward, inputs, self.dtype, student.needs_features)
+            outputs = run_network(student.forward, inputs, self.dtype, student.config.needs)
             parts = compute_objective(
                 student.config, student.terms, outputs, labels, targets, self.dtype, self.team.relate, progress
             )
@@ -243,8 +238,8 @@ class Trainer:
         try:
             batches = evaluation_batches(self.evaluation, self.normalization, self.device, self.stopping)
             for start, stop, inputs in batches:
-                targets = teacher.targets(start, stop) if teacher and student.config.needs_teacher else {}
-                outputs = run_network(student.result, inputs, self.dtype, student.needs_features)
+                targets = teacher.targets(start, stop) if teacher and student.config.needs else {}
+                outputs = run_network(student.result, inputs, self.dtype, student.config.needs)
                 parts = compute_objective(
                     student.config, student.terms, outputs, labels[start:stop], targets, self.dtype, relate
                 )

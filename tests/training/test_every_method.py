@@ -36,7 +36,7 @@ def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter
         assert card.test_terms.keys() == {"cross_entropy", name}
         expected = card.test_terms["cross_entropy"] + term.weight * card.test_terms[name]
         assert card.test_objective == pytest.approx(expected, rel=1e-5)
-        assert (card.teacher is None) == (not card.objective.needs_teacher)
+        assert (card.teacher is None) == (not card.objective.needs)
         stored = safetensors.numpy.load_file(whole.path / name / "weights.safetensors")
         assert stored.keys() == {key for key in build("resnet8").state_dict() if not key.endswith("_tracked")}
 
