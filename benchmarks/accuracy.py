@@ -33,9 +33,9 @@ from kdexplorer.networks import all_architectures
 from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import RECIPES
-from kdexplorer.training.data import evaluation_batches
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.objective import run_network
+from kdexplorer.training.teacher import evaluation_batches
 from kdexplorer.training.trainer import Trainer
 
 TARGETS = (0.85, 0.90, 0.92, 0.94)

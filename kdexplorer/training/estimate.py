@@ -167,7 +167,7 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
     """
     import torch
 
-    from kdexplorer.training.data import EVALUATION_BATCH
+    from kdexplorer.training.teacher import EVALUATION_BATCH
 
     teacher, outputs, warning, seconds = trainer.teacher, None, "", 0.0
     whole = trainer.evaluation
@@ -324,7 +324,7 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     """
     import torch
 
-    from kdexplorer.training.data import EVALUATION_BATCH
+    from kdexplorer.training.teacher import EVALUATION_BATCH
 
     device = resolve_device("cpu" if elsewhere else config.device)
     dtype = resolve_precision(config.precision, device)

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,14 @@ from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.runs.array_store import is_stored, load_array, save_array
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
-from kdexplorer.training.data import evaluation_batches, evaluation_inputs
+from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.hardware import compile_network, describe_environment
 from kdexplorer.training.objective import Targets, run_network
 
 VERSION = 1
 """Of what a stored file means; to be increased when the same facts lead to other pixels or logits."""
+EVALUATION_BATCH = 500
+"""Images of the evaluation split at once, for the teacher and the students."""
 MAX_KEPT_BYTES = 1 << 30
 """How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
 CHECKED_IMAGES, CHECKED_BATCH = 500, 100
@@ -238,6 +240,27 @@ class Teacher:
             f"{100 * float(metrics.softmax(logits).max(axis=1).mean()):.0f} %. In the first epochs it teaches these "
             "errors: choose a larger start_resolution"
         )
+
+
+def evaluation_batches(
+    evaluation: Split, normalization: Normalization, device: torch.device, stopping: threading.Event | None = None
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split.
+
+    Raises Stopped before a batch once `stopping` is set.
+    """
+    for start in range(0, len(evaluation), EVALUATION_BATCH):
+        if stopping is not None and stopping.is_set():
+            raise Stopped
+        stop = min(start + EVALUATION_BATCH, len(evaluation))
+        yield start, stop, evaluation_inputs(evaluation, start, stop, normalization, device)
+
+
+def evaluation_inputs(
+    evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
+) -> Tensor:
+    """Normalized images `[B, 3, 32, 32]` of a part of the evaluation split."""
+    return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)
 
 
 # --- Several teachers ---

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from kdexplorer.config import RunConfig, StudentConfig, learning_rate, pixel_shares, resolution
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
+from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
@@ -29,8 +30,7 @@ from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
-from kdexplorer.training.checks import require_startable
-from kdexplorer.training.data import evaluation_batches, load_run_data
+from kdexplorer.training.checks import require_enough, require_startable
 from kdexplorer.training.hardware import (
     compile_network,
     describe_environment,
@@ -40,7 +40,7 @@ from kdexplorer.training.hardware import (
 )
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
 from kdexplorer.training.recipe import build_optimizer, prepare
-from kdexplorer.training.teacher import EvaluationTeacher, Teacher
+from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches
 
 _order_of = functools.lru_cache(maxsize=1)(epoch_order)
 READ_EVERY = 20
@@ -96,6 +96,27 @@ class Student:
                     f"{self.config.name}: {name} became {value} {when}. "
                     "Lower the learning rate or the weight of that term."
                 )
+
+
+def load_run_data(config: RunConfig) -> tuple[Split, Split]:
+    """The training images and the evaluation split: the test split, or training images held out while tuning.
+
+    Raises DataError when data are missing, ConfigError for too many images.
+    """
+    dataset = get_dataset(config.dataset)
+    train = dataset.load("train", order=config.image_order)
+    if config.holdout:
+        held = hold_out(train.labels, config.holdout)
+        kept = np.setdiff1d(np.arange(len(train)), held)
+        train, evaluation = train.take(kept), train.take(held)
+    else:
+        evaluation = dataset.load("test")
+    if config.without_class is not None:
+        train = train.take(np.flatnonzero(train.labels != config.without_class))
+    require_enough(config, len(train))
+    if config.train_images is not None:
+        train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
+    return train, evaluation
 
 
 class Trainer:

@@ -11,7 +11,7 @@ from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
-from kdexplorer.training import data, estimate, hardware
+from kdexplorer.training import estimate, hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
@@ -252,7 +252,7 @@ def test_the_run_the_terminal_and_the_estimate_warn_to_the_end(small, monkeypatc
 def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_stored(response, monkeypatch):
     monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
     monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 0.0)
-    monkeypatch.setattr(data, "EVALUATION_BATCH", 20)  # of 60
+    monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 20)  # of 60
     clock, compute = [0.0], Teacher.compute_evaluation
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 

@@ -25,9 +25,8 @@ from kdexplorer.training import export as export_module
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
 from kdexplorer.training import trainer as trainer_module
-from kdexplorer.training.data import load_run_data
 from kdexplorer.training.train import execute
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Trainer, load_run_data
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
 
 # --- What a run leaves ------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
-from kdexplorer.training import data, hardware
+from kdexplorer.training import hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.data import load_run_data
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
-from kdexplorer.training.trainer import Trainer, median_seconds
+from kdexplorer.training.trainer import Trainer, load_run_data, median_seconds
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict
 
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
@@ -172,7 +171,7 @@ def test_steps_change_the_students_alone_and_an_evaluation_changes_nothing(paire
 
 
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
-    monkeypatch.setattr(data, "EVALUATION_BATCH", 25)  # three batches, the last of 10
+    monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     trainer, results = Trainer(paired), []
     targets = trainer.evaluate_teacher().targets(0, 25)
     kept = sum(tensor.nbytes for outputs in targets.values() for tensor in outputs.tensors())

@@ -12,11 +12,10 @@ from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
-from kdexplorer.training.data import load_run_data
 from kdexplorer.training.export import export_snapshots
 from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
-from kdexplorer.training.trainer import Trainer
+from kdexplorer.training.trainer import Trainer, load_run_data
 from tests.training.configs import bits, create, make_config, predict, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
