@@ -142,9 +142,9 @@ def stepping(config: RunConfig, stored: bool = False) -> Callable[[], None]:
     trainer, done = Trainer(config), 0
     teacher = trainer.teacher
     if teacher is not None and teacher.predictions is not None and stored:
-        zeros = {part: np.zeros((config.batch_size, width), np.float32) for part, width in teacher.widths.items()}
+        zeros = {part: torch.zeros(config.batch_size, width) for part, width in teacher.widths.items()}
         for number in range(trainer.steps_per_epoch):
-            teacher.predictions.add(0, FULL_RESOLUTION, number, lambda: zeros)
+            teacher.predictions.add(0, FULL_RESOLUTION, number, zeros)
         teacher.open_predictions(trainer.images, trainer.steps_per_epoch)  # as another run does
         assert teacher.is_stored(0, FULL_RESOLUTION)
     elif teacher is not None:

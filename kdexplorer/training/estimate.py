@@ -334,7 +334,7 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     total += 1.5 * kept * config.batch_size
     if config.teacher:
         architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
-        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # as they are, and folded
+        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # folded, and before that as they are
         # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
         images = max(config.batch_size, EVALUATION_BATCH)
         total += 3 * images * max(count_activations(one, torch.float32)[1] for one in architectures)

@@ -82,12 +82,12 @@ class Teacher:
     ) -> None:
         self.methods, self.config, self.device, self.dtype, self.stopping = methods, config, device, dtype, stopping
         self.checkpoints = checkpoints
-        self.computes = all(checkpoint.computes for checkpoint in checkpoints)
         self.normalization = checkpoints[0].card.normalization
-        networks = [checkpoint.network().to(device) for checkpoint in checkpoints]
-        self.network = self._join(networks)
-        self._folded = self._join([fold_batch_norm(network) for network in networks])
-        self.forward: Callable[..., Any] = compile_network(self._folded, config.compile)
+        networks = [fold_batch_norm(checkpoint.network().to(device)) for checkpoint in checkpoints]
+        self.network: nn.Module = networks[0]
+        if len(networks) > 1:
+            self.network = AveragedNetwork(networks, [one.card.normalization for one in checkpoints]).eval()
+        self.forward: Callable[..., Any] = compile_network(self.network, config.compile)
         self.needs = {need for method in methods for need in method.needs}
         first = checkpoints[0]
         widths = {"logits": len(first.classes), "embedding": get_architecture(first.architecture).embedding}
@@ -99,12 +99,6 @@ class Teacher:
         """Where its outputs on the training batches are kept; None where they are not."""
         self.fixed: Tensor | None = None
         """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
-
-    def _join(self, networks: list[StagedNetwork]) -> nn.Module:
-        """The network of one checkpoint, or the average of several."""
-        if len(networks) == 1:
-            return networks[0]
-        return AveragedNetwork(networks, [checkpoint.card.normalization for checkpoint in self.checkpoints]).eval()
 
     def facts_in(self, dtype: torch.dtype) -> dict[str, Any]:
         """What decides the bits of its outputs on given images, in that precision."""
@@ -159,8 +153,8 @@ class Teacher:
             inputs = resize(normalize(images, self.normalization), side)
         outputs = self.compute(self.forward, inputs)
         if self.predictions is not None:
-            parts = self._parts_of(outputs)  # not the stages, which would stay in memory until the epoch's end
-            self.predictions.add(epoch, side, step, lambda: _to_arrays(parts))
+            parts = {part: getattr(outputs, part) for part in self.widths}  # stages would stay in memory for an epoch
+            self.predictions.add(epoch, side, step, parts)
         return self._reduce(outputs)
 
     @torch.no_grad()
@@ -174,9 +168,6 @@ class Teacher:
     def _reduce_stored(self, stored: Parts, start: int = 0, stop: int | None = None) -> Targets:
         tensors = {part: to_device(values[start:stop], self.device) for part, values in stored.items()}
         return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
-
-    def _parts_of(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {part: getattr(outputs, part) for part in self.widths}
 
     # --- On the evaluation split ---
 
@@ -192,17 +183,18 @@ class Teacher:
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
-        return not self.computes or (self.can_read and are_stored(*self._describe_evaluation(evaluation, dtype)))
+        computes = all(checkpoint.computes for checkpoint in self.checkpoints)
+        return not computes or (self.can_read and are_stored(*self._describe_evaluation(evaluation, dtype)))
 
     def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
         """The teacher on the evaluation split, neither read nor stored."""
-        parts: list[Parts] = []
+        parts: list[dict[str, Tensor]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
         for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device, self.stopping):
-            outputs = self.compute(self._folded, inputs)
+            outputs = self.compute(self.network, inputs)
             targets = self._reduce(outputs)
-            parts.append(_to_arrays(self._parts_of(outputs)))
+            parts.append({part: getattr(outputs, part).cpu() for part in self.widths})
             room -= sum(tensor.nbytes for one in targets.values() for tensor in one.tensors())
             if room > 0:
                 kept[start, stop] = targets
@@ -211,9 +203,10 @@ class Teacher:
             if (start, stop) in kept:
                 return kept[start, stop]
             inputs = evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
-            return self._reduce(self.compute(self._folded, inputs))
+            return self._reduce(self.compute(self.network, inputs))
 
-        return EvaluationTeacher({part: np.concatenate([b[part] for b in parts]) for part in self.widths}, targets_of)
+        whole = {part: torch.cat([batch[part] for batch in parts]).numpy() for part in self.widths}
+        return EvaluationTeacher(whole, targets_of)
 
     def _describe_evaluation(self, evaluation: Split, dtype: torch.dtype) -> tuple[dict[str, Any], Shapes]:
         """What decides the outputs on the evaluation split, and the shapes of what is stored of them."""
@@ -298,10 +291,6 @@ def _renormalize(images: Tensor, old: Normalization, new: Normalization) -> Tens
 # --- What is stored ---
 
 
-def _to_arrays(parts: dict[str, Tensor]) -> Parts:
-    return {part: tensor.cpu().numpy() for part, tensor in parts.items()}
-
-
 def load_parts(facts: dict[str, Any], shapes: Shapes) -> Parts | None:
     """What was stored with these facts; None where any part is missing or damaged."""
     found = {part: load_array(facts | {"part": part}, shape) for part, shape in shapes.items()}
@@ -333,7 +322,7 @@ class BatchPredictions:
         self.facts, self.shapes = facts, shapes
         self._epoch: tuple[int, int] | None = None
         self._stored: Parts | None = None
-        self._computed: list[Callable[[], Parts]] = []
+        self._computed: list[dict[str, Tensor]] = []
 
     def contains(self, epoch: int, side: int) -> bool:
         """Whether an epoch that is trained on images of `side` pixels is stored."""
@@ -344,18 +333,17 @@ class BatchPredictions:
         self._turn_to(epoch, side)
         return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
 
-    def add(self, epoch: int, side: int, step: int, computed: Callable[[], Parts]) -> None:
-        """Takes what computes a batch's parts; after the last batch of an epoch that was computed whole they are saved.
+    def add(self, epoch: int, side: int, step: int, parts: dict[str, Tensor]) -> None:
+        """Takes a batch's parts; after the last batch of an epoch that was computed whole they are saved.
 
-        Only then `computed` is called, so that no step waits for a GPU.
+        Only then they are copied from a GPU, so that no step waits for it.
         """
         self._turn_to(epoch, side)
         if self._stored is not None or step != len(self._computed):
             return
-        self._computed.append(computed)
+        self._computed.append(parts)
         if len(self._computed) == self.shapes["logits"][0]:
-            batches = [read() for read in self._computed]
-            stacked = {part: np.stack([batch[part] for batch in batches]) for part in self.shapes}
+            stacked = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
             save_parts(self.facts | {"epoch": epoch, "side": side}, stacked)
 
     def _turn_to(self, epoch: int, side: int) -> None:

@@ -16,6 +16,7 @@ from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
+from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.training import hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
@@ -186,7 +187,7 @@ def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired,
 def test_a_step_is_what_a_plain_loop_does(paired):
     """Two steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
     trainer = Trainer(paired)
-    network, teacher = build("resnet8", seed=paired.seed), trainer.teacher.network
+    network, teacher = build("resnet8", seed=paired.seed), find_checkpoint(paired.teacher).network()
     velocity = {}
     for step in range(2):
         trainer.step(0, step)
