@@ -166,15 +166,6 @@ def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
     return cast("nn.Module", torch.compile(network, dynamic=False)) if compiled else network
 
 
-def describe_device(device: torch.device) -> str:
-    """The hardware's name for a card: the GPU's, or the processor's with the number of threads."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads"
-
-
 def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:
     """What decides a run's bits in this process, beside its configuration."""
     import torch

@@ -272,12 +272,6 @@ class Trainer:
                 module.train()
         return np.concatenate(logits), {name: value / len(labels) for name, value in sums.items()}
 
-    def use_single_precision(self) -> None:
-        """From here on all networks run in float32."""
-        self.dtype = torch.float32
-        if self.teacher is not None:
-            self.teacher.dtype = torch.float32
-
     # --- What is loaded ---
 
     def build_students(self) -> list[Student]:
