@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kdexplorer import processes
 from kdexplorer.analysis import results
 from kdexplorer.analysis.foreign_teacher import find_or_import, is_function
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
@@ -75,7 +74,7 @@ def show_demo(options: argparse.Namespace) -> int:
     found = estimate.stored_estimate()
     if found is None:
         print("Measuring this machine, once …", file=sys.stderr)
-        found = estimate.measure(estimate.demo_config(), processes.age())
+        found = estimate.measure(estimate.demo_config())
         estimate.store_estimate(found)
     config = estimate.demo_config(options.epochs or estimate.choose_length(found), options.seed)
     duration = estimate.format_duration(estimate.demo_seconds(found, config.epochs))

@@ -54,7 +54,7 @@ docs/performance.md.
 
 
 class Estimate(BaseModel):
-    """Seconds: of the whole run, of loading, of a step (the mean), of the evaluation after each epoch, of an epoch.
+    """Seconds: of the whole run, of the evaluation after each epoch, of an epoch; and the images of a second of steps.
 
     `stored` is the share of the epochs whose teacher predictions are on the disk; `speedup` is how many times longer
     the steps would take if none were. `fixing` is the part of `seconds` that is paid once for all seeds: the teacher's
@@ -63,8 +63,6 @@ class Estimate(BaseModel):
     """
 
     seconds: float
-    loading: float
-    step: float
     evaluation: float
     epoch: float
     images_per_second: float
@@ -78,19 +76,17 @@ class Estimate(BaseModel):
         return self.fixing + times * (self.seconds - self.fixing)
 
 
-def measure(config: RunConfig, age: float = 0.0) -> Estimate:
+def measure(config: RunConfig) -> Estimate:
     """Times loading, some steps at each resolution and one batch of the evaluation split, and adds them up.
 
-    `age`, the seconds that the process took to get here, counts as loading. Raises KDError: whatever would end the run
-    at its start.
+    Loading begins with the process. Raises KDError: whatever would end the run at its start.
     """
     from kdexplorer.training.trainer import Trainer
 
     configure_process(config.threads)
-    begin = time.perf_counter()
     trainer = Trainer(config)
     trainer.read_every = 1  # a timed step waits for what it has given the device to do
-    loading = age + time.perf_counter() - begin
+    loading = processes.age()
     sides = [resolution(config, epoch) for epoch in range(config.epochs)]
     stored = np.array([trainer.reads_teacher(epoch) for epoch in range(config.epochs)])
     fixing = _skip_fixing(trainer)
@@ -106,8 +102,6 @@ def measure(config: RunConfig, age: float = 0.0) -> Estimate:
     warm_up = sum(beyond for _, beyond in timed.values())
     return Estimate(
         seconds=loading + warm_up + trainer.steps * step + evaluations * evaluation + teacher + fixing,
-        loading=loading,
-        step=step,
         evaluation=evaluation,
         epoch=trainer.steps_per_epoch * step + evaluation,
         images_per_second=config.batch_size / step,
@@ -373,7 +367,7 @@ def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, flo
 def main() -> int:
     """Prints the estimate for the configuration file that the command names."""
     try:
-        print(measure(RunConfig.load(Path(sys.argv[1])), processes.age()).model_dump_json())
+        print(measure(RunConfig.load(Path(sys.argv[1]))).model_dump_json())
     except (KDError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -248,7 +248,7 @@ def measured(monkeypatch):
 
 
 def make_estimate(**changes):
-    figures = {"seconds": 75.0, "loading": 1.0, "step": 0.1, "evaluation": 1.0, "epoch": 30.0}
+    figures = {"seconds": 75.0, "evaluation": 1.0, "epoch": 30.0}
     return Estimate(**figures | {"images_per_second": 1000.0} | changes)
 
 

@@ -184,12 +184,12 @@ def test_the_estimate_knows_which_epochs_are_stored(response, monkeypatch):
     monkeypatch.setattr(estimate, "_time_steps", lambda *_: (3.0, 0.0))
     monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 2.0)
     before = estimate.measure(response)
-    assert (before.step, before.stored, before.speedup) == (3.0, 0.0, 1.0)
+    assert (5 / before.images_per_second, before.stored, before.speedup) == (3.0, 0.0, 1.0)
     train_to_end(response)
     after = estimate.measure(response)
-    assert (after.step, after.stored, after.speedup) == (1.0, 1.0, 3.0)
+    assert (5 / after.images_per_second, after.stored, after.speedup) == (1.0, 1.0, 3.0)
     longer = estimate.measure(response.model_copy(update={"epochs": 4}))
-    assert (longer.step, longer.stored, longer.speedup) == (2.0, 0.5, 1.5)
+    assert (5 / longer.images_per_second, longer.stored, longer.speedup) == (2.0, 0.5, 1.5)
     stages = make_config(RESPONSE, ATTENTION, teacher=response.teacher)
     assert estimate.measure(stages).stored == 0.0
 
@@ -254,6 +254,7 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
     monkeypatch.setattr(estimate, "_time_teacher", lambda *_: 0.0)
     monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 20)  # of 60
     clock, compute = [0.0], Teacher.compute_evaluation
+    monkeypatch.setattr(estimate.processes, "age", lambda: 0.0)
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
     def slow(self, evaluation):
