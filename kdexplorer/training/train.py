@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from kdexplorer.analysis import metrics
-from kdexplorer.config import RunConfig, learning_rate, resolution
+from kdexplorer.config import learning_rate, resolution
 from kdexplorer.datasets.base import PROBES
 from kdexplorer.errors import TrainingError
 from kdexplorer.files import remove_leftovers, write_json
@@ -102,10 +102,13 @@ def train(progress: RunProgress) -> None:
     # Of several processes, one that stopped within an evaluation would leave the others waiting.
     trainer = Trainer(config, work.stopping if team.size == 1 else None)
     if team.leads:
-        _remove_leftovers(run, config)
+        files = STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json"
+        for name in (*files, *(student.name for student in config.students)):
+            remove_leftovers(run.path / name)  # of a kill in the middle of a write
     epoch, step = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
-    _log_start(progress, trainer, epoch, step)
+    where = f"{trainer.device} {trainer.dtype}, {platform.machine()}, {torch.get_num_threads()} threads"
+    progress.logger.info("%s: %s, %d images, epoch %d step %d", run.run_id, where, trainer.train_count, epoch, step)
 
     teacher = trainer.evaluate_teacher() if team.leads else None
     if teacher is not None:
@@ -197,16 +200,3 @@ def _save(progress: RunProgress, epoch: int, step: int) -> None:
         progress.clear_warning()
     except OSError as error:
         progress.warn(f"the state could not be saved ({error.strerror}); the last good one is kept")
-
-
-def _remove_leftovers(run: Run, config: RunConfig) -> None:
-    """Removes what a kill in the middle of a write has left."""
-    students = [student.name for student in config.students]
-    for name in (STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json", *students):
-        remove_leftovers(run.path / name)
-
-
-def _log_start(progress: RunProgress, trainer: Trainer, epoch: int, step: int) -> None:
-    where = f"{trainer.device} {trainer.dtype}, {platform.machine()}, {torch.get_num_threads()} threads"
-    what = f"{trainer.train_count} images, epoch {epoch} step {step}"
-    progress.logger.info("%s: %s, %s", progress.run.run_id, where, what)
