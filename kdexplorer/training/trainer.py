@@ -325,13 +325,10 @@ class Trainer:
 
         A student's backward pass counts twice its forward pass; the teacher counts where it has to compute.
         """
-        epochs = self.config.epochs
-        costs = np.full(epochs, 3.0 * sum(count_multiply_adds(one.architecture) for one in self.config.students))
-        if self.teacher is not None:
-            stored = [self.reads_teacher(epoch) for epoch in range(epochs)]
-            of_teachers = sum(count_multiply_adds(one.architecture) for one in self.teacher_checkpoints)
-            costs += ~np.array(stored) * float(of_teachers)
-        return costs * np.array(pixel_shares(self.config))
+        parts = self.config.students, self.teacher_checkpoints if self.teacher else ()
+        students, teachers = (float(sum(count_multiply_adds(one.architecture) for one in part)) for part in parts)
+        computed = np.array([not self.reads_teacher(epoch) for epoch in range(self.config.epochs)])
+        return (3 * students + computed * teachers) * np.array(pixel_shares(self.config))
 
 
 # --- How long the parts of a step take; nothing waits for it and no number changes ---
