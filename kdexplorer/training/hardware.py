@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kdexplorer.errors import ConfigError
-from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.runs.card import Environment
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 def configure_process(threads: int | None = None) -> None:
     """Sets what holds for the whole process that trains: threads (torch's choice if not given), memory, compiling."""
-    limit_thread_spinning()
     import torch
 
     if threads:
