@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kdexplorer import processes
 from kdexplorer.app.server import memory, turns
 from kdexplorer.errors import DataError
 
@@ -17,7 +18,7 @@ async def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_i
             raise InterruptedError
 
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
-    monkeypatch.setattr(memory, "_libc", lambda *call: calls.append(call))
+    monkeypatch.setattr(memory, "call_libc", lambda *call: calls.append(call))
     monkeypatch.setattr(turns, "_visitors", {} if is_empty else {"one": turns.Visitor()})
     with pytest.raises(InterruptedError):
         await memory.tidy(lambda: calls.append("forget"))
@@ -26,8 +27,8 @@ async def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_i
 
 
 def test_a_system_without_these_functions_is_left_alone(monkeypatch):
-    memory._libc("no_such_function", 0)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: None)
+    memory.call_libc("no_such_function", 0)
+    monkeypatch.setattr(processes.ctypes, "CDLL", lambda name: None)
     memory.limit_arenas()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 from collections.abc import Callable
 
 import pandas  # noqa: F401  # before any page: Altair would use what another thread has imported of it so far
@@ -12,6 +11,7 @@ import pandas  # noqa: F401  # before any page: Altair would use what another th
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.streamlit_internals import expect_no_page
 from kdexplorer.errors import KDError
+from kdexplorer.processes import call_libc
 
 PERIOD, ABSENCE = 30.0, 120.0
 """Seconds between two looks, and after which nobody is expected back, as `disconnectedSessionTTL`."""
@@ -23,7 +23,7 @@ _ARENAS = -8  # M_ARENA_MAX
 
 def limit_arenas() -> None:
     """Every thread would get a heap of its own, with holes of its own: after a class had left, 50 to 100 MB."""
-    _libc("mallopt", _ARENAS, 2)
+    call_libc("mallopt", _ARENAS, 2)
 
 
 async def load_ahead(read_images: Callable[[], object]) -> None:
@@ -54,10 +54,4 @@ async def tidy(forget: Callable[[], object]) -> None:
         absent = 0.0 if turns.count_visitors() else absent + PERIOD
         if absent >= ABSENCE:
             forget()
-        await asyncio.to_thread(_libc, "malloc_trim", 0)
-
-
-def _libc(name: str, *arguments: int) -> None:
-    """Calls a function of glibc; elsewhere nothing happens."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # Windows has no CDLL(None), macOS other functions
-        getattr(ctypes.CDLL(None), name)(*arguments)
+        await asyncio.to_thread(call_libc, "malloc_trim", 0)
