@@ -17,7 +17,6 @@ from kdexplorer.methods import get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, find_teachers
 from kdexplorer.schema import problems
-from kdexplorer.training.hardware import resolve_device
 
 Problems = dict[str, list[str]]
 """Sentences by the field of `RunConfig`; a student's are under `students`, with the student named."""
@@ -79,8 +78,10 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
         yield from (("students", sentence) for sentence in missing)
         return
     if config.device.startswith("cuda"):
+        from kdexplorer.training.hardware import resolve_device  # loads torch
+
         try:
-            resolve_device(config.device)  # loads torch
+            resolve_device(config.device)
         except ConfigError as error:
             yield "device", str(error).removeprefix("device: ").rstrip(".")
     dataset = get_dataset(config.dataset)

@@ -33,7 +33,6 @@ from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
-from kdexplorer.training.hardware import configure_process, processor_name, resolve_device, resolve_precision
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +80,7 @@ def measure(config: RunConfig) -> Estimate:
 
     Loading begins with the process. Raises KDError: whatever would end the run at its start.
     """
+    from kdexplorer.training.hardware import configure_process
     from kdexplorer.training.trainer import Trainer
 
     configure_process(config.threads)
@@ -288,6 +288,8 @@ def store_estimate(estimate: Estimate | None) -> None:
 
 @functools.cache
 def _machine() -> str:
+    from kdexplorer.training.hardware import processor_name
+
     return f"{processor_name()}, {os.cpu_count()} processors, torch {importlib.metadata.version('torch')}"
 
 
@@ -318,6 +320,7 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     """
     import torch
 
+    from kdexplorer.training.hardware import resolve_device, resolve_precision
     from kdexplorer.training.teacher import EVALUATION_BATCH
 
     device = resolve_device("cpu" if elsewhere else config.device)
@@ -338,6 +341,8 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
 def free_memory(device: str) -> float:
     """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
     import torch
+
+    from kdexplorer.training.hardware import resolve_device
 
     if (found := resolve_device(device)).type == "cuda":
         return 0.7 * torch.cuda.mem_get_info(found)[0]

@@ -8,21 +8,19 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+import torch
+from torch import nn
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.processes import call_libc
 from kdexplorer.runs.card import Environment
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from kdexplorer.training import ddp
 
 
 def configure_process(threads: int | None = None) -> None:
     """Sets what holds for the whole process that trains: threads (torch's choice if not given), memory, compiling."""
-    import torch
-
     if threads:
         torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True  # a GPU computes convolutions to the same bits again
@@ -50,8 +48,6 @@ def _keep_compiled() -> None:
 @contextlib.contextmanager
 def without_tf32() -> Iterator[None]:
     """Lets a GPU compute float32 convolutions in float32; TF32 rounds their factors to ten bits."""
-    import torch
-
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield
@@ -73,10 +69,6 @@ def _keep_freed_memory() -> None:
 
 def resolve_device(name: str) -> torch.device:
     """`auto` is a GPU where there is one; `cuda` is this process's. Raises ConfigError when it is missing."""
-    import torch
-
-    from kdexplorer.training import ddp
-
     kind, _, number = name.partition(":")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cpu" or (kind == "auto" and not count):
@@ -100,8 +92,6 @@ def resolve_device(name: str) -> torch.device:
 
 def _has_kernels(index: int) -> bool:
     """Whether this build of torch has code for a GPU; where it has not, torch itself only warns."""
-    import torch
-
     if torch.version.cuda is None:  # ROCm
         return True
     major, minor = torch.cuda.get_device_capability(index)
@@ -118,8 +108,6 @@ NO_FLOAT16 = re.compile(r"GTX 16\d\d|\bT(4|5|6|10|12|20)00\b|\bT550\b")
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 where the hardware multiplies it, on older GPUs float16, float32 elsewhere."""
-    import torch
-
     if name != "auto":
         return getattr(torch, name)
     if device.type == "cuda":
@@ -154,15 +142,11 @@ def require_compiler(device: torch.device) -> None:
 
 def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
     """The network, compiled where that is chosen."""
-    import torch
-
-    return cast("nn.Module", torch.compile(network, dynamic=False)) if compiled else network
+    return cast(nn.Module, torch.compile(network, dynamic=False)) if compiled else network
 
 
 def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:
     """What decides a run's bits in this process, beside its configuration."""
-    import torch
-
     return Environment(
         threads=torch.get_num_threads(), processes=processes, device=device.type,
         precision=str(precision).removeprefix("torch."), torch=torch.__version__, processor=describe_processor(device),
@@ -174,8 +158,6 @@ def describe_processor(device: torch.device) -> str:
 
     A virtual machine may give several generations one name and hide instructions, so both are part of it.
     """
-    import torch
-
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     facts = _read_cpuinfo()
