@@ -29,7 +29,7 @@ from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table, read_table
 from kdexplorer.training.checks import require_startable
-from kdexplorer.training.estimate import estimate_memory, format_duration, free_memory
+from kdexplorer.training.estimate import format_duration
 
 HOW = (
     argument("--students-per-run", type=int, metavar="INT", help="at most this many; fewer make more runs"),
@@ -174,6 +174,8 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
 
 def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
     """Says on stderr what is left to train, how much memory it takes, and with `measure` how long here. KDError."""
+    from kdexplorer.training.objective import estimate_memory, free_memory
+
     if measure:
         print("Estimating the time …", file=sys.stderr, flush=True)
     seconds = measure_left(left).wait() if measure else []

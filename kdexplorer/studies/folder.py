@@ -153,12 +153,12 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
     teaches = config.experiment is not None and config.study.shared.snapshots > 0  # others name its run
     if not decide or most == 1 or teaches:
         return config
-    from kdexplorer.training import estimate
+    from kdexplorer.training import objective
 
     device = "cpu" if elsewhere else config.study.shared.device
-    limit = config.memory_gib * 2**30 if config.memory_gib else estimate.free_memory(device)
+    limit = config.memory_gib * 2**30 if config.memory_gib else objective.free_memory(device)
     seed = config.study.seeds[0]
-    while most > 1 and estimate.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
+    while most > 1 and objective.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
         most -= 1
     return config.model_copy(update={"students_per_run": most})
 

@@ -75,7 +75,7 @@ class _RemoteRun:
 
     def submit(self, ray: Any) -> Any:
         """Submits it with the last state that was received; returns the generator of its messages."""
-        from kdexplorer.training.estimate import estimate_memory
+        from kdexplorer.training.objective import estimate_memory
 
         threads, memory = self.config.threads or 1, round(estimate_memory(self.config, elsewhere=True))
         needs = {"num_cpus": threads, "num_gpus": self.gpus, "memory": memory}

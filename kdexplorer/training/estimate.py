@@ -1,4 +1,4 @@
-"""The estimator: how long a run, a study or the demo takes on this machine, and how much memory.
+"""The estimator: how long a run, a study or the demo takes on this machine.
 
 All times follow from an `Estimate`, which is measured in a process of its own: whoever waits for it loads no torch and
 can stop waiting. `python -m kdexplorer.training.estimate config.json` prints one.
@@ -19,31 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
-import psutil
 from pydantic import BaseModel, ValidationError
 
 from kdexplorer import processes
 from kdexplorer.config import RunConfig, pixel_shares, resolution
-from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
-from kdexplorer.networks import build
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
+from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
 
 if TYPE_CHECKING:
-    import torch
-
     from kdexplorer.training.trainer import Trainer
 
 T = TypeVar("T")
 WARM_UP, STEPS, BUDGET = 2, 8, 6.0
 """Steps that are not counted, steps that are, and seconds after which no further step is timed."""
-RUNTIME = 0.5 * 2**30
-"""Bytes of the interpreter and of torch itself."""
 LENGTHS, TARGET = (9, 14), 75.0
 """Epochs that the demo may take, the shortest first, and the seconds that the chosen length stays below where one does.
 
@@ -302,71 +295,6 @@ def choose_length(estimate: Estimate | None) -> int:
     """The most epochs that stay below `TARGET` seconds; the fewest where none do, or the machine is not measured."""
     fitting = [epochs for epochs in LENGTHS if estimate is not None and demo_seconds(estimate, epochs) <= TARGET]
     return max(fitting, default=LENGTHS[0])
-
-
-# --- Memory ---
-
-
-def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
-    """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
-
-    A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter, three more
-    with AdamW's second moment, and three with an average of the weights. Activations are those that autograd keeps, of
-    the largest student, since students learn in turn, and half as much again for what comes and goes. The images of
-    both splits lie in memory as bytes.
-
-    Where the run is `elsewhere`, this machine's devices do not matter. Raises KDError when the teacher cannot be found,
-    or this machine lacks the device.
-    """
-    import torch
-
-    from kdexplorer.training.hardware import resolve_device, resolve_precision
-    from kdexplorer.training.teacher import EVALUATION_BATCH
-
-    device = resolve_device("cpu" if elsewhere else config.device)
-    dtype = resolve_precision(config.precision, device)
-    floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
-    total = 4.0 * floats * sum(count_parameters(build(one.architecture)) for one in config.students)
-    kept = max(count_activations(one.architecture, dtype)[0] for one in config.students)
-    total += 1.5 * kept * config.batch_size
-    if config.teacher:
-        architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
-        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # folded, and before that as they are
-        # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
-        images = max(config.batch_size, EVALUATION_BATCH)
-        total += 3 * images * max(count_activations(one, torch.float32)[1] for one in architectures)
-    return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
-
-
-def free_memory(device: str) -> float:
-    """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
-    import torch
-
-    from kdexplorer.training.hardware import resolve_device
-
-    if (found := resolve_device(device)).type == "cuda":
-        return 0.7 * torch.cuda.mem_get_info(found)[0]
-    return 0.7 * psutil.virtual_memory().available
-
-
-@functools.cache
-def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
-    import torch
-
-    from kdexplorer.training.objective import autocast, count_kept
-
-    network = build(architecture)
-
-    def kept(batch: int) -> np.ndarray:
-        images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        with count_kept(network.parameters()) as storages, autocast(images.device, dtype):
-            logits = network(images)  # alive until here, so that no address is used twice
-        del logits
-        return np.array([sum(storages.values()), max(storages.values(), default=0)])
-
-    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
-    return float(whole), float(largest)
 
 
 def main() -> int:

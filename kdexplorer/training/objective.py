@@ -1,13 +1,19 @@
-"""A network on one batch: its outputs, and what a student minimizes, cross-entropy and its methods' weighted losses."""
+"""A network on one batch: its outputs, and what a student minimizes, cross-entropy and its methods' weighted losses.
+
+And the memory that this takes, in a run and of each student.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
 
+import numpy as np
+import psutil
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,8 +24,14 @@ from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Architecture, Outputs, build, get_architecture
 from kdexplorer.networks.outputs import as_float
+from kdexplorer.networks.registry import count_parameters
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.training.hardware import resolve_device, resolve_precision
+
+EVALUATION_BATCH = 500
+"""Images of the evaluation split at once, for the teacher and the students."""
+RUNTIME = 0.5 * 2**30
+"""Bytes of the interpreter and of torch itself."""
 
 Targets = Mapping[Method, Outputs]
 """What each method keeps of the teacher's outputs; methods with equal settings share it."""
@@ -195,3 +207,52 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
         state += 4 * sum(p.numel() for p in network.parameters()) if config.ema else 0
         found[student.name] = {"state_bytes": state, "kept_bytes": sum(storages.values())}
     return found
+
+
+def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
+    """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
+
+    A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter, three more
+    with AdamW's second moment, and three with an average of the weights. Activations are those that autograd keeps, of
+    the largest student, since students learn in turn, and half as much again for what comes and goes. The images of
+    both splits lie in memory as bytes.
+
+    Where the run is `elsewhere`, this machine's devices do not matter. Raises KDError when the teacher cannot be found,
+    or this machine lacks the device.
+    """
+    device = resolve_device("cpu" if elsewhere else config.device)
+    dtype = resolve_precision(config.precision, device)
+    floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
+    total = 4.0 * floats * sum(count_parameters(build(one.architecture)) for one in config.students)
+    kept = max(count_activations(one.architecture, dtype)[0] for one in config.students)
+    total += 1.5 * kept * config.batch_size
+    if config.teacher:
+        architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
+        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # folded, and before that as they are
+        # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
+        images = max(config.batch_size, EVALUATION_BATCH)
+        total += 3 * images * max(count_activations(one, torch.float32)[1] for one in architectures)
+    return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
+
+
+def free_memory(device: str) -> float:
+    """Bytes that a run may take: seven tenths of what is free on the device that it would run on."""
+    if (found := resolve_device(device)).type == "cuda":
+        return 0.7 * torch.cuda.mem_get_info(found)[0]
+    return 0.7 * psutil.virtual_memory().available
+
+
+@functools.cache
+def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
+    """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
+    network = build(architecture)
+
+    def kept(batch: int) -> np.ndarray:
+        images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+        with count_kept(network.parameters()) as storages, autocast(images.device, dtype):
+            logits = network(images)  # alive until here, so that no address is used twice
+        del logits
+        return np.array([sum(storages.values()), max(storages.values(), default=0)])
+
+    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
+    return float(whole), float(largest)

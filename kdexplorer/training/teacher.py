@@ -35,12 +35,10 @@ from kdexplorer.runs.array_store import is_stored, load_array, save_array
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.hardware import compile_network, describe_environment
-from kdexplorer.training.objective import Targets, run_network
+from kdexplorer.training.objective import EVALUATION_BATCH, Targets, run_network
 
 VERSION = 1
 """Of what a stored file means; to be increased when the same facts lead to other pixels or logits."""
-EVALUATION_BATCH = 500
-"""Images of the evaluation split at once, for the teacher and the students."""
 MAX_KEPT_BYTES = 1 << 30
 """How much of the teacher's outputs on the evaluation split is kept; more is computed again in each epoch."""
 CHECKED_IMAGES, CHECKED_BATCH = 500, 100

@@ -16,7 +16,7 @@ from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
-from kdexplorer.training.estimate import estimate_memory
+from kdexplorer.training.objective import estimate_memory
 from tests.datasets.test_folder import data, write  # noqa: F401
 from tests.runs.forgery import Marker
 

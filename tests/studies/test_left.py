@@ -9,7 +9,7 @@ from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.results import table_path
 from kdexplorer.studies.folder import open_experiment, open_study, prepare, settle
 from kdexplorer.studies.table import StudyRun, write_table
-from kdexplorer.training import estimate
+from kdexplorer.training import objective
 from kdexplorer.training.estimate import Estimate
 from tests.studies.sample import make_results
 from tests.studies.test_experiments import TINY, shelf  # noqa: F401
@@ -75,7 +75,7 @@ def test_what_all_seeds_share_is_added_once(shelf, monkeypatch):  # noqa: F811
 
 
 def test_a_teacher_that_cannot_be_trained_again_is_an_error_and_no_endless_loop(shelf, started, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(estimate, "free_memory", lambda device: 0)
+    monkeypatch.setattr(objective, "free_memory", lambda device: 0)
     teachers = list_left(TINY)[0]
     assert settle(teachers.config).students_per_run is None  # others name its networks by its one run
     folder = open_study(teachers.config)

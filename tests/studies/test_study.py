@@ -27,7 +27,7 @@ from kdexplorer.studies.study import (
     read_study,
 )
 from kdexplorer.studies.table import Row, write_table
-from kdexplorer.training import estimate
+from kdexplorer.training import objective
 from tests.studies.sample import make_grid, table_of
 
 TEXT = """
@@ -213,8 +213,8 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
 
 
 def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch):
-    monkeypatch.setattr(estimate, "free_memory", lambda device: 2**30)
-    monkeypatch.setattr(estimate, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
+    monkeypatch.setattr(objective, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(objective, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
     config = StudyConfig(study=study)
     packed = settle(config).runs()  # six students for each seed, of which four fit: three and three

@@ -13,7 +13,7 @@ from kdexplorer.errors import RunError
 from kdexplorer.networks import build
 from kdexplorer.networks.registry import count_parameters
 from kdexplorer.training import estimate
-from kdexplorer.training.objective import count_student_memory
+from kdexplorer.training.objective import count_activations, count_student_memory, estimate_memory
 from tests.training.configs import COMBINED, SCRATCH, make_config
 
 
@@ -81,7 +81,7 @@ def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     def bytes_of(*architectures, batch_size=50, **changes):
         students = [{"name": f"s{number}", "architecture": key} for number, key in enumerate(architectures)]
         changes = {"teacher": str(teacher.path)} | changes
-        return estimate.estimate_memory(make_config(*students, train_images=None, batch_size=batch_size, **changes))
+        return estimate_memory(make_config(*students, train_images=None, batch_size=batch_size, **changes))
 
     one = bytes_of("resnet8")
     # Seven float32 for each parameter; activations are those of one student at a time.
@@ -100,7 +100,7 @@ def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teach
     assert found["hint"]["state_bytes"] == found["scratch"]["state_bytes"] + 12 * (32 * 32 + 2 * 32)  # the regressor
     many = make_config(COMBINED, teacher=str(teacher.path), dataset="cifar100", train_images=None, batch_size=50)
     assert count_student_memory(many)["combined"]["state_bytes"] == 12 * count_parameters(build("resnet8", 100))
-    kept, images = estimate.count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
+    kept, images = count_activations("resnet8", torch.float32)[0] * 5, 5 * 3 * 32 * 32 * 4
     assert found["scratch"]["kept_bytes"] == pytest.approx(kept - images, rel=2e-3)
     assert found["scratch"]["kept_bytes"] < found["combined"]["kept_bytes"]
 
