@@ -26,10 +26,9 @@ from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherFigures
 from kdexplorer.training import ddp
-from kdexplorer.training.export import export_snapshots, export_students
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress, average_sums
-from kdexplorer.training.state import OLD_STATE, STATE, restore_latest, save_state
+from kdexplorer.training.state import OLD_STATE, STATE, export_snapshots, export_students, restore_latest, save_state
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer, median_seconds
 

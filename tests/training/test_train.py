@@ -21,7 +21,6 @@ from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.launch import launch_run, start_run
 from kdexplorer.runs.run_folder import LIVE, Run, finished_students
-from kdexplorer.training import export as export_module
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
 from kdexplorer.training import trainer as trainer_module
@@ -250,14 +249,14 @@ def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, 
 
 
 def test_a_student_that_float16_cannot_hold_costs_the_run_no_other(paired, monkeypatch):
-    def cast(network, cast=export_module.to_half_precision):
+    def cast(network, cast=state_module.to_half_precision):
         if network is trainers[0].students[0].result:
             network.bn1.running_var.fill_(1e5)
         return cast(network)
 
     trainers, make = [], train_module.Trainer
     monkeypatch.setattr(train_module, "Trainer", lambda *given: trainers.append(make(*given)) or trainers[0])
-    monkeypatch.setattr(export_module, "to_half_precision", cast)
+    monkeypatch.setattr(state_module, "to_half_precision", cast)
     run = create(paired)
     with pytest.raises(TrainingError, match=r"^scratch: bn1.running_var .*: lower the learning rate.$"):
         execute(run)

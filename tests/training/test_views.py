@@ -12,7 +12,7 @@ from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
-from kdexplorer.training.export import export_snapshots
+from kdexplorer.training.state import export_snapshots
 from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer, load_run_data
