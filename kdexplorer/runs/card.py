@@ -61,7 +61,7 @@ class Environment(Record):
     precision: Text
     torch: Text
     processor: Text = ""
-    """Or the GPU, see `describe_processor`; empty where a version that did not record it wrote the card."""
+    """Or the GPU, see `describe_environment`; empty where a version that did not record it wrote the card."""
 
     def differences(self, other: Environment) -> list[str]:
         """What differs in another one, such as `threads 2 instead of 1`, as far as both are known."""

@@ -146,25 +146,23 @@ def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
 
 
 def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:
-    """What decides a run's bits in this process, beside its configuration."""
-    return Environment(
-        threads=torch.get_num_threads(), processes=processes, device=device.type,
-        precision=str(precision).removeprefix("torch."), torch=torch.__version__, processor=describe_processor(device),
-    )  # fmt: skip
+    """What decides a run's bits in this process, beside its configuration.
 
-
-def describe_processor(device: torch.device) -> str:
-    """What computes, so that two with the same description compute the same bits: the GPU's name, or the processor's.
-
-    A virtual machine may give several generations one name and hide instructions, so both are part of it.
+    Two processors of the same description compute the same bits. A virtual machine may give several generations one
+    name and hide instructions, so both are part of it.
     """
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    facts = _read_cpuinfo()
-    generation = [f"{name} {facts[name]}" for name in ("cpu family", "model", "CPU part") if name in facts]
-    more = {"AVX512_BF16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
-    instructions = [torch.backends.cpu.get_cpu_capability(), *(name for name, exists in more.items() if exists)]
-    return ", ".join([processor_name(), *generation, *instructions])
+        processor = torch.cuda.get_device_name(device)
+    else:
+        facts = _read_cpuinfo()
+        generation = [f"{name} {facts[name]}" for name in ("cpu family", "model", "CPU part") if name in facts]
+        more = {"AVX512_BF16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
+        instructions = [torch.backends.cpu.get_cpu_capability(), *(name for name, exists in more.items() if exists)]
+        processor = ", ".join([processor_name(), *generation, *instructions])
+    return Environment(
+        threads=torch.get_num_threads(), processes=processes, device=device.type,
+        precision=str(precision).removeprefix("torch."), torch=torch.__version__, processor=processor,
+    )  # fmt: skip
 
 
 def processor_name() -> str:
