@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import psutil
@@ -128,7 +128,9 @@ def compute_objective(
     total = objective.ce_weight * hard
     for term in terms:
         target = targets.get(term.method, Outputs(logits.detach()))
-        loss = _bind_adapter(term, logits.device, dtype)
+        loss: Loss = term.method.loss
+        if term.adapter is not None:
+            loss = functools.partial(loss, adapter=autocast(logits.device, dtype)(term.adapter))
         if term.method.relates_images:
             value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:
@@ -141,19 +143,6 @@ def compute_objective(
         parts[term.name] = value
         total = total + term.weight * term.method.weight_factor(progress) * value
     return {"objective": total, **parts}
-
-
-def _bind_adapter(term: BoundTerm, device: torch.device, dtype: torch.dtype) -> Loss:
-    """A term's loss with its adapter, where it has one."""
-    module = term.adapter
-    if module is None:
-        return term.method.loss
-
-    def adapter(*inputs: Any) -> Any:
-        with autocast(device, dtype):
-            return module(*inputs)
-
-    return lambda student, teacher, labels: term.method.loss(student, teacher, labels, cast(nn.Module, adapter))
 
 
 # --- What it takes in memory ---
