@@ -6,19 +6,18 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.foreign_teacher import find_or_import, is_function
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
-from kdexplorer.config import RunConfig, recipe_settings
+from kdexplorer.config import Objective, RunConfig, recipe_settings
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
-from kdexplorer.notation import format_number, parse_student, train_command
+from kdexplorer.notation import describe_objective, format_number, parse_student, train_command
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.launch import create_run, launch_run
 from kdexplorer.runs.run_folder import Run, find_run, imported_root, runs_root
@@ -39,7 +38,7 @@ def _add_notation(parser: argparse.ArgumentParser) -> None:
         "keys of a student: name, initial (a checkpoint to start from), ce_weight, smoothing",
         "",
         "presets:",
-        *(f"  {name:<10} {_describe_preset(preset)}" for name, preset in PRESETS.items()),
+        *(f"  {name:<10} {describe_objective(Objective(**preset))}" for name, preset in PRESETS.items()),
         "",
         "methods, with the defaults of their settings:",
     ]
@@ -50,15 +49,6 @@ def _add_notation(parser: argparse.ArgumentParser) -> None:
         settings = [f"{name}={text}{short.get(name, '')}" for name, text in texts.items()]
         lines += [f"  {method.key:<10} {method.summary}", f"  {'':<10} {', '.join(settings)}"]
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, "\n".join(lines)
-
-
-def _describe_preset(preset: dict[str, Any]) -> str:
-    """`0.3 CE + 0.7 kd (temperature=4)`."""
-    parts = [f"{preset['ce_weight']:g} CE"]
-    for term in preset["terms"]:
-        settings = [f"{name}={value:g}" for name, value in term.items() if name not in ("method", "weight")]
-        parts.append(f"{term['weight']:g} {term['method']}" + (f" ({', '.join(settings)})" if settings else ""))
-    return " + ".join(parts)
 
 
 @command(
