@@ -76,7 +76,7 @@ def _accuracy(trainer: Trainer, views: int) -> float:
     def logits(images: Tensor) -> Tensor:
         return run_network(network, images, trainer.dtype, set()).logits
 
-    for start, stop, images in evaluation_batches(trainer.evaluation, trainer.normalization, trainer.device):
+    for start, stop, images in evaluation_batches(network, trainer.evaluation, trainer.normalization):
         found = logits(images) if views == 1 else _mean_of_views(logits, images)
         right += int((found.argmax(dim=1).cpu() == labels[start:stop]).sum())
     network.train()

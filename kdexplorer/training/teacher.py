@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.inference import predict_batches
+from kdexplorer.analysis.inference import predict_batches, to_inputs
 from kdexplorer.config import FULL_RESOLUTION, RunConfig
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
@@ -189,7 +189,7 @@ class Teacher:
         parts: list[dict[str, Tensor]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
-        for start, stop, inputs in evaluation_batches(evaluation, self.normalization, self.device, self.stopping):
+        for start, stop, inputs in evaluation_batches(self.network, evaluation, self.normalization, self.stopping):
             outputs = self.compute(self.network, inputs)
             targets = self._reduce(outputs)
             parts.append({part: getattr(outputs, part).cpu() for part in self.widths})
@@ -200,7 +200,7 @@ class Teacher:
         def targets_of(start: int, stop: int) -> Targets:
             if (start, stop) in kept:
                 return kept[start, stop]
-            inputs = evaluation_inputs(evaluation, start, stop, self.normalization, self.device)
+            inputs = to_inputs(self.network, evaluation.images[start:stop], self.normalization)
             return self._reduce(self.compute(self.network, inputs))
 
         whole = {part: torch.cat([batch[part] for batch in parts]).numpy() for part in self.widths}
@@ -234,9 +234,9 @@ class Teacher:
 
 
 def evaluation_batches(
-    evaluation: Split, normalization: Normalization, device: torch.device, stopping: threading.Event | None = None
+    network: nn.Module, evaluation: Split, normalization: Normalization, stopping: threading.Event | None = None
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split.
+    """Start, end and normalized images `[B, 3, 32, 32]` of each batch of the evaluation split, where the network is.
 
     Raises Stopped before a batch once `stopping` is set.
     """
@@ -244,14 +244,7 @@ def evaluation_batches(
         if stopping is not None and stopping.is_set():
             raise Stopped
         stop = min(start + EVALUATION_BATCH, len(evaluation))
-        yield start, stop, evaluation_inputs(evaluation, start, stop, normalization, device)
-
-
-def evaluation_inputs(
-    evaluation: Split, start: int, stop: int, normalization: Normalization, device: torch.device
-) -> Tensor:
-    """Normalized images `[B, 3, 32, 32]` of a part of the evaluation split."""
-    return normalize(torch.from_numpy(np.array(evaluation.images[start:stop])).to(device), normalization)
+        yield start, stop, to_inputs(network, evaluation.images[start:stop], normalization)
 
 
 # --- Several teachers ---

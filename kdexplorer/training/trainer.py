@@ -257,7 +257,7 @@ class Trainer:
         for module in modules:
             module.eval()
         try:
-            batches = evaluation_batches(self.evaluation, self.normalization, self.device, self.stopping)
+            batches = evaluation_batches(student.result, self.evaluation, self.normalization, self.stopping)
             for start, stop, inputs in batches:
                 targets = teacher.targets(start, stop) if teacher and student.config.needs else {}
                 outputs = run_network(student.result, inputs, self.dtype, student.config.needs)
