@@ -108,7 +108,7 @@ class Objective(StrictModel):
     @property
     def needs(self) -> frozenset[str]:
         """What its terms use of a teacher's outputs, see `Method.needs`; without any it needs no teacher."""
-        return frozenset().union(*(method.needs for method in self.methods))
+        return frozenset(need for method in self.methods for need in method.needs)
 
     @property
     def key(self) -> str:

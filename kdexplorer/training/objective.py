@@ -130,7 +130,7 @@ def compute_objective(
         target = targets.get(term.method, Outputs(logits.detach()))
         loss: Loss = term.method.loss
         if term.adapter is not None:
-            loss = functools.partial(loss, adapter=autocast(logits.device, dtype)(term.adapter))
+            loss = functools.partial(term.method.loss, adapter=autocast(logits.device, dtype)(term.adapter))
         if term.method.relates_images:
             value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
         else:

@@ -325,10 +325,10 @@ class Trainer:
 
         A student's backward pass counts twice its forward pass; the teacher counts where it has to compute.
         """
-        parts = self.config.students, self.teacher_checkpoints if self.teacher else ()
-        students, teachers = (float(sum(count_multiply_adds(one.architecture) for one in part)) for part in parts)
+        students = sum(count_multiply_adds(one.architecture) for one in self.config.students)
+        teachers = sum(count_multiply_adds(one.architecture) for one in self.teacher_checkpoints if self.teacher)
         computed = np.array([not self.reads_teacher(epoch) for epoch in range(self.config.epochs)])
-        return (3 * students + computed * teachers) * np.array(pixel_shares(self.config))
+        return (3.0 * students + computed * float(teachers)) * np.array(pixel_shares(self.config))
 
 
 # --- How long the parts of a step take; nothing waits for it and no number changes ---
