@@ -77,7 +77,7 @@ def show_demo(options: argparse.Namespace) -> int:
     code = execute_run(trained, quiet=False)
     if code == shared.DONE:
         names = ",".join(f"{trained.run_id}/{student.name}" for student in config.students)
-        query = f"networks={names}" + (f"&teacher={config.teacher}" if config.teacher else "")
+        query = f"networks={names}&teacher={config.teacher}"
         print(
             f"\n{compare_with_teacher_and_baseline(results.read_run(trained))}\n\n"
             "Where to look next:\n"
