@@ -46,7 +46,7 @@ docs/performance.md.
 
 
 class Estimate(BaseModel):
-    """Seconds: of the whole run, of the evaluation after each epoch, of an epoch; and the images of a second of steps.
+    """Seconds: of the whole run, of the evaluation after each epoch, of an epoch; and images per second in training.
 
     `stored` is the share of the epochs whose teacher predictions are on the disk; `speedup` is how many times longer
     the steps would take if none were. `fixing` is the part of `seconds` that is paid once for all seeds: the teacher's
