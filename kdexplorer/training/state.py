@@ -21,9 +21,8 @@ from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingEr
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, Environment, EpochFigures, Leg
-from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint
+from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.runs.weights import to_half_precision
 from kdexplorer.training.hardware import processor_name, without_tf32
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.teacher import EvaluationTeacher
