@@ -22,10 +22,10 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.app import FAKE_CAMERA, browser
+from kdexplorer import web
 from kdexplorer.charts.style import role_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
-from kdexplorer.web import assemble, export
 
 RATE = 120
 """Frames a second of the clip: more than any network classifies, so that the clip never limits the rate."""
@@ -88,11 +88,9 @@ def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 12
 
 def page_of(networks: Sequence[Checkpoint]) -> str:
     """A page with these networks embedded, the teacher first."""
-    described = [
-        assemble.describe_network(one.name, role_of(one, networks[0]), export.export_network(one)) for one in networks
-    ]
-    settings = json.dumps(assemble.build_settings(described, 4.0)).replace("<", "\\u003c")
-    return PAGE.format(styles=assemble.read("live.css"), script=assemble.build_script(), settings=settings)
+    described = [web.describe_network(one.name, role_of(one, networks[0]), web.export_network(one)) for one in networks]
+    settings = json.dumps(web.build_settings(described, 4.0)).replace("<", "\\u003c")
+    return PAGE.format(styles=web.read("live.css"), script=web.build_script(), settings=settings)
 
 
 def row(name: str, found: dict[str, Any]) -> str:
@@ -118,7 +116,7 @@ def with_camera(page: Any, seconds: float, students: int) -> None:
 
 def on_the_main_thread(page: Any, seconds: float, students: int) -> None:
     """Without camera and worker: what a processor as slow as the slowed one would do."""
-    infer = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
+    infer = Path(web.__file__).with_name("infer.js").read_text(encoding="utf-8")
     session = page.context.new_cdp_session(page)
     for throttle in (1, 4):
         session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
@@ -147,8 +145,8 @@ def main() -> None:
                 page.goto(file.as_uri())
                 act(page, options.seconds, len(options.students))
                 page.close()
-    weights = sum(len(base64.b64encode(export.export_network(c).weights)) for c in networks)
-    code = len(assemble.build_script()) + len(assemble.read("live.css"))
+    weights = sum(len(base64.b64encode(web.export_network(c).weights)) for c in networks)
+    code = len(web.build_script()) + len(web.read("live.css"))
     print(f"\nin a page: {weights / 1e6:.2f} MB of weights as base64, {code / 1e3:.0f} kB of script and styles")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from kdexplorer import web
 from kdexplorer.app.parts import layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server.streamlit_internals import add_media
@@ -22,7 +23,6 @@ from kdexplorer.errors import ImageError
 from kdexplorer.handout.request import choose_pictures
 from kdexplorer.images.decode import SIZE
 from kdexplorer.networks import all_architectures
-from kdexplorer.web import assemble, export
 
 
 def show_page() -> None:
@@ -33,19 +33,19 @@ def show_page() -> None:
         "device unless you press **Use this picture**.",
     )
     teacher, students = network_picker.pick_networks()
-    if not export.runs_in_browser(teacher):
+    if not web.runs_in_browser(teacher):
         small = [architecture.key for architecture in all_architectures() if architecture.runs_in_browser]
         st.info(
             f"{as_text(teacher.name)} ({teacher.architecture}) does not run in the browser. Choose a teacher among "
             f"{', '.join(small)}."
         )
         st.stop()
-    fitting = export.select_networks({one.key: one for one in [teacher, *students]})
+    fitting = web.select_networks({one.key: one for one in [teacher, *students]})
     selected = [student for student in students if student.key in fitting]
     left_out = [student.name for student in students if student not in selected]
     if left_out:
         st.caption(
-            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {export.MAX_STUDENTS} students, "
+            f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {web.MAX_STUDENTS} students, "
             "small networks only."
         )
 
@@ -63,7 +63,7 @@ PREFIX = "data:image/png;base64,"
 
 _KEY = "live_view"
 _view = st.components.v2.component(
-    "kdexplorer_live", js=assemble.build_script() + assemble.read("component.js"), css=assemble.read("live.css")
+    "kdexplorer_live", js=web.build_script() + web.read("component.js"), css=web.read("live.css")
 )
 
 
@@ -81,8 +81,8 @@ def show_view(teacher: Network, students: Sequence[Network]) -> bytes | None:
         exported = checkpoint.export()
         path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
         url = path and layout.with_base(path)
-        networks.append(assemble.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    settings = assemble.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
+        networks.append(web.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
+    settings = web.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     return None if result.picture is None else _decode(result.picture)
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import streamlit as st
 
+from kdexplorer import web
 from kdexplorer.app import figures
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.story import Lecture, Step, open_lecture
-from kdexplorer.web import assemble
 
 NOTES = "notes"
 STEP, _BEFORE, _REVEALED = "story_step", layout.BEFORE_STEP, "story_revealed"
 """The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
-_css, _script, _notes_script = (assemble.read(name) for name in ("story.css", "story.js", "story_notes.js"))
+_css, _script, _notes_script = (web.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
 )

@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from kdexplorer import __version__
+from kdexplorer import __version__, web
 from kdexplorer.analysis import human_agreement, results, verdicts
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
@@ -36,8 +36,6 @@ from kdexplorer.runs.lineage import name_family
 from kdexplorer.story import read_lecture
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import Question, count_votes, soft_label
-from kdexplorer.web import assemble
-from kdexplorer.web.export import export_network, select_networks
 
 SECTIONS = {
     "soft": "Soft labels",
@@ -80,11 +78,11 @@ def build(request: HandoutRequest) -> str:
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
     shapes = charts.compile_shapes()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts = [bundle_library(vega_lite_version()), assemble.read("save_chart.js"), _read("page.js")]
+    scripts = [bundle_library(vega_lite_version()), web.read("save_chart.js"), _read("page.js")]
     styles = [_read("page.css")]
     if request.live:
-        scripts += [assemble.build_script(), _read("page_live.js")]
-        styles.append(assemble.read("live.css"))
+        scripts += [web.build_script(), _read("page_live.js")]
+        styles.append(web.read("live.css"))
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
     return template.render(
         _describe_networks(request, rows), version=__version__, date=datetime.date.today().isoformat(),
@@ -126,12 +124,12 @@ def _live_settings(request: HandoutRequest) -> dict[str, Any]:
     """The networks that run in the page: the teacher and its first students that can. Raises CheckpointError."""
     roles = request.roles(request.networks)
     networks = [
-        assemble.describe_network(name, roles[name], export_network(checkpoint))
-        for name, checkpoint in select_networks(request.networks).items()
+        web.describe_network(name, roles[name], web.export_network(checkpoint))
+        for name, checkpoint in web.select_networks(request.networks).items()
     ]
     first = request.pictures[0]
     sample = first.data_url, f"This is a sample ({first.caption(request.teacher.classes)})"
-    return assemble.build_settings(networks, request.temperature, sample)
+    return web.build_settings(networks, request.temperature, sample)
 
 
 def _to_json(value: Any) -> Markup:

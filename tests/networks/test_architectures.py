@@ -10,7 +10,7 @@ from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
 from kdexplorer.runs.checkpoints import to_half_precision
-from kdexplorer.web.export import export_network
+from kdexplorer.web import export_network
 
 ARCHITECTURES = [entry.key for entry in all_architectures()]
 

@@ -27,7 +27,7 @@ from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
-from kdexplorer.web.export import export_network
+from kdexplorer.web import export_network
 from tests.pages.reading import link_labels, turn_to
 
 needs_browser = pytest.mark.browser

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdexplorer import web
 from kdexplorer.charts import common
 from kdexplorer.charts.common import NetworkLogits, vega_lite_version
 from kdexplorer.charts.gradients import gradient_push
 from kdexplorer.charts.soft_labels import columns
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.handout.vega import bundle_library
-from kdexplorer.web import assemble
 from tests.charts.drawing import texts
 from tests.charts.test_every_chart import charts  # noqa: F401, a fixture
 from tests.tab import shared
@@ -42,7 +42,7 @@ def tab(chromium):
         tab = chromium.new_page()
         tab.set_default_timeout(120_000)
         tab.set_content('<div id="chart" style="width: 500px"></div>')
-        for script in (bundle_library(vega_lite_version()), assemble.read("save_chart.js")):
+        for script in (bundle_library(vega_lite_version()), web.read("save_chart.js")):
             tab.add_script_tag(content=f"{script};window.KDSave = typeof KDSave === 'undefined' ? null : KDSave")
         return tab
 

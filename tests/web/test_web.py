@@ -14,6 +14,7 @@ import pytest
 import skimage
 from PIL import Image
 
+from kdexplorer import web
 from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.app.parts.picture import TYPES
 from kdexplorer.datasets import get_dataset
@@ -21,11 +22,10 @@ from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import CheckpointError
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import bundled_checkpoints
-from kdexplorer.web import export
-from kdexplorer.web.export import export_network, runs_in_browser
+from kdexplorer.web import export_network, runs_in_browser
 from tests.tab import shared
 
-INFER = Path(export.__file__).with_name("infer.js").read_text(encoding="utf-8")
+INFER = Path(web.__file__).with_name("infer.js").read_text(encoding="utf-8")
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
 BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
 
@@ -173,7 +173,7 @@ def test_a_photo_becomes_the_same_pixels_as_in_an_upload(engine, size):
 
 
 def test_a_photo_is_sent_as_it_is_under_the_names_that_the_page_accepts_and_else_converted():
-    script = Path(export.__file__).with_name("shrink_upload.js").read_text(encoding="utf-8")
+    script = Path(web.__file__).with_name("shrink_upload.js").read_text(encoding="utf-8")
     names = [*(f"photo.{ending}" for ending in TYPES), "PHOTO.JPG", "photo.jfif", "photo", "jpg"]
     given = [{"name": name, "type": "image/jpeg", "size": 1000} for name in names]
     accepted = in_node("(given) => given.map(isAccepted)", given, script)

@@ -17,13 +17,13 @@ from typing import Any, Literal
 import pyarrow as pa
 import streamlit as st
 
+from kdexplorer import web
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec, list_tables
 from kdexplorer.charts.style import fill
 from kdexplorer.figures import Choice, Words, all_figures
-from kdexplorer.web import assemble
 
 OF_IMAGE = ("image", "networks")
 """What a chart of the page's image is about."""
@@ -33,11 +33,11 @@ _OFFER = """<section><label title="16 to 9, in large type"><input type="checkbox
 <p>On white, with source and link. CSV: the data behind the chart.</p></section>"""
 _offer = st.components.v2.component(
     "kdexplorer_save_chart", html=_OFFER,
-    js=assemble.read("save_chart.js", "save_button.js"), css=assemble.read("save_button.css"),
+    js=web.read("save_chart.js", "save_button.js"), css=web.read("save_button.css"),
 )  # fmt: skip
 _page_controls = st.components.v2.component(
-    "kdexplorer_page_controls", isolate_styles=False, css=assemble.read("page_controls.css"),
-    js=assemble.read("explain_refusal.js", "shrink_upload.js", "page_controls.js"),
+    "kdexplorer_page_controls", isolate_styles=False, css=web.read("page_controls.css"),
+    js=web.read("explain_refusal.js", "shrink_upload.js", "page_controls.js"),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from kdexplorer import web
 from kdexplorer.analysis import programs
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
@@ -21,7 +22,6 @@ from kdexplorer.story import open_lecture
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
-from kdexplorer.web import export
 
 FORMATS = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json"), "md": ("Markdown", "text/markdown")}
 COUNT = 12
@@ -93,8 +93,8 @@ def show_handout(
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.container(width="content")
         live = False
-        if export.runs_in_browser(teacher):
-            included = export.select_networks(networks)
+        if web.runs_in_browser(teacher):
+            included = web.select_networks(networks)
             megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
             live = st.toggle(
                 f"Include the networks (+ {megabytes:.1f} MB)",

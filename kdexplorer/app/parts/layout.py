@@ -15,11 +15,11 @@ from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
+from kdexplorer import web
 from kdexplorer.figures import all_figures
 from kdexplorer.files import bundled
 from kdexplorer.images.picture import data_url, qr_png
 from kdexplorer.runs import lineage
-from kdexplorer.web import assemble
 
 ARROW = ":material/arrow_forward:"
 """The icon of links."""
@@ -141,7 +141,7 @@ LONGEST = 1500
 
 _copy_button = st.components.v2.component(
     "kdexplorer_copy", html="<button>Copy link</button>",
-    js=assemble.read("copy_button.js"), css=assemble.read("copy_button.css"),
+    js=web.read("copy_button.js"), css=web.read("copy_button.css"),
 )  # fmt: skip
 
 

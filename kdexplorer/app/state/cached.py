@@ -30,7 +30,7 @@ from kdexplorer.networks.registry import measure_latency
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run
-from kdexplorer.web.export import ExportedNetwork, export_network
+from kdexplorer.web import ExportedNetwork, export_network
 
 if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
