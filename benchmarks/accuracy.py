@@ -29,8 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdexplorer.config import RunConfig, pixel_shares
-from kdexplorer.networks import all_architectures
-from kdexplorer.networks.registry import count_multiply_adds
+from kdexplorer.networks import all_architectures, count_multiply_adds
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import RECIPES
 from kdexplorer.training.hardware import configure_process

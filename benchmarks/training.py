@@ -41,8 +41,7 @@ from torchvision import transforms
 
 from kdexplorer.config import FULL_RESOLUTION, RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.networks import build
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
+from kdexplorer.networks import build, count_multiply_adds, count_parameters
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint, to_half_precision

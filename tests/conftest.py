@@ -200,7 +200,7 @@ def make_checkpoint():
     """
     import torch
 
-    from kdexplorer.networks.registry import count_parameters
+    from kdexplorer.networks import count_parameters
 
     @functools.cache
     def draw_weights(architecture: str, seed: int, classes: int):

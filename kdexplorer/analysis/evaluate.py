@@ -18,8 +18,7 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.files import write_json
-from kdexplorer.networks import build_empty
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
+from kdexplorer.networks import build_empty, count_multiply_adds, count_parameters
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
 from kdexplorer.runs.checkpoints import (
     CARD,

@@ -23,7 +23,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.datasets import Dataset, Normalization, Split
 from kdexplorer.datasets.base import SplitName
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
-from kdexplorer.networks.registry import STORED
+from kdexplorer.networks import STORED
 from kdexplorer.runs.card import Card, DataFacts
 from kdexplorer.runs.checkpoints import Checkpoint, open_checkpoint, save_checkpoint
 from kdexplorer.schema import RECORDED, is_name

@@ -22,7 +22,7 @@ from kdexplorer.datasets import Dataset, all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import ConfigError, RunError
-from kdexplorer.networks.registry import count_multiply_adds
+from kdexplorer.networks import count_multiply_adds
 from kdexplorer.plugins import leave_out
 from kdexplorer.runs import checkpoints, lineage
 from kdexplorer.runs.card import EpochFigures

@@ -19,7 +19,7 @@ from kdexplorer.schema import StrictModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from kdexplorer.networks.registry import Architecture
+    from kdexplorer.networks import Architecture
 
 Family = Literal["response", "feature", "relation"]
 Need = Literal["logits", "stages", "embedding"]

@@ -12,7 +12,7 @@ from kdexplorer.networks.outputs import Outputs, as_float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from kdexplorer.networks.registry import Architecture
+    from kdexplorer.networks import Architecture
 
 
 class CRD(Method):

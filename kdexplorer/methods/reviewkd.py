@@ -13,7 +13,7 @@ from kdexplorer.networks.outputs import Outputs, as_float, match_stages
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from kdexplorer.networks.registry import Architecture
+    from kdexplorer.networks import Architecture
 
 
 class ReviewKD(Method):

@@ -11,7 +11,7 @@ from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
 from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
-from kdexplorer.networks.registry import STORED
+from kdexplorer.networks import STORED
 from kdexplorer.runs.run_folder import Figures
 from kdexplorer.schema import RECORDED, Name, Record, problems
 

@@ -23,7 +23,7 @@ import numpy as np
 from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import all_methods
-from kdexplorer.networks.registry import STORED
+from kdexplorer.networks import STORED
 from kdexplorer.runs.card import Card, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
 from kdexplorer.schema import is_name

@@ -25,7 +25,7 @@ from kdexplorer import processes
 from kdexplorer.config import RunConfig, pixel_shares, resolution
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
-from kdexplorer.networks.registry import count_multiply_adds
+from kdexplorer.networks import count_multiply_adds
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.runs.run_folder import runs_root

@@ -22,9 +22,8 @@ from kdexplorer.config import Objective, RunConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
-from kdexplorer.networks import Architecture, Outputs, build, get_architecture
+from kdexplorer.networks import Architecture, Outputs, build, count_parameters, get_architecture
 from kdexplorer.networks.outputs import as_float
-from kdexplorer.networks.registry import count_parameters
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.training.hardware import resolve_device, resolve_precision
 

@@ -19,7 +19,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingError
 from kdexplorer.files import keep_old, write_bytes
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
+from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import Card, DataFacts, Environment, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run

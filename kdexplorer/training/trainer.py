@@ -25,9 +25,8 @@ from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix,
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
-from kdexplorer.networks import build, get_architecture
+from kdexplorer.networks import build, count_multiply_adds, get_architecture
 from kdexplorer.networks.base import StagedNetwork
-from kdexplorer.networks.registry import count_multiply_adds
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
 from kdexplorer.training.checks import require_enough, require_startable

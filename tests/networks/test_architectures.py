@@ -4,10 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from kdexplorer.networks import Outputs, all_architectures, build, build_empty, get_architecture
+from kdexplorer.networks import (
+    Outputs,
+    all_architectures,
+    build,
+    build_empty,
+    count_multiply_adds,
+    count_parameters,
+    get_architecture,
+)
 from kdexplorer.networks.air import AirNet
 from kdexplorer.networks.base import fold_batch_norm
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
 from kdexplorer.networks.resnet import CifarResNet
 from kdexplorer.runs.checkpoints import to_half_precision
 from kdexplorer.web import export_network

@@ -11,7 +11,7 @@ from kdexplorer.app.compare import sections, studies
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
-from kdexplorer.networks.registry import STORED
+from kdexplorer.networks import STORED
 from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.folder import StudyConfig, open_study

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from kdexplorer.errors import RunError
-from kdexplorer.networks import build
-from kdexplorer.networks.registry import count_parameters
+from kdexplorer.networks import build, count_parameters
 from kdexplorer.training import estimate
 from kdexplorer.training.objective import count_activations, count_student_memory, estimate_memory
 from tests.training.configs import COMBINED, SCRATCH, make_config

@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from kdexplorer import processes
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, TrainingError
-from kdexplorer.networks.registry import count_multiply_adds, count_parameters
+from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.launch import launch_run, start_run

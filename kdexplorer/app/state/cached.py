@@ -25,8 +25,7 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import LineReader
 from kdexplorer.images.picture import Picture, Prediction
-from kdexplorer.networks import Outputs
-from kdexplorer.networks.registry import measure_latency
+from kdexplorer.networks import Outputs, measure_latency
 from kdexplorer.runs import checkpoints, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run
