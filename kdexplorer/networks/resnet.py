@@ -23,23 +23,43 @@ def _make_stages(
     return stages
 
 
-class _BasicBlock(nn.Module):
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+def _pad_channels(x: Tensor, stride: int, new: int) -> Tensor:
+    """Every second pixel where the stride is 2, and new channels of zeros, half of them before the others."""
+    return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, new // 2, new - new // 2))
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3x3 convolutions or, with four times as many channels at its end, 1x1, 3x3 and 1x1.
+
+    The shortcut is a 1x1 convolution where the shape changes or, with `pads`, has no parameters.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: int, expansion: int = 1, pads: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.stride = stride
-        self.new_channels = channels - channels_in
+        downsample: Callable[[Tensor], Tensor] | None = None
+        if stride != 1 or channels_in != channels:
+            if pads:
+                downsample = partial(_pad_channels, stride=stride, new=channels - channels_in)
+            else:  # drawn first
+                convolution = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+                downsample = nn.Sequential(convolution, nn.BatchNorm2d(channels))
+        sizes = [(3, stride), (3, 1)] if expansion == 1 else [(1, 1), (3, stride), (1, 1)]
+        counts = [channels_in, *[channels // expansion] * (len(sizes) - 1), channels]
+        for number, (size, step) in enumerate(sizes):
+            conv = nn.Conv2d(counts[number], counts[number + 1], size, step, size // 2, bias=False)
+            setattr(self, f"conv{number + 1}", conv)
+            setattr(self, f"bn{number + 1}", nn.BatchNorm2d(counts[number + 1]))
+        self.downsample = downsample
+        self.convolutions = len(sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        if self.stride != 1 or self.new_channels:
-            before = self.new_channels // 2
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before))
-        return F.relu(y + x, inplace=True)
+        y = x
+        for number in range(1, self.convolutions + 1):
+            y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
+            if number < self.convolutions:
+                y = F.relu(y, inplace=True)
+        y += x if self.downsample is None else self.downsample(x)
+        return F.relu(y, inplace=True)
 
 
 class _ResNet(StagedNetwork):
@@ -63,7 +83,8 @@ class CifarResNet(_ResNet):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        self.layer1, self.layer2, self.layer3 = _make_stages(_BasicBlock, 16, (16, 32, 64), 3 * [(depth - 2) // 6])
+        block = partial(_ResidualBlock, pads=True)
+        self.layer1, self.layer2, self.layer3 = _make_stages(block, 16, (16, 32, 64), 3 * [(depth - 2) // 6])
         self.fc = nn.Linear(64, classes)
         initialize(self)
 
@@ -101,34 +122,6 @@ class WideResNet(StagedNetwork):
 
     def embed(self, features: Tensor) -> Tensor:
         return F.relu(self.bn(features)).mean(dim=(2, 3))
-
-
-class _ResidualBlock(nn.Module):
-    """Two 3x3 convolutions or, with four times as many channels at its end, 1x1, 3x3 and 1x1; a 1x1 as shortcut."""
-
-    def __init__(self, channels_in: int, channels: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        downsample = None
-        if stride != 1 or channels_in != channels:  # drawn first
-            convolution = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
-            downsample = nn.Sequential(convolution, nn.BatchNorm2d(channels))
-        sizes = [(3, stride), (3, 1)] if expansion == 1 else [(1, 1), (3, stride), (1, 1)]
-        counts = [channels_in, *[channels // expansion] * (len(sizes) - 1), channels]
-        for number, (size, step) in enumerate(sizes):
-            conv = nn.Conv2d(counts[number], counts[number + 1], size, step, size // 2, bias=False)
-            setattr(self, f"conv{number + 1}", conv)
-            setattr(self, f"bn{number + 1}", nn.BatchNorm2d(counts[number + 1]))
-        self.downsample = downsample
-        self.convolutions = len(sizes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x
-        for number in range(1, self.convolutions + 1):
-            y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
-            if number < self.convolutions:
-                y = F.relu(y, inplace=True)
-        y += x if self.downsample is None else self.downsample(x)
-        return F.relu(y, inplace=True)
 
 
 class ImageNetResNet(_ResNet):
