@@ -1,14 +1,13 @@
 """Data sets by name: how each is found, loaded, downloaded, sampled and augmented; human labels."""
 
 from functools import cache
-from typing import Any
 
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
 from kdexplorer.datasets.cifar10 import Cifar10, Cifar100
 from kdexplorer.datasets.cifar10_small import Cifar10Small
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
-from kdexplorer.errors import ConfigError, DataError, unknown_name
+from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.plugins import classes_in, leave_out, plugins
 
 __all__ = [
@@ -22,7 +21,7 @@ def _listed() -> dict[str, Dataset]:
     """By name, in the order in which forms list them, with the plugins' own."""
     found: dict[str, Dataset] = {one.key: one for one in (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())}
     for plugin in plugins():
-        for kind in classes_in(plugin, Dataset):  # type: ignore[type-abstract]
+        for kind in classes_in(plugin, Dataset):
             with leave_out(f"{kind.__name__} in {plugin.__file__}"):
                 if kind.key in found:
                     raise ValueError(f"there is another data set '{kind.key}'")
@@ -50,27 +49,14 @@ def get_dataset(key: str) -> Dataset:
     return _listed()[key]
 
 
-class _Missing(Dataset):
-    """Stands in for a data set that is not installed where a run is shown that was trained on it."""
-
-    classes, sizes = (), {"train": 0, "test": 0}
-
-    def __init__(self, key: str) -> None:
-        self.key = self.label = key
-
-    def find(self) -> None:
-        return None
-
-    def load(self, *_: Any, **__: Any) -> Split:
-        raise DataError(f"the data set '{self.key}' is not installed.")
-
-
 def find_dataset(key: str) -> Dataset:
     """The data set of that key; for one that is not installed a stand-in without images and classes."""
     try:
         return get_dataset(key)
     except ConfigError:
-        return _Missing(key)
+        missing = Dataset()
+        missing.key = missing.label = key
+        return missing
 
 
 def dataset_choices() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +54,15 @@ class Split:
         return Split(self.images[indices], self.labels[indices], self.classes)
 
 
-class Dataset(ABC):
-    """A data set of 32-pixel images with a training and a test split."""
+class Dataset:
+    """A data set of 32-pixel images with a training and a test split; itself, one that is not installed."""
 
     key: str
     """The name in configurations, on the command line and in cards."""
     label: str
     """The name in the interface."""
-    classes: tuple[str, ...]
-    sizes: dict[SplitName, int]
+    classes: tuple[str, ...] = ()
+    sizes: dict[SplitName, int] = {"train": 0, "test": 0}
     normalization: Normalization
     can_download: bool = False
     first_test_images_of: str | None = None
@@ -79,23 +78,23 @@ class Dataset(ABC):
     remarks: tuple[str, ...] = ()
     """What a user should know of the data before training."""
 
-    @abstractmethod
     def find(self) -> Path | None:
         """What `load` will read, or None where the data are missing."""
+        return None
 
-    @abstractmethod
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """Loads a split; `progress` is called while images are decoded or drawn.
 
         The order of the training images is decided by their content, the same for every source; or it is the source's,
         for runs of earlier versions. Raises DataError, which names the path and what to do.
         """
+        raise DataError(f"the data set '{self.key}' is not installed.")
 
     def fingerprint(self) -> str:
         """A hash of the pixels, labels and class names of both splits, in their order."""
         return self.sha256 or hash_splits(self.classes, [self.load("train"), self.load("test")])
 
-    def prepare(self, progress: Progress | None = None) -> None:  # noqa: B027
+    def prepare(self, progress: Progress | None = None) -> None:
         """Makes the data ready to load where they may have changed.
 
         `progress` is called while images are decoded. Raises DataError, which names the path and what to do.
