@@ -92,7 +92,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A hash of the pixels, labels and class names of both splits, in their order."""
-        return self.sha256 or hash_splits(self.classes, [self.load("train"), self.load("test")])
+        return self.sha256 or hash_splits([self.load("train"), self.load("test")])
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Makes the data ready to load where they may have changed.
@@ -149,9 +149,9 @@ class Dataset:
         return [Picture(*one, dataset=self.key) for one in found]
 
 
-def hash_splits(classes: tuple[str, ...], splits: Sequence[Split]) -> str:
+def hash_splits(splits: Sequence[Split]) -> str:
     """The SHA-256 of class names, pixels and labels."""
-    digest = hashlib.sha256(repr(tuple(classes)).encode())
+    digest = hashlib.sha256(repr(tuple(splits[0].classes)).encode())
     for split in splits:
         digest.update(split.images.tobytes())
         digest.update(split.labels.tobytes())

@@ -48,6 +48,7 @@ NEAR = 4.0
 MAX_LISTED = 20
 """Files that a remark names."""
 
+_SPLITS: tuple[SplitName, ...] = ("train", "test")
 Files = dict[SplitName, dict[str, list[Path]]]
 """By split and class; of a folder without splits all are under `train`."""
 
@@ -69,6 +70,8 @@ class Facts(StrictModel):
 class ImageFolder(Dataset):
     """A folder of one's own images; without classes until it was prepared."""
 
+    normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
     def __init__(self, key: str) -> None:
         self.path = Path(key.removeprefix(PREFIX)).expanduser().resolve()
         self.key = f"{PREFIX}{self.path}"
@@ -85,21 +88,15 @@ class ImageFolder(Dataset):
 
     def _describe(self, facts: Facts | None) -> None:
         self.facts = facts
-        self.sha256 = facts.sha256 if facts else ""
+        if facts is not None:
+            self.sha256, self.classes, self.sizes = facts.sha256, facts.classes, facts.sizes
+            self.remarks, self.normalization = facts.remarks, facts.normalization
         self.label = label_folder(self.key, self.sha256)
-        self.classes = facts.classes if facts else ()
-        self.sizes = facts.sizes if facts else {"train": 0, "test": 0}
-        self.remarks = facts.remarks if facts else ()
-        same = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
-        self.normalization = facts.normalization if facts else Normalization.model_validate(same)
-
-    @property
-    def _arrays(self) -> Path:
-        return find_kept(self.sha256[:16])
 
     def find(self) -> Path | None:
         """The arrays that were kept of its images, or None before it was prepared."""
-        return self._arrays if self.sha256 and self._arrays.is_dir() else None
+        arrays = find_kept(self.sha256[:16])
+        return arrays if self.sha256 and arrays.is_dir() else None
 
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
         """See `Dataset.load`: the images as they were when the folder was prepared, in one order."""
@@ -135,27 +132,24 @@ class ImageFolder(Dataset):
                     progress(len(images) + len(unread), len(rows))
         remarks = [_name_some(f"{len(unread):,} of {len(rows):,} files cannot be read and are left out: ", unread)]
         classes = tuple(sorted({name for names in files.values() for name in names}))
-        splits = {}
-        for split in ("train", "test"):
+        splits, paths = dict[SplitName, Split](), dict[SplitName, list[Path]]()
+        for split in _SPLITS:
             chosen = [one for one in images if one.split == split] if "test" in files else _divide(images, split)
             if missing := sorted(set(classes) - {one.name for one in chosen}):
                 few = "" if "test" in files else " (a class needs two at least)"
                 text = _name_some("", missing)
                 raise DataError(f"{self.path}: no image to {split} on of {text}{few}: add some, or remove that folder.")
-            splits[split] = _stack(chosen, classes)
-        remarks.append(_find_near_copies(splits["train"], splits["test"], self.path))
-        return self._keep(classes, splits, listing, tuple(filter(None, remarks)))
+            splits[split], paths[split] = _stack(chosen, classes)
+        remarks.append(_find_near_copies(splits, paths, self.path))
+        return self._keep(splits, listing, tuple(filter(None, remarks)))
 
-    def _keep(
-        self, classes: tuple[str, ...], splits: dict[str, _Stack], listing: str, remarks: tuple[str, ...]
-    ) -> Facts:
-        digest = hash_splits(classes, [Split(one.images, one.labels, classes) for one in splits.values()])
-        pixels = splits["train"].images
+    def _keep(self, splits: dict[SplitName, Split], listing: str, remarks: tuple[str, ...]) -> Facts:
+        digest, pixels = hash_splits(list(splits.values())), splits["train"].images
         mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
         std = pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255
         facts = Facts.model_validate({
-            "path": str(self.path), "listing": listing, "sha256": digest, "classes": classes,
-            "sizes": {split: len(one.labels) for split, one in splits.items()}, "remarks": remarks,
+            "path": str(self.path), "listing": listing, "sha256": digest, "classes": splits["train"].classes,
+            "sizes": {split: len(one) for split, one in splits.items()}, "remarks": remarks,
             "normalization": {"mean": tuple(mean.round(4)), "std": tuple(std.round(4).clip(0.01))},
         })  # fmt: skip
         with new_cache(facts.sha256[:16]) as folder:
@@ -197,14 +191,6 @@ class _Image(NamedTuple):
     pixels: np.ndarray
 
 
-class _Stack(NamedTuple):
-    """The images of a split `[N, 3, 32, 32]`, their labels `[N]` and files, in the order of their content."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    paths: list[Path]
-
-
 def _read_facts(file: Path) -> Facts | None:
     try:
         return Facts.model_validate(read_json(file))
@@ -216,8 +202,7 @@ def _find_files(path: Path) -> Files:
     """The files of each class, in order. Raises DataError."""
     if not path.is_dir():
         raise DataError(f"{path} is not a folder: write {PREFIX}PATH of one with a folder of images for each class.")
-    splits: tuple[SplitName, ...] = ("train", "test")
-    roots = {split: path / split for split in splits} if (path / "train").is_dir() else {splits[0]: path}
+    roots = {split: path / split for split in _SPLITS} if (path / "train").is_dir() else {_SPLITS[0]: path}
     if not all(root.is_dir() for root in roots.values()):
         raise DataError(f"{path} has a folder train, but no folder test: add it, or put the classes into {path.name}.")
     files: Files = {split: {folder.name: _list(folder) for folder in _list(roots[split], True)} for split in roots}
@@ -267,14 +252,15 @@ def _divide(images: Sequence[_Image], split: str) -> list[_Image]:
     return chosen
 
 
-def _stack(chosen: Sequence[_Image], classes: tuple[str, ...]) -> _Stack:
+def _stack(chosen: Sequence[_Image], classes: tuple[str, ...]) -> tuple[Split, list[Path]]:
+    """The images of a split and their files, in the order of their content."""
     images = np.stack([one.pixels for one in chosen])
     labels = np.array([classes.index(one.name) for one in chosen], np.int64)
     order = content_order(images, labels)
-    return _Stack(images[order], labels[order], [chosen[position].path for position in order])
+    return Split(images[order], labels[order], classes), [chosen[position].path for position in order]
 
 
-def _find_near_copies(train: _Stack, test: _Stack, root: Path) -> str:
+def _find_near_copies(splits: dict[SplitName, Split], paths: dict[SplitName, list[Path]], root: Path) -> str:
     """A remark on test images that are nearly training images, by the mean of each 4 x 4 pixels; empty without any."""
 
     def reduce(images: np.ndarray) -> np.ndarray:
@@ -282,16 +268,16 @@ def _find_near_copies(train: _Stack, test: _Stack, root: Path) -> str:
         small = images.reshape(len(images), 3, 8, side, 8, side).mean(axis=(3, 5), dtype=np.float32)
         return small.reshape(len(images), -1)
 
-    known = reduce(train.images)
+    known, test = reduce(splits["train"].images), splits["test"]
     squares, found = (known**2).sum(axis=1), []
-    for start in range(0, len(test.labels), 256):
+    for start in range(0, len(test), 256):
         some = reduce(test.images[start : start + 256])
         distances = (some**2).sum(axis=1)[:, None] + squares - 2 * some @ known.T
         nearest = distances.argmin(axis=1)
         near = np.flatnonzero(distances[np.arange(len(some)), nearest] < NEAR**2 * known.shape[1])
-        pairs = ((test.paths[start + one], train.paths[nearest[one]]) for one in near)
+        pairs = ((paths["test"][start + one], paths["train"][nearest[one]]) for one in near)
         found += [f"{one.relative_to(root)} of {other.relative_to(root)}" for one, other in pairs]
-    count = f"{len(found):,} of {len(test.labels):,} test images are nearly copies of training images, so the accuracy "
+    count = f"{len(found):,} of {len(test):,} test images are nearly copies of training images, so the accuracy "
     return _name_some(count + "says too much: ", sorted(found))
 
 
