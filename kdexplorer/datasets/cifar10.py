@@ -33,6 +33,7 @@ from kdexplorer.datasets.base import (
 )
 from kdexplorer.datasets.cifar10_small import Cifar10Small, read_images, read_labels
 from kdexplorer.errors import DataError
+from kdexplorer.images.decode import read_pixels
 
 _LOCK = ".download.lock"
 
@@ -152,14 +153,11 @@ class Cifar(Dataset):
         official = getattr(torchvision.datasets, self.torchvision)
         try:
             if source.is_file():
-                if not check_integrity(source, official.tgz_md5):  # torchvision would overwrite the user's file
+                if not check_integrity(source, official.tgz_md5):
                     raise ValueError("its MD5 checksum is wrong")
                 with tempfile.TemporaryDirectory() as temporary:
-                    try:
-                        os.symlink(source.resolve(), Path(temporary) / source.name)
-                    except OSError:  # Windows asks for a right
-                        shutil.copyfile(source, Path(temporary) / source.name)
-                    dataset = official(temporary, train=split == "train", download=True)
+                    shutil.unpack_archive(source, temporary)
+                    dataset = official(temporary, train=split == "train")
             else:
                 dataset = official(source.parent, train=split == "train")
         except Exception as error:  # torchvision lets tarfile's, zlib's and pickle's errors through
@@ -173,35 +171,22 @@ class Cifar(Dataset):
 
     def _read_parquet(self, source: Path, split: SplitName, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
         """Decodes the PNGs of the hub's layout (`img.bytes`, and a column of labels)."""
-        import io
-
         import pyarrow.parquet
-        from PIL import Image
 
-        files, count = sorted(source.glob(f"{split}-*.parquet")), self.sizes[split]
-        images = np.empty((count, 3, 32, 32), dtype=np.uint8)
-        labels = np.empty(count, dtype=np.int64)
-        done = 0
+        images, labels = list[np.ndarray](), list[int]()
         try:
-            for file in files:
+            for file in sorted(source.glob(f"{split}-*.parquet")):
                 for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000, columns=["img", self.label_column]):
-                    for row, label in zip(batch["img"].field("bytes"), batch[self.label_column], strict=True):
-                        with Image.open(io.BytesIO(row.as_py()), formats=["PNG"]) as image:
-                            if image.size != (32, 32):
-                                raise ValueError(f"image {done} has {image.width} x {image.height} pixels")
-                            images[done] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-                        labels[done] = label.as_py()
-                        done += 1
+                    images += map(read_pixels, batch["img"].field("bytes").to_pylist())
+                    labels += batch[self.label_column].to_pylist()
                     if progress:
-                        progress(done, count)
+                        progress(len(images), self.sizes[split])
+            return np.array(images), np.array(labels, np.int64)
         except Exception as error:  # Arrow and Pillow each have their own
             raise DataError(
                 f"{file} is damaged or not the hub's {self.label} ({type(error).__name__}: {error}). Fetch it again, "
                 f"or remove it and run '{self._download}'."
             ) from error
-        if done != count:
-            raise DataError(f"{source} holds {done} {split} images instead of {count}: fetch it again.")
-        return images, labels
 
 
 class Cifar10(Cifar):

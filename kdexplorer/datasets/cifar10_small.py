@@ -12,7 +12,6 @@ with the complete data, by `python -m benchmarks.make_cifar10_small`.
 from __future__ import annotations
 
 import hashlib
-import io
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from kdexplorer.datasets.base import Dataset, Normalization, Order, Progress, Split, SplitName
 from kdexplorer.errors import DataError
+from kdexplorer.images.decode import read_pixels
 
 FILE = Path(__file__).parent / "bundled" / "cifar10-small.parquet"
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000
@@ -72,13 +72,7 @@ def read_labels(split: SplitName, file: Path = FILE) -> np.ndarray:
 @cache
 def read_images(split: SplitName, file: Path = FILE) -> np.ndarray:
     """The bundled images of a split, uint8 `[N, 3, 32, 32]`. Raises DataError."""
-    from PIL import Image
-
-    def decode(data: bytes) -> np.ndarray:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-
-    return np.stack([decode(data) for data in _read(file)[split][0]])
+    return np.stack([read_pixels(data) for data in _read(file)[split][0]])
 
 
 @cache

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy as np
-from PIL import Image
 from pydantic import Field, model_validator
 
 from kdexplorer.analysis.difference import correct, format_p, over_images
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
 from kdexplorer.errors import KDError
+from kdexplorer.images.decode import read_pixels
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.schema import StrictModel
 
@@ -70,11 +69,9 @@ class Question(StrictModel):
         if self.counts is not None and len(self.counts) != len(self.classes):
             raise ValueError("there must be one count for each class")
         try:
-            side = self.pixels.shape[1:]
+            read_pixels(self.picture)
         except (OSError, ValueError, SyntaxError) as error:
-            raise ValueError("it has no picture") from error
-        if side != (32, 32):
-            raise ValueError("its picture has another size")
+            raise ValueError("it has no picture of 32 × 32 pixels") from error
         return self
 
     @property
@@ -99,8 +96,7 @@ class Question(StrictModel):
     @property
     def pixels(self) -> np.ndarray:
         """uint8 `[3, 32, 32]`."""
-        with Image.open(io.BytesIO(self.picture), formats=["PNG"]) as image:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        return read_pixels(self.picture)
 
 
 def make_question(
