@@ -129,7 +129,7 @@ class Cifar(Dataset):
             remove_scraps(root)
             with (
                 FileLock(root / _LOCK, timeout=0),
-                tempfile.TemporaryDirectory(dir=root, prefix=download_prefix(os.getpid())) as temporary,
+                tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary,
                 contextlib.ExitStack() as afterwards,
             ):
                 afterwards.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
@@ -243,11 +243,6 @@ class Cifar100(Cifar):
     normalization = Normalization(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
     archive, archive_bytes, folder = "cifar-100-python.tar.gz", 169_001_437, "cifar-100-python"
     parquet, label_column, torchvision = "cifar100", "fine_label", "CIFAR100"
-
-
-def download_prefix(pid: int) -> str:
-    """How the temporary folder of a downloading process begins."""
-    return f".download-{pid}-"
 
 
 def remove_scraps(root: Path) -> None:

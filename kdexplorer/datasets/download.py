@@ -10,21 +10,19 @@ import contextlib
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import psutil
 
 from kdexplorer import processes
 from kdexplorer.datasets.base import data_root
-from kdexplorer.datasets.cifar10 import Cifar, Cifar10, download_prefix, remove_scraps
+from kdexplorer.datasets.cifar10 import Cifar, remove_scraps
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
 DOWNLOADED = 0.9
 """The share of the work that is done when the archive is complete but not unpacked."""
 
-_FIRST = Cifar10()
 COMMAND = (sys.executable, "-m", "kdexplorer", "data", "download")
 STATUS, LOG = ".download.json", ".download.log"
 
@@ -38,7 +36,7 @@ class DownloadStatus:
     message: str = ""
 
 
-def start_download(dataset: Cifar = _FIRST) -> None:
+def start_download(dataset: Cifar) -> None:
     """Starts the download unless one is running or the data are available. Raises DataError for a read-only folder."""
     root = data_root()
     if download_status(dataset).state in ("running", "ready"):
@@ -47,6 +45,7 @@ def start_download(dataset: Cifar = _FIRST) -> None:
         raise DataError("another data set is being downloaded: wait for it.")
     try:
         root.mkdir(parents=True, exist_ok=True)
+        remove_scraps(root)  # whose size would be taken for its own
         with open(root / LOG, "wb") as log:
             process = subprocess.Popen(
                 (*COMMAND, dataset.key), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -60,23 +59,24 @@ def start_download(dataset: Cifar = _FIRST) -> None:
         ) from error
 
 
-def download_status(dataset: Cifar = _FIRST) -> DownloadStatus:
+def download_status(dataset: Cifar) -> DownloadStatus:
     """How far the download is; `absent` when none was started. There is one at a time."""
     root = data_root()
     if dataset.is_available():
         return DownloadStatus("ready", 1.0, f"{dataset.label} is available")
     status = read_json(root / STATUS)
-    if status is None or status.get("dataset", Cifar10.key) != dataset.key:
+    if status is None or status.get("dataset") != dataset.key:
         return DownloadStatus("absent")
-    process = processes.live(status)
-    if process is None:
+    if processes.live(status) is None:
         remove_scraps(root)  # of one that was killed
         lines = ["the download ended without a message"]
         with contextlib.suppress(OSError):
             lines += (root / LOG).read_text(errors="replace").splitlines()
         last = next(line.strip() for line in reversed(lines) if line.strip())
         return DownloadStatus("failed", 0.0, last.removeprefix("error: ")[:500])
-    size, complete = _archive_size(root, process.pid), dataset.archive_bytes
+    size, complete = 0, dataset.archive_bytes
+    with contextlib.suppress(OSError):  # it is moved meanwhile
+        size = max((path.stat().st_size for path in root.glob(".download-*/cifar-*-python.tar.gz*")), default=0)
     if size >= complete:
         return DownloadStatus("running", DOWNLOADED, "unpacking and checking")
     if not size:
@@ -93,12 +93,3 @@ def cancel_download() -> None:
             process.wait(5)
     remove_scraps(root)
     (root / STATUS).unlink(missing_ok=True)
-
-
-def _archive_size(root: Path, pid: int) -> int:
-    """Bytes of the archive that this process has downloaded so far."""
-    sizes = [0]
-    for path in root.glob(f"{download_prefix(pid)}*/cifar-*-python.tar.gz*"):
-        with contextlib.suppress(OSError):
-            sizes.append(path.stat().st_size)
-    return max(sizes)

@@ -9,10 +9,12 @@ import pytest
 from filelock import FileLock
 
 from kdexplorer import processes
-from kdexplorer.datasets import cifar10, download
+from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json
 from tests.training.configs import wait_for
+
+CIFAR10 = get_dataset("cifar10")
 
 
 @pytest.fixture
@@ -29,53 +31,53 @@ def program(monkeypatch, tmp_path):
 
 
 DOWNLOADED = (
-    "import os; d = root / f'.download-{os.getpid()}-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
+    "d = root / '.download-x'; d.mkdir(); f = open(d / 'cifar-10-python.tar.gz', 'wb'); "
     "f.truncate(%d); f.close(); time.sleep(60)"
 )
 """A download that has come so far, in bytes."""
 
 
 def test_progress_is_the_size_of_the_archive_and_cancel_cleans_up(program):
-    root = program(DOWNLOADED % (cifar10.Cifar10.archive_bytes // 4))
-    download.start_download()
-    wait_for(lambda: download.download_status().share)
-    assert download.download_status().share == pytest.approx(download.DOWNLOADED / 4, abs=0.01)
+    root = program(DOWNLOADED % (CIFAR10.archive_bytes // 4))
+    download.start_download(CIFAR10)
+    wait_for(lambda: download.download_status(CIFAR10).share)
+    assert download.download_status(CIFAR10).share == pytest.approx(download.DOWNLOADED / 4, abs=0.01)
     download.cancel_download()
-    assert download.download_status().state == "absent"
+    assert download.download_status(CIFAR10).state == "absent"
     assert not list(root.glob(".download-*/"))
 
 
 def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(program):
-    root = program(DOWNLOADED % cifar10.Cifar10.archive_bytes)
-    download.start_download()
-    wait_for(lambda: download.download_status().message.startswith("unpacking"))
-    assert download.download_status() == download.DownloadStatus("running", 0.9, "unpacking and checking")
+    root = program(DOWNLOADED % CIFAR10.archive_bytes)
+    download.start_download(CIFAR10)
+    wait_for(lambda: download.download_status(CIFAR10).message.startswith("unpacking"))
+    assert download.download_status(CIFAR10) == download.DownloadStatus("running", 0.9, "unpacking and checking")
     process = processes.live(read_json(root / download.STATUS))
     process.kill()
     process.wait(30)
     program("time.sleep(60)")
-    shutil.copytree(next(root.glob(".download-*/")), root / ".download-1-older")
-    download.start_download()  # which need not have looked before
-    assert download.download_status() == download.DownloadStatus("running", 0.0, "connecting")
+    shutil.copytree(next(root.glob(".download-*/")), root / ".download-older")
+    download.start_download(CIFAR10)  # which need not have looked before
+    assert download.download_status(CIFAR10) == download.DownloadStatus("running", 0.0, "connecting")
     download.cancel_download()
     assert not list(root.glob(".download-*/"))
 
 
 def test_a_download_that_was_killed_is_cleaned_up_by_the_next_look(program):
     root = program("(root / '.download-1-x').mkdir(); (root / '.download-1-x' / 'half').touch(); sys.exit(1)")
-    download.start_download()
-    wait_for(lambda: download.download_status().state == "failed")
+    download.start_download(CIFAR10)
+    wait_for(lambda: download.download_status(CIFAR10).state == "failed")
     assert not list(root.glob(".download-*/"))
 
 
 def test_a_download_is_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     with FileLock(tmp_path / ".download.lock"), pytest.raises(DataError, match="another process"):
-        cifar10.Cifar10().download()
+        CIFAR10.download()
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "file"))
     with pytest.raises(DataError, match="KDEXPLORER_DATA"):
-        download.start_download()
+        download.start_download(CIFAR10)

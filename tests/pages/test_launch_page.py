@@ -310,7 +310,7 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
 
     def has_ended():
-        return download.download_status().state != "running"
+        return download.download_status(get_dataset("cifar10")).state != "running"
 
     at = open_page("launch")
     assert "complete CIFAR-10 is missing" in text(at)
