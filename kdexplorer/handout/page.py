@@ -8,31 +8,40 @@ used instead (`ast: true`).
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 import jinja2
+import latex2mathml.converter
 from markupsafe import Markup
 
 from kdexplorer import __version__, web
 from kdexplorer.analysis import human_agreement, results, verdicts
 from kdexplorer.analysis.metrics import entropy
-from kdexplorer.analysis.results import ResultRow, build_rows, evaluation_labels
+from kdexplorer.analysis.results import build_rows, describe_evaluation, evaluation_labels
 from kdexplorer.charts.attention import OPACITY
 from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.methods import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.handout import texts
+from kdexplorer.config import RunConfig
+from kdexplorer.datasets.folder import without_place
+from kdexplorer.errors import ConfigError
 from kdexplorer.handout.charts import Charts
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import bundle_library
 from kdexplorer.images.picture import data_url
-from kdexplorer.methods import describe_methods
+from kdexplorer.methods import all_methods, describe_methods
+from kdexplorer.notation import describe_objective, train_command
+from kdexplorer.runs.card import Leg
+from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.lineage import name_family
+from kdexplorer.schema import RECORDED, validate
 from kdexplorer.story import read_lecture
 from kdexplorer.studies.experiments.results import list_verdicts
 from kdexplorer.vote.questions import Question, count_votes, soft_label
@@ -60,8 +69,9 @@ def build(request: HandoutRequest) -> str:
     Raises:
         KDError: when a network does not match its card or its predictions cannot be computed.
     """
-    logits = {name: c.logits_or_none() for name, c in {**request.networks, **request.compared}.items()}
-    labels, teacher = evaluation_labels(next(iter(request.compared.values()))), next(iter(request.networks))
+    every = {**request.networks, **request.compared}
+    logits = {name: c.logits_or_none() for name, c in every.items()}
+    labels, (teacher, *students) = evaluation_labels(next(iter(request.compared.values()))), request.networks
     rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=request.human_labels)
     charts = Charts(request)
     networks = list(request.networks.values())
@@ -75,7 +85,7 @@ def build(request: HandoutRequest) -> str:
         "classes": "classes 0" in shared, "experiments": judged, "votes": request.votes,
     }  # fmt: skip
     listed = [name for name in SECTIONS if present.get(name, True)]
-    source = f"KD Explorer {__version__}, handout: {name_family(teacher, list(request.networks)[1:])}"
+    source = f"KD Explorer {__version__}, handout: {name_family(teacher, students)}"
     shapes = charts.compile_shapes()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
     scripts = [bundle_library(vega_lite_version()), web.read("save_chart.js"), _read("page.js")]
@@ -83,9 +93,17 @@ def build(request: HandoutRequest) -> str:
     if request.live:
         scripts += [web.build_script(), _read("page_live.js")]
         styles.append(web.read("live.css"))
+    explains_loss = any(row.is_distilled and row.objective is not None for row in rows)
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
     return template.render(
-        _describe_networks(request, rows), version=__version__, date=datetime.date.today().isoformat(),
+        teacher=teacher, students=students, opened=request.opened, classes=len(request.teacher.classes),
+        results=results.tabulate(rows, request.baseline or ""), evaluated_on=rows[0].evaluated_on,
+        changes=verdicts.describe_changes(rows), trained=verdicts.describe_training(rows),
+        calibration=verdicts.explain_calibration(rows),
+        loss=verdicts.explain_larger_loss(rows) if explains_loss else "",
+        cards=[(name, describe_card(checkpoint)) for name, checkpoint in every.items()],
+        formulas=list_formulas(every.values()), methods=describe_methods(), divergence=EXPLANATION,
+        version=__version__, date=datetime.date.today().isoformat(),
         policy=build_policy(scripts, styles, workers=request.live), styles=[Markup(style) for style in styles],
         scripts=[Markup(script) for script in scripts], data=_to_json(data), shared=shared, pictures=pictures,
         charts=[_to_json(picture.pop("charts")) for picture in pictures], command=request.command,
@@ -95,29 +113,6 @@ def build(request: HandoutRequest) -> str:
         experiments=judged, address=request.address, votes=_describe_votes(request.votes),
         sections=order_sections(request.order, listed),
     )  # fmt: skip
-
-
-def _describe_networks(request: HandoutRequest, rows: list[ResultRow]) -> dict[str, Any]:
-    """The page's table and texts."""
-    teacher, *students = request.networks
-    networks = {**request.networks, **request.compared}
-    explains_loss = any(row.is_distilled and row.objective is not None for row in rows)
-    return {
-        "teacher": teacher,
-        "students": students,
-        "opened": request.opened,
-        "classes": len(request.teacher.classes),
-        "results": results.tabulate(rows, request.baseline or ""),
-        "evaluated_on": rows[0].evaluated_on,
-        "changes": verdicts.describe_changes(rows),
-        "trained": verdicts.describe_training(rows),
-        "calibration": verdicts.explain_calibration(rows),
-        "loss": verdicts.explain_larger_loss(rows) if explains_loss else "",
-        "cards": [(name, texts.describe_card(checkpoint)) for name, checkpoint in networks.items()],
-        "methods": describe_methods(),
-        "divergence": EXPLANATION,
-        "formulas": texts.list_formulas(networks.values()),
-    }
 
 
 def _live_settings(request: HandoutRequest) -> dict[str, Any]:
@@ -173,3 +168,108 @@ def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
         parts += [] if room is None else [f"entropy {float(entropy(room)):.2f} nats"]
         found.append({"picture": data_url(one.picture), "caption": ", ".join(parts)})
     return found
+
+
+# The formulas of the methods that the networks were trained with, and what their cards say.
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula with its heading and one or two sentences."""
+
+    heading: str
+    latex: str
+    text: str
+
+    @property
+    def mathml(self) -> Markup:
+        """A MathML element, which browsers draw without a library."""
+        return Markup(latex2mathml.converter.convert(self.latex, display="block"))
+
+
+SOFT_LABEL = Formula(
+    "Soft label",
+    r"p_i(T) = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}",
+    "The logits z do not change. A higher temperature T raises the small probabilities.",
+)
+OBJECTIVE = Formula(
+    "Objective",
+    r"L = w_0 \, \mathrm{CE}\left(p^s(1), y\right) + \sum_m w_m L_m",
+    "The student minimizes cross-entropy with the hard label y plus a weighted term for each method m.",
+)
+GRADIENT = Formula(
+    "Gradient of response-based distillation on the student's logits",
+    r"\frac{\partial L}{\partial z_i} = \alpha \, T \left(p^s_i(T) - p^t_i(T)\right)"
+    r" + (1 - \alpha) \left(p^s_i(1) - y_i\right)",
+    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015). The "
+    "factor T² of the loss balances the gradient's 1/T² only in the limit of large T: its size still depends on T.",
+)
+
+
+def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
+    """The general formulas, and one for each method that any of these networks was trained with."""
+    used = {term.method for c in networks if c.card.objective for term in c.card.objective.terms}
+    methods = [
+        Formula(
+            f"{method.label}, {method.family}-based",
+            f"L_{{\\mathrm{{{method.label}}}}} = {method.formula}",
+            f"{method.summary} {method.reference}.",
+        )
+        for method in all_methods()
+        if method.key in used
+    ]
+    return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
+
+
+def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """What a network's card says, as names and texts."""
+    card = checkpoint.card
+    epochs = [leg.epochs for leg in card.legs]
+    total = str(sum(epochs)) if epochs else ""
+    facts = {
+        "Architecture": card.architecture,
+        "Parameters": f"{card.parameters:,}",
+        "Objective": describe_objective(card.objective) if card.objective else None,
+        "Teacher": card.teacher.name if card.teacher else None,
+        "Epochs": total + (f" ({' + '.join(map(str, epochs))})" if len(epochs) > 1 else ""),
+        "Continued": "after its test accuracy was known" if card.continued_in_view else None,
+        "Seed": _join(leg.seed for leg in card.legs),
+        "Accuracy": f"{100 * card.test_accuracy:.2f} % on the {describe_evaluation(checkpoint)}",
+        "Trained on": _join(leg.device for leg in card.legs),
+        "Weights (SHA-256)": checkpoint.sha256,
+    }
+    commands = list_commands(checkpoint)
+    headings = [f"Command {i} (RUN: the id that command {i - 1} prints)" for i in range(2, len(commands) + 1)]
+    named = zip([f"Command{' 1' if headings else ''}", *headings], commands, strict=False)
+    return [(name, text) for name, text in facts.items() if text] + list(named)
+
+
+def _join(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values if value is not None))
+
+
+def list_commands(checkpoint: Checkpoint) -> list[str]:
+    """The commands that train such a network again, one for each run; empty where the recipe of one is unknown.
+
+    A run continues from `RUN/NAME`, where RUN is the id that the command before prints. Recipes that were stored before
+    images were ordered by content keep the order of their source. What began as another network has the commands of its
+    own runs; a snapshot, whose run went on, has none.
+    """
+    card, commands = checkpoint.card, list[str]()
+    own = list[Leg]()
+    for leg in card.legs:
+        own = [*own, leg] if own and leg.initial == f"{own[-1].run}/{card.name}" else [leg]
+    is_snapshot = bool(own) and own[-1].recipe.get("snapshots") and card.name.endswith(f"-after-{own[-1].epochs}")
+    if card.objective is None or is_snapshot or not all(leg.recipe for leg in own):
+        return []
+    for number, leg in enumerate(own):
+        recipe = {key: value for key, value in leg.recipe.items() if key in RunConfig.model_fields}
+        recipe.setdefault("image_order", "source")
+        recipe |= {"dataset": without_place(str(recipe["dataset"]))} if "dataset" in recipe else {}
+        initial = f"RUN/{card.name}" if number else leg.initial
+        student = {"name": card.name, "architecture": card.architecture, "initial": initial}
+        recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
+        recipe |= {"students": [student | card.objective.model_dump()]}
+        with contextlib.suppress(ConfigError):
+            commands.append(train_command(validate(RunConfig, recipe, context=RECORDED)))
+    return commands

@@ -21,7 +21,7 @@ from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError, KDError
-from kdexplorer.handout import page, texts
+from kdexplorer.handout import page
 from kdexplorer.handout.charts import OCTAVES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.handout.vega import compile_charts
@@ -299,12 +299,12 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
 
 
 def test_a_card_gives_the_commands_that_train_such_a_network(networks, make_checkpoint, tmp_path):
-    assert texts.list_commands(networks["distilled"]) == []  # its card contains no recipe
+    assert page.list_commands(networks["distilled"]) == []  # its card contains no recipe
     distilled = make_checkpoint(
         tmp_path / "distilled2", epochs=7, recipe={"dataset": "synthetic", "batch_size": 64},
         objective=PRESETS["combined"], teacher={"name": "resnet56", "sha256": "0"},
     )  # fmt: skip
-    (command,) = texts.list_commands(distilled)
+    (command,) = page.list_commands(distilled)
     assert "--batch-size 64" in command
     assert "--epochs 7" in command
     assert "--teacher resnet56" in command
@@ -318,29 +318,29 @@ def test_every_leg_of_a_networks_training_has_its_command(networks):
     distilled = networks["distilled"]
     legs = [distilled.card.legs[0].model_validate(leg) for leg in (first, second)]
     continued = dataclasses.replace(distilled, card=distilled.card.model_copy(update={"legs": tuple(legs)}))
-    commands = texts.list_commands(continued)
+    commands = page.list_commands(continued)
     assert ["--epochs 8" in commands[0], "initial=one/distilled" in commands[0]] == [True, False]
     assert ["--epochs 5" in commands[1], "initial=RUN/distilled" in commands[1]] == [True, True]
     assert all("--image-order source" in command for command in commands)  # as it was before it was an option
-    described = dict(texts.describe_card(continued))
+    described = dict(page.describe_card(continued))
     assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "after its test accuracy was known")
     assert described["Objective"] == "0.3 · CE + 0.7 · KD (temperature 4)"
     assert [text for name, text in described.items() if name.startswith("Command")] == commands
     unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
-    assert texts.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
+    assert page.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
 
 
 def test_the_formulas_are_those_of_the_methods_that_were_used(networks):
     used = {term.method for term in networks["distilled"].card.objective.terms}
-    headings = [formula.heading for formula in texts.list_formulas(networks.values())]
+    headings = [formula.heading for formula in page.list_formulas(networks.values())]
     for method in all_methods():
         assert (f"{method.label}, {method.family}-based" in headings) == (method.key in used)
-    assert len(texts.list_formulas([networks["teacher"]])) == 3
+    assert len(page.list_formulas([networks["teacher"]])) == 3
 
 
 @pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
 def test_every_methods_formula_becomes_mathml(method):
-    text = texts.Formula("", method.formula, "").mathml
+    text = page.Formula("", method.formula, "").mathml
     assert text.startswith("<math")
     assert not re.search(r"\\[a-zA-Z]+", text)
 
