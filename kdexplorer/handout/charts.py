@@ -70,23 +70,18 @@ class Charts:
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = self._read_logits(request.dataset)
-        annotated = {}
-        if request.human_labels is not None and request.teacher.classes == Cifar10.classes:
-            annotated = self.stored if request.dataset == Cifar10.key else self._read_logits(Cifar10.key)
-        self.annotated = {name: logits for name, logits in annotated.items() if logits is not None}
+        self.annotated = {} if request.human_labels is None else self._read_logits(Cifar10.key)
         self.human = request.human_labels if self.annotated else None
         self.computing = {name: one.network() for name, one in request.networks.items()}
 
-    def _read_logits(self, dataset: str) -> dict[str, np.ndarray | None]:
-        """Each network's logits `[N, K]` of this data set's whole test split, where they are stored."""
-        networks = self.request.networks
-        return {name: whole_split_logits(one, one.logits_or_none(), dataset) for name, one in networks.items()}
+    def _read_logits(self, dataset: str) -> dict[str, np.ndarray]:
+        """The networks' logits `[N, K]` of this data set's whole test split, where they are stored."""
+        networks = self.request.networks.items()
+        found = {name: whole_split_logits(one, one.logits_or_none(), dataset) for name, one in networks}
+        return {name: logits for name, logits in found.items() if logits is not None}
 
-    def add(self, charts: dict[str, Spec]) -> dict[str, Chart]:
-        """Splits each of the application's Vega-Lite specifications into its shape and the rest."""
-        return {name: self._add(spec) for name, spec in charts.items()}
-
-    def _add(self, spec: Spec) -> Chart:
+    def add(self, spec: Spec) -> Chart:
+        """Splits one of the application's Vega-Lite specifications into its shape and the rest."""
         params = [param | {"expr": EM} if param["name"] == "em" else param for param in spec["params"]]
         separate = ("$schema", "config", "datasets", "description", "usermeta")
         shape = {key: value for key, value in spec.items() if key not in separate}
@@ -105,21 +100,19 @@ class Charts:
 
     def pictures(self) -> list[dict[str, Any]]:
         """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""
-        return [
-            {
-                "caption": picture.caption(self.request.teacher.classes) + self._describe_right(picture),
-                "pixels": picture.data_url,
-                "charts": self.add(self._draw_predictions(picture) | self._draw_human_labels(picture)),
-            }
-            for picture in self.request.pictures
-        ]
+        found = []
+        for picture in self.request.pictures:
+            caption = picture.caption(self.request.teacher.classes) + self._describe_right(picture)
+            drawn = self._draw_predictions(picture) | self._draw_human_labels(picture)
+            charts = {name: self.add(spec) for name, spec in drawn.items()}
+            found.append({"caption": caption, "pixels": picture.data_url, "charts": charts})
+        return found
 
     def _describe_right(self, picture: Picture) -> str:
         """Which networks predict the label of a test image; empty without a label or stored logits."""
         if picture.label is None:
             return ""
-        stored = {name: logits[picture.index] for name, logits in self.stored.items() if logits is not None}
-        right = {name: int(logits.argmax()) == picture.label for name, logits in stored.items()}
+        right = {name: int(logits[picture.index].argmax()) == picture.label for name, logits in self.stored.items()}
         parts = {word: [name for name, one in right.items() if one is (word == "right")] for word in ("right", "wrong")}
         return "".join(f"; {word}: {', '.join(names)}" for word, names in parts.items() if names)
 
@@ -127,7 +120,7 @@ class Charts:
         networks, rows = [], []
         for name, checkpoint in self.request.networks.items():
             logits, maps = predict_picture(self.computing[name], picture.pixels, checkpoint.card.normalization)
-            stored = self.stored[name] if picture.index is not None else None
+            stored = self.stored.get(name) if picture.index is not None else None
             role = self.roles[name]
             networks.append(NetworkLogits(name, role, logits if stored is None else stored[picture.index]))
             rows.append(NetworkMaps(name, role, maps[1], attention_weight(checkpoint)))
@@ -175,10 +168,12 @@ class Charts:
             near = {name: closeness(self.human, logits) for name, logits in self.annotated.items()}
             drawn["closeness on the split"] = temperature.closeness_curves(near, self.roles, self.human, subject)
         votes = enumerate(self.request.votes, start=1)
-        return self.add(drawn | {f"votes {k}": vote_bars(one.totals, one.classes, one.label) for k, one in votes})
+        drawn |= {f"votes {k}": vote_bars(one.totals, one.classes, one.label) for k, one in votes}
+        return {name: self.add(spec) for name, spec in drawn.items()}
 
     def _draw_class_maps(self) -> dict[str, Spec]:
-        groups, teacher = results.evaluation_labels(self.request.teacher), next(iter(self.stored.values()))
+        groups = results.evaluation_labels(self.request.teacher)
+        teacher = self.stored.get(next(iter(self.request.networks)))
         if groups is None and teacher is not None:
             groups = teacher.argmax(axis=1)
         if groups is None:
@@ -190,7 +185,7 @@ class Charts:
         stacks = {
             name: np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
             for name, logits in self.stored.items()
-            if logits is not None and len(logits) == len(groups)
+            if len(logits) == len(groups)
         }
         if not stacks:
             return {}
