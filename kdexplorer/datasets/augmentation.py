@@ -53,10 +53,13 @@ def augment(
     import torch
 
     generator = np.random.default_rng([seed, epoch, step, stream])
-    batch, height, width = len(indices), images.shape[2], images.shape[3]
-    rows = np.tile(np.arange(height), (batch, 1)) + generator.integers(-padding, padding + 1, (batch, 1))
-    columns = np.tile(np.arange(width), (batch, 1)) + generator.integers(-padding, padding + 1, (batch, 1))
-    rows, columns = _reflect(rows, height), _reflect(columns, width)
+    batch = len(indices)
+
+    def crop(size: int) -> np.ndarray:
+        positions = np.abs(np.arange(size) + generator.integers(-padding, padding + 1, (batch, 1)))
+        return np.minimum(positions, 2 * (size - 1) - positions)
+
+    rows, columns = crop(images.shape[2]), crop(images.shape[3])
     if flip == "alternating":
         first = np.random.default_rng([seed, 0xF1]).integers(0, 2, len(images))
         mirrored = (first[indices] + epoch) % 2 == 1
@@ -99,11 +102,6 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def _reflect(positions: np.ndarray, size: int) -> np.ndarray:
-    positions = np.abs(positions)
-    return np.where(positions >= size, 2 * (size - 1) - positions, positions)
 
 
 def normalize(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
