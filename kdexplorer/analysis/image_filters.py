@@ -61,17 +61,17 @@ FILTERS = {
 
 
 def gather_predictions(
-    teacher: Checkpoint, students: Sequence[Checkpoint], dataset: str, labels: np.ndarray, indices: np.ndarray
+    teacher: Checkpoint, students: Sequence[Checkpoint], dataset: str, labels: np.ndarray
 ) -> Predictions | None:
     """Stored logits of the teacher and of the first distilled student, one with a scratch baseline if there is any.
 
-    `labels` and `indices` are the images' labels `[N]` and their positions `[N]` in the test split of a data set, given
-    by its key. None where the teacher's stored logits are missing, or its classes are not the data set's.
+    `labels` `[N]` are those of the first images in the test split of a data set, given by its key. None where the
+    teacher's stored logits are missing, or its classes are not the data set's.
     """
 
     def stored(network: Checkpoint) -> np.ndarray | None:
         logits = whole_split_logits(network, network.logits_or_none(), dataset)
-        return None if logits is None else logits[indices]
+        return None if logits is None else logits[: len(labels)]
 
     logits = stored(teacher)
     if logits is None or teacher.classes != get_dataset(dataset).classes:

@@ -104,7 +104,7 @@ def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:
 
 def _images(checkpoint: Checkpoint) -> np.ndarray:
     """Test images uint8 of the data that fit the network, and noise where there are fewer."""
-    images = get_dataset(dataset_of(checkpoint)).gallery()[0][:CHECKED]
+    images = get_dataset(dataset_of(checkpoint)).gallery().images[:CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, (CHECKED - len(images), *images.shape[1:]), np.uint8)
     return np.concatenate([images, noise])
 

@@ -99,7 +99,7 @@ SIZES = (200, 1_000, 10_000)
 
 def show_study(teacher: Network, students: list[Network], dataset: str, power: int) -> None:
     """The section: how many images, the comparison, the chart, the conclusion and the table."""
-    pixels, _, _ = cached.gallery(dataset)
+    pixels = cached.gallery(dataset).images
     comparable, others = attention_similarity.split_by_stages(teacher, students)
     for checkpoint in others:
         st.caption(f"{as_text(checkpoint.name)} is left out: it does not have as many stages as the teacher.")

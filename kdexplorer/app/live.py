@@ -92,7 +92,7 @@ def _find_sample(teacher: Network, students: Sequence[Network]) -> tuple[str, st
     if (photo := picture.find_photo(teacher.dataset)) is not None:
         return photo[0].data_url, "This is your photo"
     known = gallery(teacher.dataset)
-    examples = picture.list_examples(teacher, known[2])
+    examples = picture.list_examples(teacher, range(len(known)))
     first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
     return (first[0].data_url, f"This is a sample ({first[0].caption(teacher.classes)})") if first else None
 

@@ -175,10 +175,11 @@ def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.nda
 
     A photo gets the class that the teacher predicts.
     """
-    pixels, labels, indices = cached.gallery(picture.dataset)
+    known = cached.gallery(picture.dataset)
+    pixels, labels = known.images, known.labels
     rank = np.array([(labels[:position] == label).sum() for position, label in enumerate(labels[:400])])
     order = np.lexsort((np.arange(len(rank)), rank))
-    others = order[indices[order] != (-1 if picture.index is None else picture.index)][: PROBED - 1]
+    others = order[order != (-1 if picture.index is None else picture.index)][: PROBED - 1]
     others = others[np.argsort(labels[others], kind="stable")]
     label = picture.label if picture.label is not None else int(teacher.predict(picture.pixels).logits.argmax())
     return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])

@@ -90,7 +90,7 @@ def compare_attention(options: argparse.Namespace) -> None:
     if others:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
-    images = get_dataset(dataset_of(teacher)).gallery()[0][: options.images]
+    images = get_dataset(dataset_of(teacher)).gallery().images[: options.images]
     with shared.progress_bar("comparing attention") as update:
         count = len(images)
         attention_similarity.measure(

@@ -24,9 +24,6 @@ Order = Literal["content", "source"]
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the total."""
 
-Gallery = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Images uint8 `[N, 3, 32, 32]`, labels `[N]`, and positions in the test split `[N]`."""
-
 _Channel = Annotated[float, Field(gt=-1e3, lt=1e3)]
 _Deviation = Annotated[float, Field(gt=0, lt=1e3)]
 
@@ -108,10 +105,9 @@ class Dataset:
         """Fetches the data and returns where they are. Raises DataError where that is not possible."""
         raise DataError(f"{self.label} cannot be downloaded.")
 
-    def samples(self) -> Gallery:
-        """Test images for when the data are missing."""
-        empty = np.empty(0, np.int64)
-        return np.empty((0, 3, 32, 32), np.uint8), empty, empty
+    def samples(self) -> Split:
+        """The first test images, for when the data are missing."""
+        return Split(np.empty((0, 3, 32, 32), np.uint8), np.empty(0, np.int64), self.classes)
 
     def test_labels(self) -> np.ndarray | None:
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
@@ -124,29 +120,22 @@ class Dataset:
         names, members = np.unique(self.groups, return_inverse=True)
         return tuple(names.tolist()), members
 
-    def gallery(self) -> Gallery:
+    def gallery(self) -> Split:
         """The images to choose from: the test split, or its samples where the data are missing. Raises DataError."""
-        if not self.is_available():
-            return self.samples()
-        split = self.load("test")
-        return split.images, split.labels, np.arange(len(split))
+        return self.load("test") if self.is_available() else self.samples()
 
-    def pictures(
-        self, indices: Sequence[int], classes: tuple[str, ...], gallery: Gallery | None = None
-    ) -> list[Picture]:
+    def pictures(self, indices: Sequence[int], classes: tuple[str, ...], gallery: Split | None = None) -> list[Picture]:
         """Test images by their positions in the split, with labels where these classes, a network's, are its own.
 
         `gallery` is what `gallery()` returns, where it is known. Raises DataError for an image that is missing.
         """
-        pixels, labels, known = self.gallery() if gallery is None else gallery
-        if missing := [index for index in indices if index not in known]:
-            listed = ", ".join(map(str, known[:20])) + ", …" * (len(known) > 20)
+        known = self.gallery() if gallery is None else gallery
+        if missing := [index for index in indices if not 0 <= index < len(known)]:
             is_part = self.first_test_images_of or not self.is_available()
             get = ", or get CIFAR-10 with 'python -m kdexplorer data download'" * bool(is_part)
-            raise DataError(f"test image {missing[0]} is missing: choose from {listed}{get}.")
-        has_labels, ranks = classes == self.classes, [np.flatnonzero(known == index)[0] for index in indices]
-        found = ((np.array(pixels[k]), int(known[k]), int(labels[k]) if has_labels else None) for k in ranks)
-        return [Picture(*one, dataset=self.key) for one in found]
+            raise DataError(f"test image {missing[0]} is missing: choose one of the first {len(known):,}{get}.")
+        labels = known.labels.tolist() if classes == self.classes else [None] * len(known)
+        return [Picture(np.array(known.images[k]), int(k), labels[k], dataset=self.key) for k in indices]
 
 
 def hash_splits(splits: Sequence[Split]) -> str:
@@ -240,11 +229,9 @@ PROBES = 20
 def load_probes(dataset: Dataset, holdout: int = 0, order: Order = "content") -> tuple[np.ndarray, np.ndarray]:
     """The first images of a run's evaluation split, uint8 `[N, 3, 32, 32]`, and their labels `[N]`.
 
-    Where the data are missing, samples stand in for the test split's first images if they are those; else N is 0.
+    Where the data are missing, samples stand in for the test split's first images; N is 0 for held-out images.
     """
-    if not dataset.is_available():
-        images, labels, indices = (part[:PROBES] for part in dataset.samples())
-        first = not holdout and np.array_equal(indices, np.arange(len(indices)))
-        return (images, labels) if first else (images[:0], labels[:0])
-    split = load_evaluation(dataset, holdout, order)
-    return np.array(split.images[:PROBES]), split.labels[:PROBES]
+    is_available = dataset.is_available()
+    split = load_evaluation(dataset, holdout, order) if is_available else dataset.samples()
+    count = PROBES if is_available or not holdout else 0
+    return np.array(split.images[:count]), split.labels[:count]

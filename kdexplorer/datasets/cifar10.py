@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 
 from kdexplorer.datasets.base import (
     Dataset,
-    Gallery,
     Normalization,
     Order,
     Progress,
@@ -31,7 +30,7 @@ from kdexplorer.datasets.base import (
     find_kept,
     new_cache,
 )
-from kdexplorer.datasets.cifar10_small import Cifar10Small, read_images, read_labels
+from kdexplorer.datasets.cifar10_small import Cifar10Small, read_labels
 from kdexplorer.errors import DataError
 from kdexplorer.images.decode import read_pixels
 
@@ -199,10 +198,9 @@ class Cifar10(Cifar):
     substitute = Cifar10Small.key
     examples = Cifar10Small.examples
 
-    def samples(self) -> Gallery:
+    def samples(self) -> Split:
         """The bundled test images, which are the first of the test split."""
-        images = read_images("test")
-        return images, read_labels("test")[: len(images)], np.arange(len(images))
+        return Cifar10Small().load("test")
 
     def test_labels(self) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""

@@ -16,8 +16,7 @@ from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
-from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.base import Gallery
+from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
 from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.images.decode import decode_image
@@ -41,23 +40,22 @@ def choose_pictures(
     teacher: Checkpoint,
     students: Sequence[Checkpoint],
     first: Sequence[Picture] = (),
-    gallery: Gallery | None = None,
+    gallery: Split | None = None,
 ) -> list[Picture]:
     """These pictures first, then up to `count` in all test images that `FILTERS` find, in turns.
 
     Where the networks' logits are not stored, the first images of the gallery: `gallery` where it is known.
     """
     dataset = get_dataset(dataset_of(teacher))
-    gallery = gallery or dataset.gallery()
-    _, labels, indices = gallery
-    known = image_filters.gather_predictions(teacher, students, dataset.key, labels, indices)
-    orders = [np.arange(len(labels))]
+    gallery = dataset.gallery() if gallery is None else gallery
+    known = image_filters.gather_predictions(teacher, students, dataset.key, gallery.labels)
+    orders = [np.arange(len(gallery))]
     if known is not None:
         available = image_filters.available_filters(known)
         orders = [image_filters.filter_images(name, known) for name in FILTERS if name in available]
     turns = (rank for ranks in zip_longest(*(order[:count] for order in orders)) for rank in ranks)
     taken = {picture.index for picture in first}
-    found = [int(indices[rank]) for rank in dict.fromkeys(turns) if rank is not None]
+    found = [int(rank) for rank in dict.fromkeys(turns) if rank is not None]
     more = [index for index in found if index not in taken][: max(0, count - len(first))]
     return [*first, *dataset.pictures(more, teacher.classes, gallery)]
 

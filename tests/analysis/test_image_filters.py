@@ -72,7 +72,7 @@ def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_chec
 
     def gather(*names):
         students, dataset = [networks[name] for name in names], networks["other"].card.data.dataset
-        return image_filters.gather_predictions(networks["other"], students, dataset, np.zeros(2, int), np.arange(2))
+        return image_filters.gather_predictions(networks["other"], students, dataset, np.zeros(2, int))
 
     found = gather("other", "baseline", "unpaired", "student")
     assert (found.scratch[0, 0], found.distilled[0, 0]) == (1.0, 3.0)

@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import pytest
 
 from kdexplorer.app import audience
@@ -14,7 +13,7 @@ from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
 
 CIFAR10 = get_dataset("cifar10")
-IMAGES, LABELS, INDICES = CIFAR10.samples()
+SAMPLES = CIFAR10.samples()
 VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")
 """The lecture's step with the vote."""
 
@@ -40,9 +39,8 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     button(at, "Ask about this picture").click().run()
     store = open_store()
     question = store.current()
-    rank = int(np.flatnonzero(INDICES == 3)[0])
-    assert (question.index, question.label, question.classes) == (3, LABELS[rank], CIFAR10.classes)
-    assert (question.pixels == IMAGES[rank]).all()
+    assert (question.index, question.label, question.classes) == (3, SAMPLES.labels[3], CIFAR10.classes)
+    assert (question.pixels == SAMPLES.images[3]).all()
     name = CIFAR10.classes[question.label]
 
     for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):

@@ -215,8 +215,8 @@ def check_keyboard(page, name):
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
-    images, labels, _ = get_dataset("cifar10").samples()
-    asked = make_question(images[3], get_dataset("cifar10").classes, "cifar10", 3, int(labels[3]))
+    samples = get_dataset("cifar10").samples()
+    asked = make_question(samples.images[3], samples.classes, "cifar10", 3, int(samples.labels[3]))
     open_store().start(asked)
     for voter in range(results.FEW):
         open_store().vote(asked.key, 0, f"somebody {voter}")

@@ -210,7 +210,7 @@ def _remember_prepared() -> None:
 
 
 def _ask_test_image(teacher: Network, index: int | None, seen: str) -> None:
-    if index is None or index not in cached.gallery(teacher.dataset)[2]:
+    if index is None or index >= len(cached.gallery(teacher.dataset)):
         raise VoteError(f"There is no test image {index} here: change the prepared list.")
     open_store().start(_make_question(teacher, teacher.test_images([index])[0]), seen)
 

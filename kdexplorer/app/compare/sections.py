@@ -283,13 +283,13 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    indices = set(cached.gallery(compared.first.dataset)[2].tolist())
-    found = [index for index in groups[kind].tolist() if index in indices]
+    available = len(cached.gallery(compared.first.dataset))
+    found = [index for index in groups[kind].tolist() if index < available]
     if not found:
-        st.info("There is no such image" + (f" among the first {len(indices):,}." if len(groups[kind]) else "."))
+        st.info("There is no such image" + (f" among the first {available:,}." if len(groups[kind]) else "."))
         return
     if len(found) < len(groups[kind]):
-        st.caption(f"{len(found):,} of these are among the first {len(indices):,} test images, which are available.")
+        st.caption(f"{len(found):,} of these are among the first {available:,} test images, which are available.")
     pages = -(-len(found) // PAGE_SIZE)
     page = st.pagination(pages, key=f"disagreement_page_{kind}") if pages > 1 else 1
     with st.container(horizontal=True, gap="medium"):

@@ -387,7 +387,7 @@ def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str
     labels, (first, second) = evaluation_labels(networks[0]), (one.logits_or_none() for one in networks)
     if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
         return
-    groups, shown = results.disagreements(first, second, labels), len(cached.gallery(networks[0].dataset)[2])
+    groups, shown = results.disagreements(first, second, labels), len(cached.gallery(networks[0].dataset))
     for better, group in ((row.name, "first"), (baseline, "second")):
         index = min((index for index in groups[group].tolist() if index < shown), default=None)
         if index is not None:

@@ -56,7 +56,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
             filters of the test images, an upload and the camera.
         label: whether the caption names the picture.
     """
-    known = cached.gallery(teacher.dataset)[2].tolist()
+    known = range(len(cached.gallery(teacher.dataset)))
     index = read_index(known)
     enlarged, caption = st.empty(), st.empty()
     controls = st.container(horizontal=True, gap="xsmall" if alone else "small", key="picture_controls")
@@ -106,7 +106,7 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
     The filters are drawn in `sources`, the buttons for the next image in `buttons`. Without `sources` the filters that
     were chosen on a page hold as far as they leave the image, and there is no gallery.
     """
-    known = cached.gallery(teacher.dataset)[2]
+    known = range(len(cached.gallery(teacher.dataset)))
     if not len(known):
         _end_without_images(teacher.dataset, "" if sources is None else ", or upload a photo")
     index = read_index(known)
@@ -116,7 +116,7 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
     elif changed or (index not in shown and sources is not None):
         index = shown[0]
     if index not in shown:
-        shown = known.tolist()
+        shown = known
     choices.put("image", index)
     with buttons:
         draw_steps(shown, index)
@@ -133,7 +133,7 @@ def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
     st.stop()
 
 
-def read_index(known: Sequence[int] | np.ndarray) -> int | None:
+def read_index(known: Sequence[int]) -> int | None:
     """The number of the chosen test image, where a link or the visitor has chosen one.
 
     A link's image is shown whatever was chosen before: no photo, and only the filters that the link names.
@@ -151,7 +151,7 @@ def read_index(known: Sequence[int] | np.ndarray) -> int | None:
     return index if index in known else None  # one of another data set
 
 
-def draw_steps(shown: list[int], index: int) -> None:
+def draw_steps(shown: Sequence[int], index: int) -> None:
     """Draws the buttons for the previous, the next and any other of these test images."""
     position = shown.index(index)
     steps = {
@@ -170,15 +170,15 @@ def choose_first(teacher: Network, students: list[Network], shown: Sequence[int]
     """
     if examples := list_examples(teacher, shown):
         return examples[0]
-    _, labels, indices = (part[:EXAMPLES] for part in cached.gallery(teacher.dataset))
-    predictions = image_filters.gather_predictions(teacher, students, teacher.dataset, labels, indices)
-    if predictions is None or shown[0] != indices[0]:
-        return int(shown[0])
-    best = int(indices[image_filters.most_instructive(predictions, choices.T, choices.ALPHA)])
-    return best if best in shown else int(shown[0])
+    labels = cached.gallery(teacher.dataset).labels[:EXAMPLES]
+    predictions = image_filters.gather_predictions(teacher, students, teacher.dataset, labels)
+    if predictions is None or shown[0] != 0:
+        return shown[0]
+    best = image_filters.most_instructive(predictions, choices.T, choices.ALPHA)
+    return best if best in shown else shown[0]
 
 
-def list_examples(teacher: Network, known: Sequence[int] | np.ndarray) -> list[int]:
+def list_examples(teacher: Network, known: Sequence[int]) -> list[int]:
     """The data set's chosen examples among these test images, if its classes are the teacher's."""
     described = get_dataset(teacher.dataset)
     return [one for one in described.examples if one in known] if described.classes == teacher.classes else []
@@ -187,7 +187,7 @@ def list_examples(teacher: Network, known: Sequence[int] | np.ndarray) -> list[i
 def pick_example(teacher: Network, students: list[Network]) -> Picture:
     """Draws the shared picture, chosen examples below, and what takes a photo. Without a picture the page ends."""
     enlarged, caption = st.empty(), st.empty()
-    known = cached.gallery(teacher.dataset)[2].tolist()
+    known = range(len(cached.gallery(teacher.dataset)))
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
     index, photo = read_index(known), None
@@ -316,17 +316,17 @@ ANY_CLASS = "Any class"
 _FILTERS = "filters_shown"
 
 
-def _filter_images(teacher: Network, students: list[Network], place: Any) -> tuple[list[int], bool]:
+def _filter_images(teacher: Network, students: list[Network], place: Any) -> tuple[Sequence[int], bool]:
     """The numbers of the test images that the filters leave, in order, and whether the filters have changed.
 
     The filters are drawn in `place`, and without an image the page ends there. Without a place those hold that were
     chosen on a page, where they leave any image.
     """
     dataset = teacher.dataset
-    _, labels, indices = cached.gallery(dataset)
-    predictions = image_filters.gather_predictions(teacher, students, dataset, labels, indices)
+    labels = cached.gallery(dataset).labels
+    predictions = image_filters.gather_predictions(teacher, students, dataset, labels)
     if predictions is None:
-        return indices.tolist(), False
+        return range(len(labels)), False
     left, right = (layout.unseen("filters") if place is None else place).columns(2)
     filters, classes = image_filters.available_filters(predictions), [ANY_CLASS, *teacher.classes]
     with left:
@@ -334,15 +334,15 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
     with right:
         chosen = choices.pick_one("class", "Class", classes, ANY_CLASS, kind="class")
     label = None if chosen == ANY_CLASS else teacher.classes.index(chosen)
-    order = image_filters.filter_images(name, predictions, label)
+    order = image_filters.filter_images(name, predictions, label).tolist()
     if place is None:
-        return (indices[order] if len(order) else indices).tolist(), False
+        return order or range(len(labels)), False
     part = ""
     if not get_dataset(dataset).is_available():
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
     place.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
-    if not len(order):
+    if not order:
         place.info("No image passes this filter. Choose another filter or class.")
         st.stop()
     before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
-    return indices[order].tolist(), before != (name, chosen)
+    return order, before != (name, chosen)

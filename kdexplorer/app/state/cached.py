@@ -19,8 +19,8 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import base, get_dataset, human_labels
-from kdexplorer.datasets.base import Gallery, Order
+from kdexplorer.datasets import Split, base, get_dataset, human_labels
+from kdexplorer.datasets.base import Order
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import LineReader
@@ -183,7 +183,7 @@ def result_rows(
 # Images, labels and training records.
 
 
-def gallery(dataset: str) -> Gallery:
+def gallery(dataset: str) -> Split:
     """The images to choose from: the whole test split, or the bundled part of it while the data are missing.
 
     Raises DataError when the data are damaged.
@@ -193,7 +193,7 @@ def gallery(dataset: str) -> Gallery:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
-def _gallery(dataset: str, source: str) -> Gallery:
+def _gallery(dataset: str, source: str) -> Split:
     return get_dataset(dataset).gallery()
 
 
