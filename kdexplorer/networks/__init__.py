@@ -6,7 +6,7 @@ multiply-adds, time for an image) is derived from it, and computed once.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import statistics
 import time
 from collections.abc import Callable
@@ -140,8 +140,7 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
     entry = get_architecture(architecture)
     make: Any = entry.builder
     if isinstance(make, str):
-        module, _, name = make.partition(".")
-        make = getattr(importlib.import_module(f"kdexplorer.networks.{module}"), name)
+        make = pkgutil.resolve_name(f"kdexplorer.networks.{make}")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)

@@ -21,8 +21,6 @@ class StagedNetwork(nn.Module):
     fc: nn.Module
     card: Any = None
     """Its checkpoint's card, where `kdexplorer.load` returned it."""
-    norm_follows_convolution = True
-    """Whether `convN` is followed by `bnN`, as in the post-activation design, so that the two can be folded."""
 
     def stem(self, images: Tensor) -> Tensor:
         """Normalized images `[B, 3, H, W]` to the first stage's input."""
@@ -55,20 +53,15 @@ class StagedNetwork(nn.Module):
 def fold_batch_norm(network: StagedNetwork) -> StagedNetwork:
     """A copy for inference with each batch norm that follows a convolution folded into it.
 
+    Those are neighbors in a sequence, and a block's `convN` and `bnN` where it has them in this order.
     Jacob et al., "Quantization and Training of Neural Networks", CVPR 2018, section 3.2. The outputs are the same up
     to rounding. Pre-activation networks, which have no such pairs, come back as plain copies.
     """
     copied = copy.deepcopy(network).eval()
     for module in list(copied.modules()):
-        children = dict(module.named_children())
-        pairs: list[tuple[str, str]] = []
-        if isinstance(module, nn.Sequential):
-            pairs = list(itertools.pairwise(children))
-        elif network.norm_follows_convolution:
-            pairs = [(name, name.replace("conv", "bn")) for name in children if name.startswith("conv")]
-        for conv, norm in pairs:
-            first, second = children.get(conv), children.get(norm)
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+        for (conv, first), (norm, second) in itertools.pairwise(list(module.named_children())):
+            is_pair = isinstance(module, nn.Sequential) or norm == conv.replace("conv", "bn")
+            if is_pair and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(module, conv, fuse_conv_bn_eval(first, second))
                 setattr(module, norm, nn.Identity())
     return copied.requires_grad_(False)

@@ -109,7 +109,6 @@ class WideResNet(StagedNetwork):
     """Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016: depth 6n + 4, pre-activation."""
 
     stage_names = ("layer1", "layer2", "layer3")
-    norm_follows_convolution = False
 
     def __init__(self, depth: int, width: int, classes: int = 10) -> None:
         super().__init__()
