@@ -71,7 +71,7 @@ ALONE = """async ([seconds, chosen]) => {
 
 def write_clip(path: Path, width: int = 640, height: int = 480, frames: int = 120) -> None:
     """A YUV4MPEG2 clip at `RATE`: the first test images, enlarged, moving past."""
-    samples = get_dataset("cifar10").samples().images
+    samples = get_dataset("cifar10").gallery().images
     large = [Image.fromarray(one.transpose(1, 2, 0)).resize((height, height)) for one in samples[:5]]
     strip = Image.new("YCbCr", (height * len(large) + width, height))
     for place, image in enumerate([*large, large[0], large[1]]):

@@ -105,10 +105,6 @@ class Dataset:
         """Fetches the data and returns where they are. Raises DataError where that is not possible."""
         raise DataError(f"{self.label} cannot be downloaded.")
 
-    def samples(self) -> Split:
-        """The first test images, for when the data are missing."""
-        return Split(np.empty((0, 3, 32, 32), np.uint8), np.empty(0, np.int64), self.classes)
-
     def test_labels(self) -> np.ndarray | None:
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
         return self.load("test").labels if self.is_available() else None
@@ -121,8 +117,10 @@ class Dataset:
         return tuple(names.tolist()), members
 
     def gallery(self) -> Split:
-        """The images to choose from: the test split, or its samples where the data are missing. Raises DataError."""
-        return self.load("test") if self.is_available() else self.samples()
+        """The images to choose from: the test split, of missing data the first that are bundled. Raises DataError."""
+        if self.is_available():
+            return self.load("test")
+        return Split(np.empty((0, 3, 32, 32), np.uint8), np.empty(0, np.int64), self.classes)
 
     def pictures(self, indices: Sequence[int], classes: tuple[str, ...], gallery: Split | None = None) -> list[Picture]:
         """Test images by their positions in the split, with labels where these classes, a network's, are its own.
@@ -229,9 +227,9 @@ PROBES = 20
 def load_probes(dataset: Dataset, holdout: int = 0, order: Order = "content") -> tuple[np.ndarray, np.ndarray]:
     """The first images of a run's evaluation split, uint8 `[N, 3, 32, 32]`, and their labels `[N]`.
 
-    Where the data are missing, samples stand in for the test split's first images; N is 0 for held-out images.
+    Where the data are missing, those of the gallery; of held-out images none.
     """
     is_available = dataset.is_available()
-    split = load_evaluation(dataset, holdout, order) if is_available else dataset.samples()
+    split = load_evaluation(dataset, holdout, order) if is_available else dataset.gallery()
     count = PROBES if is_available or not holdout else 0
     return np.array(split.images[:count]), split.labels[:count]

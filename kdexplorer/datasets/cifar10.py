@@ -198,9 +198,9 @@ class Cifar10(Cifar):
     substitute = Cifar10Small.key
     examples = Cifar10Small.examples
 
-    def samples(self) -> Split:
-        """The bundled test images, which are the first of the test split."""
-        return Cifar10Small().load("test")
+    def gallery(self) -> Split:
+        """The test split, or the bundled images, which are its first."""
+        return super().gallery() if self.is_available() else Cifar10Small().load("test")
 
     def test_labels(self) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""

@@ -55,7 +55,7 @@ PAIRS = [
 @pytest.mark.parametrize(("teacher", "distilled", "scratch"), PAIRS)
 def test_each_example_is_recognized_and_argues_for_distillation(teacher, distilled, scratch):
     dataset = get_dataset("cifar10")
-    labels = dataset.samples().labels
+    labels = dataset.gallery().labels
     examples = list(dataset.examples)
     assert set(examples) <= set(range(len(labels)))
     soft, near, far = (find_checkpoint(name).logits()[examples] for name in (teacher, distilled, scratch))

@@ -13,7 +13,7 @@ from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
 
 CIFAR10 = get_dataset("cifar10")
-SAMPLES = CIFAR10.samples()
+SAMPLES = CIFAR10.gallery()
 VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")
 """The lecture's step with the vote."""
 

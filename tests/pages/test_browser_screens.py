@@ -215,7 +215,7 @@ def check_keyboard(page, name):
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
-    samples = get_dataset("cifar10").samples()
+    samples = get_dataset("cifar10").gallery()
     asked = make_question(samples.images[3], samples.classes, "cifar10", 3, int(samples.labels[3]))
     open_store().start(asked)
     for voter in range(results.FEW):

@@ -195,7 +195,7 @@ def test_next_previous_random_and_thumbnails(family, open_page, monkeypatch):
 
 
 def test_every_filter_shows_its_first_image(family, open_page):
-    labels = CIFAR10.samples().labels
+    labels = CIFAR10.gallery().labels
     names = "teacher", "small-scratch", "small-response"
     logits = (open_checkpoint(family / name).logits()[: len(labels)] for name in names)
     predictions = image_filters.Predictions(labels, *logits)
@@ -219,14 +219,14 @@ def test_a_class_keeps_its_images(family, open_page):
     at = open_page("soft_labels")
     at.selectbox(key="class").select("frog").run()
     assert "**frog**" in text(at)
-    labels = CIFAR10.samples().labels
+    labels = CIFAR10.gallery().labels
     frogs = int((labels == CIFAR10.classes.index("frog")).sum())
     assert f"{frogs} of 2,000 images" in text(at)
     assert "These are the first of the test split" in text(at)
 
 
 def test_a_filter_that_no_image_passes_says_so(own, make_checkpoint, cifar10_card, open_page):
-    labels = CIFAR10.samples().labels
+    labels = CIFAR10.gallery().labels
     logits = np.zeros((10_000, 10))
     logits[:2_000] = np.eye(10)[labels]
     make_checkpoint(own / "teacher", "resnet8", 0, logits, **cifar10_card)

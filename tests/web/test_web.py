@@ -98,13 +98,13 @@ def check(engine, checkpoint, pixels):
 def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, name, count):
     if name not in BUNDLED:
         pytest.skip(f"{name} is not bundled")
-    check(engine, BUNDLED[name], get_dataset("cifar10").samples().images[:count])
+    check(engine, BUNDLED[name], get_dataset("cifar10").gallery().images[:count])
 
 
 @pytest.mark.reliability
 @pytest.mark.parametrize("name", [name for name, network in BUNDLED.items() if runs_in_browser(network)])
 def test_every_network_that_runs_in_a_page_agrees_with_pytorch_on_hundreds_of_images(engine, name, reliability):
-    pixels = np.concatenate([get_dataset("cifar10").samples().images, draw_shapes(180, seed=1).images])
+    pixels = np.concatenate([get_dataset("cifar10").gallery().images, draw_shapes(180, seed=1).images])
     check(engine, BUNDLED[name], pixels)
     reliability["images classified in JavaScript as in PyTorch"] += len(pixels)
 
