@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 import numpy as np
@@ -64,7 +63,7 @@ class Dataset:
     can_download: bool = False
     first_test_images_of: str | None = None
     """The data set whose test split begins with this one's, so that stored logits match by position."""
-    examples: Mapping[int, str] = MappingProxyType({})
+    examples: Mapping[int, str] = {}
     """Test images that explain well, by their position, with what each shows; the first is where pages begin."""
     substitute: str | None = None
     """The data set that is used by itself where this one is missing."""

@@ -62,12 +62,9 @@ class Question(StrictModel):
 
     @model_validator(mode="after")
     def _fits_its_classes(self) -> Question:
-        if self.label is not None and self.label >= len(self.classes):
-            raise ValueError("the label is none of the classes")
-        if self.teacher is not None and len(self.teacher.shares) != len(self.classes):
-            raise ValueError("there must be one share of the teacher for each class")
-        if self.counts is not None and len(self.counts) != len(self.classes):
-            raise ValueError("there must be one count for each class")
+        of_each = [one for one in (self.counts, self.teacher and self.teacher.shares) if one is not None]
+        if (self.label or 0) >= len(self.classes) or any(len(one) != len(self.classes) for one in of_each):
+            raise ValueError("its label, counts and shares must be those of its classes")
         try:
             read_pixels(self.picture)
         except (OSError, ValueError, SyntaxError) as error:
