@@ -16,7 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import parse_json
@@ -51,8 +51,6 @@ class Store:
         self._reading, self._writing_now = threading.RLock(), threading.Lock()
         self._bases = dict[str, sqlite3.Connection]()
         """To read and to write, so that nobody who reads waits for somebody who writes."""
-        self._questions: tuple[int, tuple[Question, ...]] = -1, ()
-        """Those of a version of the file (`user_version`)."""
         self._devices = Counter[str]()
         """How many of an address have voted on the open question; on no disk."""
         self.link = ""
@@ -62,14 +60,7 @@ class Store:
 
     def questions(self) -> tuple[Question, ...]:
         """All in the order in which they were asked; only the last one may be open."""
-
-        def read(base: sqlite3.Connection) -> tuple[Question, ...]:
-            (version,) = base.execute("PRAGMA user_version").fetchone()
-            if version != self._questions[0]:
-                self._questions = version, _read_questions(base)
-            return self._questions[1]
-
-        return self._read(read, ())
+        return self._read(_read_questions, ())
 
     def closed(self) -> tuple[Question, ...]:
         """The questions whose totals are known."""
@@ -172,7 +163,6 @@ class Store:
             with self._write() as base:
                 base.execute("DELETE FROM question")
                 base.execute("DELETE FROM vote")
-                _raise_version(base)
 
     # How.
 
@@ -187,7 +177,6 @@ class Store:
             closed = question.model_copy(update={"counts": _count(base, question)}).model_dump_json()
             base.execute("UPDATE question SET json = ? WHERE number = (SELECT max(number) FROM question)", (closed,))
         base.execute("DELETE FROM vote")
-        _raise_version(base)
 
     def _connect(self, use: str) -> sqlite3.Connection:
         if use not in self._bases:
@@ -251,12 +240,12 @@ class Store:
 
 def _read_questions(base: sqlite3.Connection) -> tuple[Question, ...]:
     rows = base.execute("SELECT json FROM question ORDER BY number").fetchall()
-    return tuple(validate(Question, parse_json(text)) for (text,) in rows)
+    return tuple(_parse_question(text) for (text,) in rows)
 
 
-def _raise_version(base: sqlite3.Connection) -> None:
-    (version,) = base.execute("PRAGMA user_version").fetchone()
-    base.execute(f"PRAGMA user_version = {(version + 1) % 2**31}")
+@functools.lru_cache(maxsize=2 * MAX_QUESTIONS)
+def _parse_question(text: Any) -> Question:
+    return validate(Question, parse_json(text))
 
 
 def _count(base: sqlite3.Connection, question: Question) -> tuple[int, ...]:
