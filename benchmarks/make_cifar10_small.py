@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdexplorer.datasets.base import sample_class_balanced
-from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.datasets.cifar10_small import FILE, TEST_IMAGES, TRAIN_IMAGES, read_images, read_labels
+from kdexplorer.datasets.cifar10 import FILE, TEST_IMAGES, TRAIN_IMAGES, Cifar10, read_images, read_labels
 from kdexplorer.errors import DataError
 
 

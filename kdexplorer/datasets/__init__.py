@@ -3,8 +3,7 @@
 from functools import cache
 
 from kdexplorer.datasets.base import Dataset, Normalization, Split, data_root
-from kdexplorer.datasets.cifar10 import Cifar10, Cifar100
-from kdexplorer.datasets.cifar10_small import Cifar10Small
+from kdexplorer.datasets.cifar10 import Cifar10, Cifar10Small, Cifar100
 from kdexplorer.datasets.folder import PREFIX, ImageFolder, prepared_folders
 from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, unknown_name

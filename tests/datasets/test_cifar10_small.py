@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.make_cifar10_small import select
 from kdexplorer.analysis.metrics import kl_by_image
-from kdexplorer.datasets import available_dataset, cifar10_small, get_dataset
+from kdexplorer.datasets import available_dataset, cifar10, get_dataset
 from kdexplorer.errors import DataError
 from kdexplorer.runs.checkpoints import find_checkpoint
 
@@ -15,7 +15,7 @@ def test_it_is_class_balanced_and_light():
     train, test = small.load("train"), small.load("test")
     assert np.bincount(train.labels).tolist() == [500] * 10
     assert test.images.shape == (2000, 3, 32, 32)
-    assert cifar10_small.FILE.stat().st_size < 14e6
+    assert cifar10.FILE.stat().st_size < 14e6
 
 
 def test_it_stands_in_for_the_complete_data_where_they_are_missing(monkeypatch):
@@ -29,9 +29,9 @@ def test_it_stands_in_for_the_complete_data_where_they_are_missing(monkeypatch):
     assert available_dataset("cifar10") == "cifar10"
 
 
-@pytest.mark.parametrize("read", [cifar10_small.read_images, cifar10_small.read_labels])
+@pytest.mark.parametrize("read", [cifar10.read_images, cifar10.read_labels])
 def test_a_file_with_a_changed_byte_is_refused(tmp_path, read):
-    content = bytearray(cifar10_small.FILE.read_bytes())
+    content = bytearray(cifar10.FILE.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "subset.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"damaged \(different SHA-256"):
@@ -40,7 +40,7 @@ def test_a_file_with_a_changed_byte_is_refused(tmp_path, read):
 
 def test_it_is_part_of_the_complete_data(real_root):
     complete, _ = select()
-    reads = cifar10_small.read_images, cifar10_small.read_labels
+    reads = cifar10.read_images, cifar10.read_labels
     parts = [read(split) for split in ("train", "test") for read in reads]
     assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
 
