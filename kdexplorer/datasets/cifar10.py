@@ -252,11 +252,11 @@ class Cifar(Dataset):
         try:
             for file in sorted(source.glob(f"{split}-*.parquet")):
                 for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000, columns=["img", self.label_column]):
-                    images += map(read_pixels, batch["img"].field("bytes").to_pylist())
+                    images.append(np.stack([read_pixels(data) for data in batch["img"].field("bytes").to_pylist()]))
                     labels += batch[self.label_column].to_pylist()
                     if progress:
-                        progress(len(images), self.sizes[split])
-            return np.array(images), np.array(labels, np.int64)
+                        progress(len(labels), self.sizes[split])
+            return np.concatenate(images), np.array(labels, np.int64)
         except Exception as error:  # Arrow and Pillow each have their own
             raise DataError(
                 f"{file} is damaged or not the hub's {self.label} ({type(error).__name__}: {error}). Fetch it again, "
