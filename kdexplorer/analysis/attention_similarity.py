@@ -18,7 +18,7 @@ import numpy as np
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import Table
 from kdexplorer.errors import KDError
-from kdexplorer.methods.at import AT, map_similarity, normalize_maps
+from kdexplorer.methods.at import AT, normalize_maps
 from kdexplorer.networks import get_architecture
 from kdexplorer.networks.outputs import pool_to_same_size
 from kdexplorer.runs import array_store, lineage
@@ -83,40 +83,29 @@ def _pool(student: np.ndarray, teacher: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """What `COMPARED` lists but the last, `[4, N, stages]`, of as many stages' maps `[N, H, W]`.
+    """What `COMPARED` lists, `[5, N, stages]`, of as many stages' maps `[N, H, W]`.
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
-    and the teacher's map of the next image, NaN for a single image.
+    and the teacher's map of the next image, NaN for a single image. Without the mean map of each network, what all
+    images have in common, such as an object in the middle, is left out, too.
     """
     stages = []
     for pair in zip(student, teacher, strict=True):
-        pooled = _pool(*pair)
-        cosine, mse = (part.numpy() for part in map_similarity(*pooled))
-        first, second = (maps.numpy() for maps in pooled)
+        first, second = (normalize_maps(maps).numpy() for maps in _pool(*pair))
+        cosine, mse = (first * second).sum(axis=1), np.square(first - second).mean(axis=1)
         chance = np.full(1, np.nan) if len(first) == 1 else correlate(first, np.roll(second, -1, axis=0))
-        stages.append(np.stack([cosine, mse, correlate(first, second), chance]).astype(np.float32))
-    return np.stack(stages, axis=-1)
-
-
-def correlate_own(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.ndarray:
-    """The centered correlation of stages' maps `[N, H, W]` without the mean map of each network, `[N, stages]`.
-
-    Maps are scaled to unit norm first. What all images have in common, such as an object in the middle, is left out.
-    """
-    stages = []
-    for pair in zip(student, teacher, strict=True):
-        scaled = [normalize_maps(maps).numpy() for maps in _pool(*pair)]
-        stages.append(correlate(*(maps - maps.mean(axis=0) for maps in scaled)).astype(np.float32))
+        own = correlate(*(maps - maps.mean(axis=0) for maps in (first, second)))
+        stages.append(np.stack([cosine, mse, correlate(first, second), chance, own]).astype(np.float32))
     return np.stack(stages, axis=-1)
 
 
 def correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's correlation over positions of maps `[N, H, W]` or `[N, H*W]`, `[N]` float64; 0 if one is constant."""
-    flat = [maps.reshape(len(maps), -1).astype(np.float64) for maps in (first, second)]
-    a, b = (maps - maps.mean(axis=1, keepdims=True) for maps in flat)
+    """Pearson's correlation over positions of maps `[N, H*W]`, `[N]` float64; 0 where one is constant."""
+    both = [maps.astype(np.float64) for maps in (first, second)]
+    a, b = (maps - maps.mean(axis=1, keepdims=True) for maps in both)
     sizes = [np.linalg.norm(maps, axis=1) for maps in (a, b)]
-    spread = [size > 1e-6 * np.linalg.norm(maps, axis=1) for size, maps in zip(sizes, flat, strict=True)]
+    spread = [size > 1e-6 * np.linalg.norm(maps, axis=1) for size, maps in zip(sizes, both, strict=True)]
     return np.where(spread[0] & spread[1], (a * b).sum(axis=1) / np.maximum(sizes[0] * sizes[1], 1e-300), 0.0)
 
 
@@ -128,11 +117,9 @@ def attention_weight(checkpoint: Checkpoint) -> float:
 
 def split_by_stages(teacher: Checkpoint, students: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[Checkpoint]]:
     """The students with as many stages as the teacher, which can be compared with it, and the others."""
-    parts: dict[bool, list[Checkpoint]] = {True: [], False: []}
-    first, *counts = (len(get_architecture(c.architecture).stages) for c in (teacher, *students))
-    for student, count in zip(students, counts, strict=True):
-        parts[count == first].append(student)
-    return parts[True], parts[False]
+    counts = [len(get_architecture(one.architecture).stages) for one in (teacher, *students)]
+    pairs = list(zip(students, counts[1:], strict=True))
+    return [one for one, count in pairs if count == counts[0]], [one for one, count in pairs if count != counts[0]]
 
 
 def load_stored(
@@ -181,40 +168,38 @@ def measure(
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
 
-    Students with another number of stages are left out; what is stored already is not computed again. `network` loads a
-    checkpoint's network, from a cache for instance; `progress` is called with the share that is done, 0 to 1. Raises
-    KDError when a network cannot be loaded or the result cannot be stored.
+    Students have as many stages as the teacher (`split_by_stages`); what is stored already is not computed again.
+    `network` loads a checkpoint's network, from a cache for instance; `progress` is called with the share that is done,
+    0 to 1. Raises KDError when a network cannot be loaded or the result cannot be stored.
     """
     from kdexplorer.analysis.inference import predict_with_attention
 
-    students, _ = split_by_stages(teacher, students)
     done = 0
     for part, name in _split(images):
         missing = {_identify(one): one for one in students if _load(teacher, one, part, name) is None}
         chosen = ({_identify(teacher): teacher} | missing) if missing else {}
         networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
-        maps: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}  # by power, of each batch
+        batches: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}  # maps by power
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]
             for key, (one, normalization) in networks.items():
-                maps[key].append(predict_with_attention(one, batch, normalization)[1])
+                batches[key].append(predict_with_attention(one, batch, normalization)[1])
             done += len(batch)
             progress(done / len(images))
+        maps = {
+            key: [
+                [np.concatenate(stage) for stage in zip(*(one[power] for one in found), strict=True)]
+                for power in (1, 2)
+            ]
+            for key, found in batches.items()
+        }
         for key, student in missing.items():
-            values = [_compare_batches(maps[key], maps[_identify(teacher)], power) for power in (1, 2)]
+            values = [compare_maps(*pair) for pair in zip(maps[key], maps[_identify(teacher)], strict=True)]
             try:
                 array_store.save_array(_facts(teacher, student, name), np.stack(values))
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"
                 raise KDError(f"{where}: free some space or check its permissions.") from error
-
-
-def _compare_batches(student: list[Any], teacher: list[Any], power: int) -> np.ndarray:
-    """What `COMPARED` lists, `[5, N, stages]`, of two networks' maps of each batch."""
-    pairs = [(own[power], other[power]) for own, other in zip(student, teacher, strict=True)]
-    compared = np.concatenate([compare_maps(*pair) for pair in pairs], axis=1)
-    joined = ([np.concatenate(stage) for stage in zip(*batches, strict=True)] for batches in zip(*pairs, strict=True))
-    return np.concatenate([compared, [correlate_own(*joined)]])
 
 
 def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:

@@ -162,7 +162,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
     if len(row.maps) != len(teacher.maps):
         return [{"size": one, "first": "not comparable"} | unknown for one in sizes]
     compared = compare_maps([map_[None] for map_ in row.maps], [map_[None] for map_ in teacher.maps])
-    cosine, mse, correlation, _ = compared[:, 0]
+    cosine, mse, correlation, *_ = compared[:, 0]
     return [
         {
             "size": size,

@@ -86,13 +86,3 @@ def normalize_maps(maps: Tensor) -> Tensor:
     import torch.nn.functional as F
 
     return F.normalize(as_float(maps).flatten(1), dim=1)
-
-
-def map_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """How similar two networks' maps `[B, H, W]` of the same images are, pooled to the smaller size where they differ.
-
-    Returns the cosine similarity `[B]` (-1 to 1), and the mean squared difference `[B]` between the normalized maps:
-    `mse = 2 (1 - cosine) / (H W)`. The loss is the mean of the latter over images.
-    """
-    a, b = (normalize_maps(maps) for maps in pool_to_same_size(first, second))
-    return (a * b).sum(dim=1), (a - b).square().mean(dim=1)

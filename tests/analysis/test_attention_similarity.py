@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
-from kdexplorer.methods.at import AT
+from kdexplorer.methods.at import AT, at_loss
 
 GENERATOR = np.random.default_rng(0)
 
@@ -39,19 +40,23 @@ def test_uniform_attention_is_one_everywhere():
 def test_maps_of_each_stage_are_compared():
     maps = [GENERATOR.random((5, side, side)).astype(np.float32) for side in (8, 4)]
     others = [maps[0], GENERATOR.random((5, 4, 4)).astype(np.float32)]
-    cosine, mse, correlation, chance = attention_similarity.compare_maps(maps, others)
-    assert cosine.shape == mse.shape == correlation.shape == chance.shape == (5, 2)
+    compared = attention_similarity.compare_maps(maps, others)
+    assert compared.shape == (5, 5, 2)
+    cosine, mse, correlation, chance, _ = compared
     np.testing.assert_allclose(cosine[:, 0], 1, rtol=1e-5)
     np.testing.assert_allclose(mse[:, 1], 2 * (1 - cosine[:, 1]) / 16, rtol=1e-3)
+    loss = at_loss(*([torch.from_numpy(stages[1])] for stages in (maps, others)))  # what the loss minimizes
+    assert mse[:, 1].mean() == pytest.approx(loss.item(), rel=1e-6)
     for image, following in enumerate([1, 2, 3, 4, 0]):
         own, same, other = maps[1][image].ravel(), others[1][image].ravel(), others[1][following].ravel()
+        assert cosine[image, 1] == pytest.approx(own @ same / np.linalg.norm(own) / np.linalg.norm(same), rel=1e-5)
         assert correlation[image, 1] == pytest.approx(np.corrcoef(own, same)[0, 1], abs=1e-5)
         assert chance[image, 1] == pytest.approx(np.corrcoef(own, other)[0, 1], abs=1e-5)
 
 
 def test_a_flat_map_is_similar_to_every_map_by_cosine_and_to_none_by_correlation():
     maps = 1 + 0.1 * GENERATOR.random((4, 8, 8)).astype(np.float32)
-    cosine, _, correlation, _ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
+    cosine, _, correlation, *_ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
     assert (cosine > 0.99).all()
     np.testing.assert_array_equal(correlation, 0)
 
@@ -60,17 +65,15 @@ def test_what_all_images_have_in_common_is_left_out_of_what_is_each_images_own()
     common = 1 + 5 * GENERATOR.random((1, 8, 8))
     first, second = (np.float32(common + 0.1 * GENERATOR.random((200, 8, 8))) for _ in range(2))
     assert attention_similarity.compare_maps([first], [second])[2].mean() > 0.99
-    assert abs(attention_similarity.correlate_own([first], [second]).mean()) < 0.05
-    np.testing.assert_allclose(attention_similarity.correlate_own([first], [2 * first]), 1, rtol=1e-5)
+    assert abs(attention_similarity.compare_maps([first], [second])[4].mean()) < 0.05
+    np.testing.assert_allclose(attention_similarity.compare_maps([first], [2 * first])[4], 1, rtol=1e-5)
 
 
 def test_a_single_image_has_no_chance_level():
     maps = GENERATOR.random((1, 8, 8)).astype(np.float32)
     compared = attention_similarity.compare_maps([maps], [maps])
     assert np.isnan(compared[3]).all()
-    own = attention_similarity.correlate_own([maps], [maps])
-    np.testing.assert_array_equal(own, 0)  # a mean over one image leaves nothing
-    compared = np.concatenate([compared, own[None]])
+    np.testing.assert_array_equal(compared[4], 0)  # a mean over one image leaves nothing
     (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
     assert np.isnan(summary.chance)
     row = replace(summary, name="n", loss=0.0)

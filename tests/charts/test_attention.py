@@ -16,7 +16,7 @@ TEACHER, STUDENT = make_maps("big", style.TEACHER, 0), make_maps("small", "scrat
 
 
 def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
-    cosine, mse, correlation, _ = compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps])[:, 0]
+    cosine, mse, correlation, *_ = compare_maps([m[None] for m in STUDENT.maps], [m[None] for m in TEACHER.maps])[:, 0]
     found = attention.describe_stages(STUDENT, TEACHER)
     assert [stage["first"] for stage in found] == [f"correlation {value:.2f}" for value in correlation]
     assert [stage["second"] for stage in found] == [f"cosine {value:.3f}" for value in cosine]

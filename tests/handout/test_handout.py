@@ -182,7 +182,7 @@ def test_alpha_and_beta_are_the_students_own_unless_alpha_is_requested(networks,
     cells = max(own["attention"]["rows"].values(), key=len)
     pixels, both = choose(networks, 1)[0].pixels, {name: networks[name] for name in ("own", "teacher")}
     maps = {name: predict_picture(c.network(), pixels, c.card.normalization).maps[1] for name, c in both.items()}
-    _, mse, _, _ = compare_maps([m[None] for m in maps["own"]], [m[None] for m in maps["teacher"]])[:, 0]
+    _, mse, *_ = compare_maps([m[None] for m in maps["own"]], [m[None] for m in maps["teacher"]])[:, 0]
     words = [cell["third"].split(" (")[0] for cell in cells if cell["network"] == "own"]
     assert words == [f"β·MSE {50 * value:.3f}" for value in mse]
     asked = read(networks, alpha=0.25).data("charts-0")

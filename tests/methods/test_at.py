@@ -53,16 +53,6 @@ def test_the_larger_map_is_averaged_to_the_smaller(swapped):
     assert torch.equal(kept, small)
 
 
-def test_similarity_is_the_cosine_and_the_number_that_the_loss_minimizes():
-    first, second = random(5, 8, 8), random(5, 8, 8, seed=1)
-    cosine, difference = at.map_similarity(first, second)
-    a, b = first.flatten(1).numpy(), second.flatten(1).numpy()
-    expected = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    np.testing.assert_allclose(cosine.numpy(), expected, rtol=1e-5)
-    np.testing.assert_allclose(difference.numpy(), 2 * (1 - expected) / 64, rtol=1e-5)
-    assert at.at_loss([first], [second]).item() == pytest.approx(difference.mean().item(), rel=1e-6)
-
-
 # --- The loss ---------------------------------------------------------------------------------------------
 
 
