@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from kdexplorer.analysis import attention_similarity, foreign_teacher, human_agreement, programs
+from kdexplorer.analysis import attention_similarity, human_agreement, programs
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
 from kdexplorer.analysis.results import dataset_of
@@ -141,13 +141,13 @@ def import_weights(options: argparse.Namespace) -> None:
     used = get_dataset(available_dataset(dataset))
     values = {name: getattr(options, name) or known for name, known in used.normalization.model_dump().items()}
     given = options.mean is not None or options.std is not None
-    normalization, is_logits = validate(Normalization, values), options.weights.suffix in foreign_teacher.SUFFIXES
+    normalization, is_logits = validate(Normalization, values), options.weights.suffix in programs.SUFFIXES
     if is_logits == bool(options.architecture):
         raise ConfigError("--architecture says what weights are of: give it with weights, and only with them.")
     if is_logits and options.classes:
         raise ConfigError("--classes is for weights: order the columns of the logits as the data set's classes.")
     if is_logits:
-        checkpoint = foreign_teacher.import_logits(
+        checkpoint = programs.import_logits(
             options.weights, options.name, imported_root(), used, normalization if given else None, show=True
         )
     else:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from kdexplorer.analysis import results
-from kdexplorer.analysis.foreign_teacher import find_or_import, is_function
+from kdexplorer.analysis.programs import find_or_import, is_function
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
