@@ -138,7 +138,7 @@ def format_student(student: StudentConfig) -> str:
 
 
 def _format_term(term: Any) -> str:
-    changed = term.model_dump(exclude_defaults=True).items()
+    changed = term.model_dump(exclude={"method"}, exclude_defaults=True).items()
     texts = (f"{name}={value if isinstance(value, str) else format_number(value)}" for name, value in changed)
     return ":".join([term.method, *texts])
 

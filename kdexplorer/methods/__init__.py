@@ -48,13 +48,6 @@ class UnknownSettings(MethodSettings):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | Name | None] = Field(init=False)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # no module has the class
-        return _restore, (self.model_dump(),)
-
-
-def _restore(values: dict[str, Any]) -> MethodSettings:
-    return find_method(values["method"]).Settings(**values)
-
 
 @lru_cache(maxsize=1000)
 def find_method(key: str) -> type[Method]:
@@ -63,9 +56,11 @@ def find_method(key: str) -> type[Method]:
         return get_method(key)
     described = {
         "key": key, "label": key, "family": "response", "reference": "not installed", "formula": rf"\text{{{key}}}",
-        "summary": "This method is not installed.", "needs": frozenset({"logits"}), "Settings": UnknownSettings,
+        "summary": "This method is not installed.", "needs": frozenset({"logits"}),
     }  # fmt: skip
-    return type("Unknown", (Method,), described)
+    unknown: Any = type("Unknown", (Method,), described)
+    unknown.Settings = UnknownSettings  # a module has it, so pickle finds it
+    return unknown
 
 
 def describe_methods() -> list[dict[str, str]]:
