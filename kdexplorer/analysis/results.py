@@ -6,7 +6,6 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from kdexplorer.analysis import difference, measures, metrics
 from kdexplorer.analysis.difference import Difference, wilson_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, Table
 from kdexplorer.config import SCRATCH, Objective, objective_label
-from kdexplorer.datasets import Dataset, all_datasets, get_dataset
+from kdexplorer.datasets import Dataset, all_datasets, find_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import ConfigError, RunError
@@ -35,11 +34,10 @@ Logits = Mapping[str, "np.ndarray | None"]
 
 def describe_evaluation(checkpoint: Checkpoint) -> str:
     """The images on which a card's figures were computed, in words that are equal where the images are."""
-    data, dataset = checkpoint.card.data, _named_dataset(checkpoint)
-    name = f"other data ({', '.join(checkpoint.classes[:3])}, …)" if dataset is None else dataset.label
-    if dataset is not None and dataset.first_test_images_of:
+    data, dataset = checkpoint.card.data, find_dataset(checkpoint.card.data.dataset)
+    name = label_folder(data.dataset, data.sha256) if data.sha256 else dataset.label
+    if dataset.first_test_images_of:
         name = f"the included part of {get_dataset(dataset.first_test_images_of).label}"
-    name = label_folder(data.dataset, data.sha256) if data.sha256 else name
     split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
     return f"{data.evaluation_images:,} {split} images of {name}"
 
@@ -54,8 +52,8 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
 
 def dataset_of(checkpoint: Checkpoint) -> str:
     """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = _named_dataset(checkpoint)
-    return dataset.key if dataset and dataset.classes == checkpoint.classes else all_datasets()[0].key
+    dataset = find_dataset(checkpoint.card.data.dataset)
+    return dataset.key if dataset.classes == checkpoint.classes else all_datasets()[0].key
 
 
 def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
@@ -65,8 +63,9 @@ def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
 
 def known_dataset(checkpoint: Checkpoint) -> Dataset | None:
     """The data set that a card names; None where it is not known, or has other classes or images."""
-    dataset, data = _named_dataset(checkpoint), checkpoint.card.data
-    return dataset if dataset and (dataset.classes, dataset.sha256) == (checkpoint.classes, data.sha256) else None
+    data = checkpoint.card.data
+    dataset = find_dataset(data.dataset)
+    return dataset if (dataset.classes, dataset.sha256) == (checkpoint.classes, data.sha256) else None
 
 
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
@@ -117,12 +116,6 @@ def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, datase
 def _contains(one: Dataset, other: Dataset) -> bool:
     """Whether its test split begins with the other's: the same images, also where their folder was moved."""
     return one.key in (other.key, other.first_test_images_of) or bool(one.sha256 and one.sha256 == other.sha256)
-
-
-def _named_dataset(checkpoint: Checkpoint) -> Dataset | None:
-    with contextlib.suppress(ConfigError):
-        return get_dataset(checkpoint.card.data.dataset)
-    return None
 
 
 @dataclass(frozen=True)
