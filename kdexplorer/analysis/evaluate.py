@@ -12,7 +12,7 @@ import numpy as np
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import LEVEL, over_logits, wilson_interval
 from kdexplorer.analysis.inference import predict_batches
-from kdexplorer.analysis.results import evaluation_dataset, known_dataset
+from kdexplorer.analysis.results import evaluation_dataset, known_dataset, on_part
 from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
@@ -82,13 +82,10 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
         known = "the test split of a known data set"
         raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
-    expected = card.test_accuracy, card.test_cross_entropy
     part = get_dataset(dataset.substitute or dataset.key)
-    has_part = part.first_test_images_of == dataset.key and card.data.evaluation_images > part.sizes["test"]
-    if has_part and not dataset.is_available():
-        dataset, labels = part, part.load("test").labels
-        stored = checkpoint.logits()[: len(labels)]
-        expected = metrics.accuracy(stored, labels), metrics.cross_entropy(stored, labels)
+    if part.first_test_images_of == dataset.key and not dataset.is_available():
+        card = on_part(checkpoint, part).card
+        dataset = get_dataset(card.data.dataset)
     split = dataset.load("test")
     logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
@@ -98,8 +95,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         cross_entropy=cross_entropy,
         calibration_error=metrics.expected_calibration_error(logits, split.labels),
         per_class_accuracy=metrics.per_class_accuracy(logits, split.labels),
-        card_accuracy=expected[0], card_cross_entropy=expected[1],
-        matches_card=accuracy == expected[0] and abs(cross_entropy - expected[1]) < 1e-4,
+        card_accuracy=card.test_accuracy, card_cross_entropy=card.test_cross_entropy,
+        matches_card=accuracy == card.test_accuracy and abs(cross_entropy - card.test_cross_entropy) < 1e-4,
     )  # fmt: skip
 
 

@@ -91,10 +91,11 @@ def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
     part = next((one for one in evaluated if one is not None and one.first_test_images_of), None)
     if part is None or len(group_by_evaluation(entries)) < 2:
         return dict(entries)
-    return {name: _on_part(one, part) for name, one in entries.items()}
+    return {name: on_part(one, part) for name, one in entries.items()}
 
 
-def _on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
+def on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
+    """A network as `on_same_images` has it; as it is where it has no stored logits of all of the part's images."""
     dataset, labels = evaluation_dataset(checkpoint), part.test_labels()
     logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
     if dataset is None or dataset.key == part.key or logits is None or labels is None:
