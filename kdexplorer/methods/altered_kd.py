@@ -29,7 +29,6 @@ class AlteredKD(Method):
     summary = "A control: the student imitates the teacher's softened probabilities after they were altered."
     needs = frozenset({"logits"})
     relates_images = True
-    short_keys = {"T": "temperature"}
     marker, dash = "house", (10, 6)
 
     class Settings(TemperatureSettings):

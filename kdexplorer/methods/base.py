@@ -73,7 +73,7 @@ class Method:
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
     student's outputs too."""
     short_keys: ClassVar[dict[str, str]] = {}
-    """Short spellings of settings on the command line, such as `T` for `temperature`."""
+    """Short spellings of settings on the command line; `T` for a `temperature` is added."""
     marker: ClassVar[str | None] = None
     """A marker for charts, one of `charts.style.MARKS`; None takes the next one that the family has left."""
     dash: ClassVar[tuple[int, ...] | None] = None
@@ -95,6 +95,8 @@ class Method:
         )
         settings.__qualname__ = f"{cls.__qualname__}.Settings"  # by which pickle finds it
         cls.Settings = settings  # type: ignore[misc]
+        if "temperature" in settings.model_fields:
+            cls.short_keys = {"T": "temperature"} | cls.short_keys
 
     def __init__(self, settings: Any = None, **values: Any) -> None:
         self.settings: Any = self.Settings(**values) if settings is None else settings

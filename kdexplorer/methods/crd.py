@@ -33,7 +33,6 @@ class CRD(Method):
     summary = "The student's projected embedding of an image comes near to the teacher's of the same image."
     needs = frozenset({"embedding"})
     relates_images = True
-    short_keys = {"T": "temperature"}
     marker, dash = "arrow", (5, 2, 1, 2)
 
     class Settings(MethodSettings):

@@ -22,7 +22,6 @@ class DIST(Method):
     summary = "The student's probabilities correlate (ρ) with the teacher's, over classes (K) and over the batch (B)."
     needs = frozenset({"logits"})
     relates_images = True
-    short_keys = {"T": "temperature"}
     marker, dash = "triangle-left", (14, 3)
 
     class Settings(MethodSettings):

@@ -22,7 +22,6 @@ class JSD(Method):
     formula = r"T^2\bigl[\beta\,D(p^t, m) + (1-\beta)\,D(p^s, m)\bigr]"
     summary = "The student approaches the teacher through their mixture m = β pᵗ + (1 − β) pˢ, in KL divergence D."
     needs = frozenset({"logits"})
-    short_keys = {"T": "temperature"}
     marker, dash = "triangle-right", (5, 2, 1, 2)
 
     class Settings(MethodSettings):

@@ -21,7 +21,7 @@ class KD(Method):
     formula = r"T^2\,\mathrm{KL}\bigl(p^t(T)\,\|\,p^s(T)\bigr)"
     summary = "The student imitates the teacher's softened probabilities."
     needs = frozenset({"logits"})
-    short_keys = {"T": "temperature", "alpha": "weight"}
+    short_keys = {"alpha": "weight"}
     marker, dash = "triangle-up", (2, 2)
 
     class Settings(TemperatureSettings):

@@ -21,7 +21,6 @@ class ReverseKL(Method):
     formula = r"T^2\,\mathrm{KL}\bigl(p^s(T)\,\|\,p^t(T)\bigr)"
     summary = "The student avoids classes to which the teacher gives small probabilities."
     needs = frozenset({"logits"})
-    short_keys = {"T": "temperature"}
     marker, dash = "parallelogram", (8, 3)
 
     class Settings(TemperatureSettings):
