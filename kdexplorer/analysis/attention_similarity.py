@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,23 +202,6 @@ def measure(
                 raise KDError(f"{where}: free some space or check its permissions.") from error
 
 
-def summarize(similarity: np.ndarray, power: int) -> list[StageSimilarity]:
-    """The figures of each stage over images, of a similarity as `load_stored` returns it."""
-    cosine, mse, correlation, chance, own = similarity[power - 1].astype(np.float64)
-    low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
-    shuffled = chance[~np.isnan(chance).any(axis=1)]
-    level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
-    means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
-    return [
-        StageSimilarity(
-            stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
-            chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
-            share=losses[stage] / max(sum(losses), 1e-30), own=float(own[:, stage].mean()),
-        )
-        for stage in range(len(means))
-    ]  # fmt: skip
-
-
 def build_rows(
     teacher: Checkpoint, students: Sequence[Checkpoint], images: np.ndarray, power: int = 1
 ) -> list[StageSimilarity]:
@@ -230,12 +213,22 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        place = power - 1, COMPARED.index("correlation")
-        gains = mine[place] - theirs[place] if theirs is not None else None
-        beta = attention_weight(student)
-        for one in summarize(mine, power):
-            paired = None if gains is None else over_mean(gains[:, one.stage - 1])
-            rows.append(replace(one, name=student.name, loss=beta * one.mse, to_scratch_baseline=paired))
+        cosine, mse, correlation, chance, own = mine[power - 1].astype(np.float64)
+        gains = None if theirs is None else correlation - theirs[power - 1, COMPARED.index("correlation")]
+        low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
+        shuffled = chance[~np.isnan(chance).any(axis=1)]
+        level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
+        means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
+        rows += [
+            StageSimilarity(
+                stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
+                chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
+                share=losses[stage] / max(sum(losses), 1e-30), own=float(own[:, stage].mean()),
+                name=student.name, loss=attention_weight(student) * losses[stage],
+                to_scratch_baseline=None if gains is None else over_mean(gains[:, stage]),
+            )
+            for stage in range(len(means))
+        ]  # fmt: skip
     return rows
 
 

@@ -328,7 +328,7 @@ def similarity_by_stage(
     A tick marks the chance level: the correlation with the teacher's map of another image.
 
     Args:
-        summaries: `attention_similarity.summarize` by network.
+        summaries: each network's stages.
         roles: each network's, see `style.role_of`.
         count: how many images were compared.
     """

@@ -1,7 +1,5 @@
 """Students' attention maps against a teacher's, on one image and over many."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -69,15 +67,17 @@ def test_what_all_images_have_in_common_is_left_out_of_what_is_each_images_own()
     np.testing.assert_allclose(attention_similarity.compare_maps([first], [2 * first])[4], 1, rtol=1e-5)
 
 
-def test_a_single_image_has_no_chance_level():
+def test_a_single_image_has_no_chance_level(networks):
     maps = GENERATOR.random((1, 8, 8)).astype(np.float32)
     compared = attention_similarity.compare_maps([maps], [maps])
     assert np.isnan(compared[3]).all()
     np.testing.assert_array_equal(compared[4], 0)  # a mean over one image leaves nothing
-    (summary,) = attention_similarity.summarize(np.stack([compared, compared]), 1)
-    assert np.isnan(summary.chance)
-    row = replace(summary, name="n", loss=0.0)
-    assert "nan" not in to_markdown(attention_similarity.tabulate([row]))
+    (teacher, baseline, _), image = networks, random_images(1)
+    attention_similarity.measure(teacher, [baseline], image, lambda c: c.network())
+    rows = attention_similarity.build_rows(teacher, [baseline], image)
+    assert len(rows) == 3
+    assert all(np.isnan(row.chance) for row in rows)
+    assert "nan" not in to_markdown(attention_similarity.tabulate(rows))
 
 
 def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(networks, tiny):
