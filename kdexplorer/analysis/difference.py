@@ -258,20 +258,11 @@ def over_counts(correct: int, count: int, other_correct: int, other_count: int) 
 def correct(differences: Mapping[Key, Difference]) -> dict[Key, Difference]:
     """One family: each p with Holm's correction (Scandinavian Journal of Statistics 1979) for all that were tested."""
     tested = {key: one.p_alone for key, one in differences.items() if one.p_alone is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return {
-        key: replace(one, p=corrected[key], family=len(tested)) if key in corrected else one
-        for key, one in differences.items()
-    }
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for multiple comparisons, in their order; see `correct`."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
+    found, largest = dict(differences), 0.0
+    for rank, (key, p) in enumerate(sorted(tested.items(), key=lambda pair: pair[1])):
+        largest = max(largest, min(1.0, (len(tested) - rank) * p))
+        found[key] = replace(differences[key], p=largest, family=len(tested))
+    return found
 
 
 def decide(differences: Sequence[Difference]) -> Verdict:

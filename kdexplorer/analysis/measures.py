@@ -89,18 +89,9 @@ def _interval(row: Any) -> str:
     return f"{100 * row.accuracy_low:.2f} – {100 * row.accuracy_high:.2f}"
 
 
-def _training(row: Any) -> str:
-    return " + ".join(map(str, row.epochs_by_run)) + (", test seen" if row.continued_in_view else "")
-
-
 def _p(row: Any) -> str:
     p = row.to_baseline and row.to_baseline.p
     return "" if p is None else format_p(p).removeprefix("p ").removeprefix("= ")
-
-
-def _human_cross_entropy(one: Evaluation) -> float:
-    assert one.human_labels is not None
-    return float(metrics.cross_entropy_to_humans(one.human_labels, one.logits[: len(one.human_labels)]).mean())
 
 
 _SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
@@ -110,8 +101,9 @@ _REGISTRY = (
     Measure("method", "Method", help="The distillation methods of its objective"),
     Measure("weights", "Method with its weights", help="The terms of the sum that training minimized",
             text=lambda row: row.objective_terms and describe_objective(row.objective_terms)),
-    Measure("training", "Epochs by run", text=_training,
-            help="Passes over the training images in each run; test seen: continued after test accuracy was known"),
+    Measure("training", "Epochs by run",
+            help="Passes over the training images in each run; test seen: continued after test accuracy was known",
+            text=lambda row: " + ".join(map(str, row.epochs_by_run)) + ", test seen" * row.continued_in_view),
     Measure("objective", "Objective", "", ".3f",
             help="The sum that training minimized: not comparable between methods"),
     Measure("cross_entropy", "Cross-entropy", "nats", ".3f", 1, "lower",
@@ -121,7 +113,9 @@ _REGISTRY = (
             "Cross-entropy after temperature scaling (nats)",
             compute=lambda one: metrics.cross_entropy(one.scaled[0], one.labels)),
     Measure("human_cross_entropy", "Cross-entropy to human labels", "nats", ".3f", 1, "lower",
-            "To CIFAR-10H at T = 1, in nats", needs="human_labels", compute=_human_cross_entropy),
+            "To CIFAR-10H at T = 1, in nats", needs="human_labels",
+            compute=lambda one: metrics.cross_entropy_to_humans(
+                one.human_labels, one.logits[: len(one.human_labels)]).mean().item()),
     Measure("accuracy", "Accuracy", "%", ".2f", 100, "higher",
             "Share of the evaluation images that are classified correctly",
             compute=lambda one: metrics.accuracy(one.logits, one.labels)),
