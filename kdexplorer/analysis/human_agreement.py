@@ -29,13 +29,12 @@ UNCERTAIN = 0.1
 
 @dataclass(frozen=True)
 class Closeness:
-    """A network's mean cross-entropy to human labels in nats: at `CURVE_TEMPERATURES`, at T = 1, at the closest T.
+    """A network's mean cross-entropy to human labels in nats, at `CURVE_TEMPERATURES` and at the closest T.
 
     `temperature` and `least` are None where no temperature is closest; see `fit_temperature`.
     """
 
     curve: np.ndarray
-    at_one: float
     temperature: float | None
     least: float | None
 
@@ -59,13 +58,9 @@ class AgreementRow:
 
 def closeness(human_labels: np.ndarray, logits: np.ndarray) -> Closeness:
     """How close a network is to the human labels of one image (`[classes]` each), or on average (`[N, classes]`)."""
-
-    def mean(temperature: float) -> float:
-        return float(cross_entropy_to_humans(human_labels, logits, temperature).mean())
-
-    closest = fit_temperature(human_labels, logits)
-    curve = np.array([mean(temperature) for temperature in CURVE_TEMPERATURES])
-    return Closeness(curve, mean(1.0), closest, None if closest is None else mean(closest))
+    curve = np.array([cross_entropy_to_humans(human_labels, logits, t).mean() for t in CURVE_TEMPERATURES])
+    closest, costs = _fit(human_labels, logits)
+    return Closeness(curve, closest, None if closest is None else float(costs.mean()))
 
 
 def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> list[AgreementRow]:
@@ -141,19 +136,15 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
 
 def tabulate(rows: Sequence[AgreementRow]) -> Table:
     """The rows as text, numbers rounded for reading."""
-
-    def say(paired: Difference | None) -> str:
-        return paired.nats if paired else ""
-
     return [
         {
             "Network": row.name,
             "Cross-entropy against human labels at T = 1": f"{row.at_one:.3f}",
             "Closest T": "none" if row.temperature is None else f"{row.temperature:.2f}",
             "Cross-entropy there": f"{row.least:.3f}",
-            "To its scratch baseline there": say(row.all_images),
-            "… on images both get right": say(row.both_right),
-            "… by the wrong classes": say(row.wrong_classes),
+            "To its scratch baseline there": row.all_images.nats if row.all_images else "",
+            "… on images both get right": row.both_right.nats if row.both_right else "",
+            "… by the wrong classes": row.wrong_classes.nats if row.wrong_classes else "",
         }
         for row in rows
     ]

@@ -24,7 +24,6 @@ def test_closeness_over_temperature():
     temperatures = human_agreement.CURVE_TEMPERATURES
     assert found.temperature == pytest.approx(3, rel=1e-3)
     assert found.least == pytest.approx(entropy(shares).mean(), rel=1e-6)
-    assert found.at_one == pytest.approx(cross_entropy_to_humans(shares, logits).mean())
     assert abs(temperatures[found.curve.argmin()] / 3 - 1) < 0.1
     assert found.curve[7] == pytest.approx(cross_entropy_to_humans(shares, logits, temperatures[7]).mean())
     certain = human_agreement.closeness(np.eye(10)[logits.argmax(axis=1)], logits)

@@ -27,7 +27,7 @@ def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entrop
 
 def test_without_a_closest_temperature_there_is_no_marker():
     spec = temperature.closeness_curves(
-        {"small": Closeness(np.ones(40), 1.0, None, None)}, ROLES, np.full(10, 0.1), "one image"
+        {"small": Closeness(np.ones(40), None, None)}, ROLES, np.full(10, 0.1), "one image"
     )
     assert len(spec["layer"]) == 2
     assert "at no T" in spec["description"]
