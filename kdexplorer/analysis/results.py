@@ -234,7 +234,15 @@ def build_rows(
         for name, other in lineage.name_relatives(known_networks, lineage.teacher_of).items()
         if (facts := known_networks[name].card.teacher) is None or not facts.members
     }
-    evaluations = _read_evaluations(entries, logits, labels, teacher, human_labels)
+    evaluations, theirs = {}, logits.get(teacher) if teacher else None
+    for name, checkpoint in entries.items():
+        if (own := logits.get(name)) is not None:
+            known_labels = labels if labels is not None and len(own) == len(labels) else None
+            is_comparable = theirs is not None and name != teacher and theirs.shape == own.shape  # not with itself
+            has_all = whole_split_logits(checkpoint, own, Cifar10.key) is not None
+            evaluations[name] = Evaluation(
+                own, known_labels, theirs if is_comparable else None, human_labels if has_all else None
+            )
     costs = {
         name: metrics.cross_entropies(one.scaled[0], one.labels)
         for name, one in evaluations.items()
@@ -252,25 +260,6 @@ def build_rows(
             known["method"] = "teacher"
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
     return rows
-
-
-def _read_evaluations(
-    entries: Mapping[str, Checkpoint],
-    logits: Logits,
-    labels: np.ndarray | None,
-    teacher: str | None,
-    human_labels: np.ndarray | None,
-) -> dict[str, Evaluation]:
-    """What is measured of the networks with logits; the teacher is not compared with itself."""
-    found, theirs = {}, logits.get(teacher) if teacher else None
-    for name, checkpoint in entries.items():
-        own = logits.get(name)
-        if own is not None:
-            known = labels if labels is not None and len(own) == len(labels) else None
-            other = theirs if theirs is not None and name != teacher and theirs.shape == own.shape else None
-            has_all = whole_split_logits(checkpoint, own, Cifar10.key) is not None
-            found[name] = Evaluation(own, known, other, human_labels if has_all else None)
-    return found
 
 
 def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
