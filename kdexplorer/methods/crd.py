@@ -83,14 +83,10 @@ def make_projections(student: int, teacher: int, width: int) -> nn.Module:
     """Two linear layers to `width`; the forward pass maps the two networks' embeddings `[B, D]` to `[B, width]`."""
     from torch import nn
 
-    class Projections(nn.Module):
+    class Projections(nn.ModuleDict):
         """A linear layer for each network."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.student, self.teacher = nn.Linear(student, width), nn.Linear(teacher, width)
-
         def forward(self, of_student: Tensor, of_teacher: Tensor) -> tuple[Tensor, Tensor]:
-            return self.student(of_student), self.teacher(of_teacher)
+            return self["student"](of_student), self["teacher"](of_teacher)
 
-    return Projections()
+    return Projections({"student": nn.Linear(student, width), "teacher": nn.Linear(teacher, width)})
