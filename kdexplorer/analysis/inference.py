@@ -25,26 +25,24 @@ PROBED = 16
 """Images of a probe: the one that is examined first, then others that a relation needs."""
 
 
-def predict(
-    network: nn.Module, images: np.ndarray, normalization: Normalization, side: int | None = None
-) -> np.ndarray:
-    """Logits `[B, classes]` float32 of uint8 images `[B, 3, 32, 32]`, resized to `side` pixels, computed in float32."""
-    import torch
-
-    from kdexplorer.datasets.augmentation import resize
-
-    with torch.inference_mode():
-        inputs = to_inputs(network, images, normalization)
-        return network(resize(inputs, side or inputs.shape[-1])).float().cpu().numpy()
-
-
 def predict_batches(
     network: nn.Module, images: np.ndarray, normalization: Normalization, size: int = 500, title: str = "",
     side: int | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """`predict` for any number of images, so many at once; with a title a progress bar is drawn on stderr."""
-    starts = tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False)
-    return np.concatenate([predict(network, images[start : start + size], normalization, side) for start in starts])
+    """Logits `[N, classes]` float32 of uint8 images `[N, 3, 32, 32]`, resized to `side` pixels, computed in float32.
+
+    So many images at once; with a title a progress bar is drawn on stderr.
+    """
+    import torch
+
+    from kdexplorer.datasets.augmentation import resize
+
+    found = []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False):
+            inputs = to_inputs(network, images[start : start + size], normalization)
+            found.append(network(resize(inputs, side or inputs.shape[-1])).float().cpu().numpy())
+    return np.concatenate(found)
 
 
 def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:
@@ -61,7 +59,7 @@ def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: N
 def predict_with_attention(
     network: StagedNetwork, images: np.ndarray, normalization: Normalization
 ) -> tuple[np.ndarray, dict[int, list[np.ndarray]]]:
-    """Logits as `predict`, and attention maps `[B, H, W]` float32 for each stage, by power (1 and 2)."""
+    """Logits float32 `[B, classes]`, and attention maps `[B, H, W]` float32 for each stage, by power (1 and 2)."""
     from kdexplorer.methods.at import attention_map
 
     outputs = compute_outputs(network, images, normalization)

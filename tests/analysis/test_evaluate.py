@@ -14,7 +14,7 @@ from kdexplorer.analysis.evaluate import (
     measure_after_choice,
     rename_by_shape,
 )
-from kdexplorer.analysis.inference import predict, predict_batches
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
@@ -31,7 +31,7 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(
     with pytest.raises(DataError, match=r"not evaluated on the test split.* --after-choice"):
         evaluate_checkpoint(str(held.path))
     found = measure_after_choice(held)
-    logits = predict(held.network(), split.images, held.card.normalization).astype(np.float16)
+    logits = predict_batches(held.network(), split.images, held.card.normalization).astype(np.float16)
     assert (found.images, found.accuracy) == (60, metrics.accuracy(logits, split.labels))
     assert found.cross_entropy == pytest.approx(metrics.cross_entropy(logits, split.labels))
     recorded = open_checkpoint(held.path)

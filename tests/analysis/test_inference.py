@@ -40,7 +40,7 @@ def test_attention_maps_come_with_the_same_logits(architecture):
     network = build(architecture, seed=0).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
     normalization = get_dataset("cifar10").normalization
-    plain = inference.predict(network, images, normalization)
+    plain = inference.predict_batches(network, images, normalization)
     logits, maps = inference.predict_with_attention(network, images, normalization)
     np.testing.assert_allclose(plain, logits, atol=1e-6)
     for power in (1, 2):

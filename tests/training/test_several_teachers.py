@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.inference import predict
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.datasets.augmentation import epoch_order
 from kdexplorer.errors import ConfigError
@@ -40,7 +40,7 @@ def test_names_are_found_whole_where_they_contain_a_plus(several):
 
 def test_probabilities_are_averaged_each_network_in_its_own_normalization(tiny, several):
     def mean(images):
-        return np.mean([softmax(predict(o.network(), images, o.card.normalization)) for o in several], axis=0)
+        return np.mean([softmax(predict_batches(o.network(), images, o.card.normalization)) for o in several], axis=0)
 
     trainer = Trainer(make_config(RESPONSE, teacher=joined(several), crop_padding=0, flip="none"))
     expected = mean(trainer.evaluation.images)
