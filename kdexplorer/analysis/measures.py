@@ -143,7 +143,7 @@ _REGISTRY = (
             compute=lambda one: one.scaled[1]),
     Measure("teacher_agreement", "Agrees with teacher", "%", ".2f", 100, "",
             "Images with the same predicted class", "Same prediction as the teacher (% of images)",
-            needs="teacher", compute=lambda one: metrics.agreement(one.logits, one.teacher)),
+            needs="teacher", compute=lambda one: metrics.accuracy(one.logits, one.teacher.argmax(axis=1))),
     Measure("teacher_kl", "KL from teacher", "nats", ".3f", help="Mean KL(teacher ‖ network) at T = 1, in nats",
             needs="teacher", compute=lambda one: metrics.kl_divergence(one.teacher, one.logits)),
     Measure("parameters", "Parameters", "", ",", 1, "", "Trained weights and biases"),

@@ -113,11 +113,6 @@ def per_class_accuracy(logits: np.ndarray, labels: np.ndarray) -> list[float]:
     return [float(one.mean()) if len(one) else float("nan") for one in of_class]
 
 
-def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
-    """The share of images on which both networks predict the same class, 0 to 1."""
-    return float((logits.argmax(axis=1) == teacher_logits.argmax(axis=1)).mean())
-
-
 def kl_divergence(teacher_logits: np.ndarray, student_logits: np.ndarray, temperature: float = 1.0) -> float:
     """The mean of `KL(teacher || student)` at a temperature, in nats, without the factor T^2."""
     return float(kl_by_image(teacher_logits, student_logits, temperature).mean())

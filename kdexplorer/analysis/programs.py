@@ -189,7 +189,11 @@ def import_logits(
     if program is None:
         logits = _read_stored(Path(source), dataset)
     else:
-        chosen = normalization or _choose_normalization(_first(splits["train"]), program, dataset.normalization)
+        chosen = normalization
+        if chosen is None:  # a program does not tell: whichever has the smaller cross-entropy on some training images
+            some = _first(splits["train"])
+            found = {one: _predict_split(some, program, one, "") for one in (PIXELS, dataset.normalization)}
+            chosen = min(found, key=lambda one: metrics.cross_entropy(found[one], some.labels))
         if show:
             values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
             print(f"{source} sees images normalized by mean and std {values}", file=sys.stderr)
@@ -258,15 +262,6 @@ def _read_stored(source: Path, dataset: Dataset) -> dict[SplitName, np.ndarray]:
             f"{sha256[:12]}, that of the data {dataset.fingerprint()[:12]}."
         )
     return found
-
-
-def _choose_normalization(some: Split, program: Program, own: Normalization) -> Normalization:
-    """Whichever has the smaller cross-entropy on some training images: a program does not tell."""
-
-    def rate(one: Normalization) -> float:
-        return metrics.cross_entropy(_predict_split(some, program, one, ""), some.labels)
-
-    return min((PIXELS, own), key=rate)
 
 
 def _first(split: Split) -> Split:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -214,7 +213,7 @@ def build_rows(
     baseline: str | None = None,
     latency: Mapping[str, float] | None = None,
     human_labels: np.ndarray | None = None,
-    others: Mapping[str, Checkpoint] = MappingProxyType({}),
+    others: Mapping[str, Checkpoint] | None = None,
 ) -> list[ResultRow]:
     """One row a network; what cannot be known is None. Scratch baselines are those among the entries.
 
@@ -227,7 +226,7 @@ def build_rows(
         human_labels: `[10000, 10]` as `load_human_labels` gives them.
         others: teachers that have no row.
     """
-    known_networks = {**entries, **others}
+    known_networks = {**entries, **(others or {})}
     baselines = lineage.name_relatives(entries, lineage.scratch_baseline_of)
     teachers = {  # of several teachers none is the one
         name: other

@@ -201,7 +201,7 @@ def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_th
     at = open_page("compare", networks="imported/mine,imported/other", teacher="resnet56")
     assert not at.error
     assert names(at) == ["mine", "other"]
-    expected = 100 * metrics.agreement(student.logits(), teacher.logits()[:2000])
+    expected = 100 * metrics.accuracy(student.logits(), teacher.logits()[:2000].argmax(axis=1))
     assert results_table(at)["teacher_agreement"].tolist()[0] == pytest.approx(expected, abs=0.01)
 
 
