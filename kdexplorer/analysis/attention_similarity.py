@@ -19,7 +19,6 @@ from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import Table
 from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT, normalize_maps
-from kdexplorer.methods.dist import correlation
 from kdexplorer.networks import get_architecture
 from kdexplorer.networks.outputs import pool_to_same_size
 from kdexplorer.runs import array_store, lineage
@@ -91,16 +90,23 @@ def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nda
     and the teacher's map of the next image, NaN for a single image. Without the mean map of each network, what all
     images have in common, such as an object in the middle, is left out, too.
     """
-    import torch
-
     stages = []
     for pair in zip(student, teacher, strict=True):
-        first, second = (normalize_maps(maps).double() for maps in _pool(*pair))
-        cosine, mse = (first * second).sum(dim=1), (first - second).square().mean(dim=1)
-        chance = correlation(first, second.roll(-1, 0)) if len(first) > 1 else torch.full_like(cosine, torch.nan)
-        own = correlation(*(maps - maps.mean(dim=0) for maps in (first, second)))
-        stages.append(torch.stack([cosine, mse, correlation(first, second), chance, own]).float())
-    return torch.stack(stages, dim=-1).numpy()
+        first, second = (normalize_maps(maps).numpy() for maps in _pool(*pair))
+        cosine, mse = (first * second).sum(axis=1), np.square(first - second).mean(axis=1)
+        chance = np.full(1, np.nan) if len(first) == 1 else correlate(first, np.roll(second, -1, axis=0))
+        own = correlate(*(maps - maps.mean(axis=0) for maps in (first, second)))
+        stages.append(np.stack([cosine, mse, correlate(first, second), chance, own]).astype(np.float32))
+    return np.stack(stages, axis=-1)
+
+
+def correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pearson's correlation over positions of maps `[N, H*W]`, `[N]` float64; 0 where one is constant."""
+    both = [maps.astype(np.float64) for maps in (first, second)]
+    a, b = (maps - maps.mean(axis=1, keepdims=True) for maps in both)
+    sizes = [np.linalg.norm(maps, axis=1) for maps in (a, b)]
+    spread = [size > 1e-6 * np.linalg.norm(maps, axis=1) for size, maps in zip(sizes, both, strict=True)]
+    return np.where(spread[0] & spread[1], (a * b).sum(axis=1) / np.maximum(sizes[0] * sizes[1], 1e-300), 0.0)
 
 
 def attention_weight(checkpoint: Checkpoint) -> float:
@@ -207,12 +213,12 @@ def build_rows(
         if mine is None:
             continue
         theirs = stored[baseline.path] if baseline is not None else None
-        cosine, mse, correlations, chance, own = mine[power - 1].astype(np.float64)
-        gains = None if theirs is None else correlations - theirs[power - 1, COMPARED.index("correlation")]
-        low, high = np.quantile(correlations, (0.1, 0.9), axis=0)
+        cosine, mse, correlation, chance, own = mine[power - 1].astype(np.float64)
+        gains = None if theirs is None else correlation - theirs[power - 1, COMPARED.index("correlation")]
+        low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
         shuffled = chance[~np.isnan(chance).any(axis=1)]
         level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
-        means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlations, cosine, mse))
+        means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
         rows += [
             StageSimilarity(
                 stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
