@@ -87,14 +87,15 @@ def compare_maps(student: list[np.ndarray], teacher: list[np.ndarray]) -> np.nda
 
     Where maps are positive nearly everywhere, their cosine is close to 1 even for different images. The centered
     correlation leaves out what all maps have in common with an even spread. Its chance level is that of a student's map
-    and the teacher's map of the next image, NaN for a single image. Without the mean map of each network, what all
-    images have in common, such as an object in the middle, is left out, too.
+    and the teacher's map of the next image of its batch, NaN for a single one. Without the mean map of each network,
+    what all images have in common, such as an object in the middle, is left out, too.
     """
-    stages = []
+    stages, order = [], np.arange(len(student[0]))
+    following = np.concatenate([np.roll(order[begin : begin + BATCH], -1) for begin in order[::BATCH]])
     for pair in zip(student, teacher, strict=True):
         first, second = (normalize_maps(maps).numpy() for maps in _pool(*pair))
         cosine, mse = (first * second).sum(axis=1), np.square(first - second).mean(axis=1)
-        chance = np.full(1, np.nan) if len(first) == 1 else correlate(first, np.roll(second, -1, axis=0))
+        chance = np.where(following == order, np.nan, correlate(first, second[following]))
         own = correlate(*(maps - maps.mean(axis=0) for maps in (first, second)))
         stages.append(np.stack([cosine, mse, correlate(first, second), chance, own]).astype(np.float32))
     return np.stack(stages, axis=-1)
