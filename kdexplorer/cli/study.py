@@ -161,12 +161,10 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
             return shared.DONE
         if not shared.confirm(options, "Start?"):
             return shared.FAILED
-        folder = folders.open_study(config)
         if options.detach:
-            folders.start_study(folder)
-            print(folder.run_id)
+            print(folders.launch_study(config).run_id)
             return shared.DONE
-        return execute(folder, options.quiet, options.ray, options)
+        return execute(folders.open_study(config), options.quiet, options.ray, options)
     if not options.quiet:
         print_table(begin_table(config.study, config.table_path), options)
     return shared.DONE

@@ -13,11 +13,10 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from filelock import FileLock
 from pydantic import Field
 
 from kdexplorer.config import MAX_STUDENTS
-from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_once
 from kdexplorer.runs import launch
 from kdexplorer.runs.run_folder import LIVE, RESUMABLE, Run, find_run, list_runs, runs_root
@@ -114,20 +113,13 @@ def folder_of(study: Study) -> StudyFolder:
 def open_study(config: StudyConfig) -> StudyFolder:
     """The folder of this study: the existing one, which is from now on trained as `config` says, or a new one.
 
-    Once runs have begun, they keep their students. Raises RunError.
+    Once runs have begun, they keep their students. Raises RunError and OSError.
     """
     folder = folder_of(config.study)
-    try:
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.path.parent / ".create.lock", timeout=30):
-            if not folder.path.is_dir():
-                launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
-            elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
-                launch.write_config(folder, settle(config, decide=False))
-    except OSError as error:  # filelock's Timeout is one
-        reason = error.strerror or "another start is taking long"
-        where = f"a study cannot be written to {folder.path}"
-        raise RunError(f"{where} ({reason}): check the folder and the disk.") from error
+    if not folder.path.is_dir():
+        launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
+    elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
+        launch.write_config(folder, settle(config, decide=False))
     return folder
 
 
@@ -163,19 +155,17 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
     return config.model_copy(update={"students_per_run": most})
 
 
-def start_study(folder: StudyFolder) -> None:
-    """Starts a study's driver as a process of its own, unless it is running or finished. Raises RunError."""
+def launch_study(config: StudyConfig) -> StudyFolder:
+    """Opens a study, and starts its driver as a process of its own, unless it is running or finished.
+
+    Raises RunError and OSError.
+    """
+    folder = open_study(config)
     if folder.status().state == "finished" and left_to_train(folder.config()):  # more seeds than before
         folder.write_status("stopped", "starting")
     status = folder.status()
     if status.state in RESUMABLE or (status.state == "queued" and status.pid == os.getpid()):
         launch.start_run(folder)
-
-
-def launch_study(study: Study) -> StudyFolder:
-    """Creates the folder of a study, or finds it, and starts its driver. Raises RunError."""
-    folder = open_study(StudyConfig(study=study))
-    start_study(folder)
     return folder
 
 

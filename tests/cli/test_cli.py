@@ -203,7 +203,7 @@ def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, no_d
 
 
 def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, monkeypatch, capsys):
-    monkeypatch.setattr(study_folder, "start_study", lambda study: None)
+    monkeypatch.setattr(study_folder.launch, "start_run", lambda run: None)
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
     assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
     (sweep,) = study_folder.list_sweeps()

@@ -488,7 +488,7 @@ def choose_sweep(at):
 
 
 def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):
-    monkeypatch.setattr(study_folder, "start_study", lambda study: None)
+    monkeypatch.setattr(study_folder.launch, "start_run", lambda run: None)
     at = choose_sweep(open_page("launch"))
     assert "13 students" in text(at)
     assert "× 3 seeds = 39 trained networks" in text(at)

@@ -163,7 +163,7 @@ def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys
     command = study.grid_command()
     for part in ("sweep --student resnet8 ", "--name mine", "--seed 5", "--temperature 1.5 20 ", "--seeds 4"):
         assert part in command
-    monkeypatch.setattr(folder, "start_study", lambda study: None)
+    monkeypatch.setattr(folder.launch, "start_run", lambda run: None)
     assert main([*shlex.split(command)[3:], "--memory", "2.5", "--detach", "--yes", "--quiet"]) == 0
     config = find_study(capsys.readouterr().out.strip()).config()
     assert (config.study, config.memory_gib) == (study, 2.5)

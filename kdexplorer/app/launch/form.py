@@ -321,7 +321,7 @@ JUST_NOW = 2.0
 
 def start_training(config: RunConfig, sweep: Study | None = None) -> None:
     """Starts a run or a sweep, and opens it."""
-    started = launch_study(sweep) if sweep else _find_just_started(config) or launch_run(config)
+    started = launch_study(StudyConfig(study=sweep)) if sweep else _find_just_started(config) or launch_run(config)
     measurement.forget(_ESTIMATE)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
 
