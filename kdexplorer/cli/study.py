@@ -232,7 +232,7 @@ def experiment(options: argparse.Namespace) -> int:
     shared.refuse_torchrun("an experiment")
     chosen = get_experiment(options.name)
     code = shared.DONE if options.show else _start(chosen, options)
-    if code in (shared.DONE, shared.STOPPED) and not (options.quiet or options.estimate):
+    if not (options.quiet or options.estimate):
         found = results.read(chosen, options.small)
         print(report.to_csv(found.tables).strip() if options.csv else results.to_markdown(chosen, found))
     return code
@@ -260,7 +260,7 @@ def execute_experiment(folder: ExperimentFolder, quiet: bool) -> int:
     if not quiet:
         print(f"{folder.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
     state = driver.execute_experiment(folder, show=not quiet)
-    return {"finished": shared.DONE, "stopped": shared.STOPPED}.get(state, shared.FAILED)
+    return shared.DONE if state == "finished" else shared.STOPPED
 
 
 @command("claims", shared.JSON)

@@ -36,7 +36,7 @@ from kdexplorer.studies.folder import (
 )
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, read_table, write_table
-from kdexplorer.training.estimate import Estimate, Measurement, count_work, format_duration
+from kdexplorer.training.estimate import Measurement, count_work, format_duration
 
 POLL = 0.5  # seconds between two looks at a run that trains
 SAMPLE = 3  # students of a grid's run that is timed; they differ in their settings alone
@@ -132,8 +132,7 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         work.write("running", said)
         if show:
             print(f"{experiment.key}: {said}", file=sys.stderr, flush=True)
-        state = execute_study(open_study(one.config), show=show, again=one.again)
-        if state == "stopped":
+        if execute_study(open_study(one.config), show=show, again=one.again) == "stopped":
             raise Stopped
 
 
@@ -197,16 +196,12 @@ class Left:
         """The work of all runs in samples."""
         return sum(count_work(self.config_of(run)) for run in self.runs) / count_work(self.sample)
 
-    def add_up(self, estimate: Estimate) -> float:
-        """Seconds of all runs from the estimate of the sample."""
-        return estimate.repeat(self.times)
-
 
 def measure_left(left: Sequence[Left]) -> Measurement[list[float]]:
     """Measures how many seconds each takes on this machine. Raises KDError when a teacher is missing."""
     return Measurement(
         [one.sample for one in left],
-        lambda found: [one.add_up(estimate) for one, estimate in zip(left, found, strict=True)],
+        lambda found: [estimate.repeat(one.times) for one, estimate in zip(left, found, strict=True)],
         f"Timing a few batches of part {{part}} of {len(left)}",
     )
 
@@ -263,10 +258,9 @@ def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
     left = waiting = seconds = work = 0.0  # `waiting` is work of studies of which no seed was timed
     tables, studies = read(experiment, small).tables, experiment.studies(small)
     for name, study in studies.items():
-        seeds, known = set(study.seeds), list[float]()
-        if name in tables:
-            seeds = set(tables[name].missing())
-            known = [one.seconds for one in tables[name].runs if one.seconds]
+        table = tables.get(name)
+        seeds = set(table.missing() if table else study.seeds)
+        known = [one.seconds for one in table.runs if one.seconds] if table else []
         for run in list_working(study):
             status = run.status()
             if (share := _share_done(status)) and status.seconds_left is not None:
