@@ -59,7 +59,8 @@ def measure(table, small, keep):
 
 
 WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": None}
-TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, counts=("images", "teacher_images"), **WORDS)
+COUNTS = dict.fromkeys(("images", "teacher_images"), (1, 1e9))
+TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, ranges=COUNTS, **WORDS)
 COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **WORDS)
 
 
@@ -242,7 +243,7 @@ def test_measured_networks_that_have_other_weights_now_are_left_out(own, make_ch
 
 @pytest.mark.parametrize("experiment", [one for one in all_experiments() if one.more], ids=lambda one: one.key)
 def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
-    own = {*experiment.shares, *experiment.counts}
+    own = experiment.ranges.keys()
     logits = np.random.default_rng(0).normal(size=(2, 40, 10))
     found = experiment.more(logits[0], np.arange(40) % 10, logits[1])
     assert found.keys() == own
@@ -251,6 +252,7 @@ def test_what_is_measured_besides_has_its_columns_in_the_csv(experiment):
     assert {name: float(line[name]) for name in own} == found
     assert line["accuracy"] != ""
     table = next(iter(results.tables.values()))
-    assert find_faults(experiment, change(table, lambda row: {experiment.shares[0]: 1.5}), table.study)
-    del table.rows[0].measures[experiment.shares[0]]
+    first_of_them = next(iter(own))
+    assert find_faults(experiment, change(table, lambda row: {first_of_them: 1.5}), table.study)
+    del table.rows[0].measures[first_of_them]
     assert find_faults(experiment, table, table.study)

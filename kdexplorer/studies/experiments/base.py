@@ -163,8 +163,7 @@ class Experiment:
     # What is trained, by name and in order; `small` is a variant of about a minute, without a verdict.
     studies: Callable[[bool], dict[str, Study]] = lambda small: {}
     more: More | None = None
-    shares: tuple[str, ...] = ()  # the measures that `more` adds and that are 0 to 1
-    counts: tuple[str, ...] = ()  # those that are numbers of images
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the measures that `more` adds
     measure: Measure | None = None
     cost: str = ""  # what measuring takes, in words
 

@@ -137,7 +137,7 @@ EXPERIMENT = Experiment(
     ),
     expected="Students gain with their teachers, by much less than a point for each point.",
     change="Another architecture for the teachers: change `student` in the part that teaches.",
-    shares=("teacher_accuracy",),
+    ranges={"teacher_accuracy": (0, 1)},
     judge=judge,
     figure=figure,
     studies=studies,

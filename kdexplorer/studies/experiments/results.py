@@ -66,15 +66,13 @@ def find_faults(experiment: Experiment, table: Table, study: Study | None) -> st
         return others if changed else ""
     if conflicts := find_conflicts(table, study):
         return " ".join(conflicts)
-    own = {*experiment.shares, *experiment.counts}
-    missing = {name for row in table.rows for name in own if name not in row.measures}
-    if any(own & row.measures.keys() for row in table.rows) and missing:
+    known = [(row, name) for row in table.rows for name in experiment.ranges if name in row.measures]
+    if 0 < len(known) < len(table.rows) * len(experiment.ranges):
         return "Its rows do not have what this experiment measures."
-    for row in table.rows:
-        for name in own & row.measures.keys():
-            least, most = (1, 1e9) if name in experiment.counts else (0, 1)
-            if not least <= row.measures[name] <= most:
-                return f"{row.entry}, seed {row.seed}: its value of '{name}' is damaged."
+    for row, name in known:
+        least, most = experiment.ranges[name]
+        if not least <= row.measures[name] <= most:
+            return f"{row.entry}, seed {row.seed}: its value of '{name}' is damaged."
     return ""
 
 
