@@ -49,8 +49,7 @@ def collect(folder: StudyFolder) -> None:
     more = get_experiment(config.experiment).more if config.experiment else None
     table = known = begin_table(config.study, path)
     for planned in config.runs():
-        rows = {(row.entry, row.seed) for row in table.rows}
-        lacking = any((name, planned.seed) not in rows for name in planned.entries)
+        lacking = {*planned.entries} & {*table.missing().get(planned.seed, ())}
         if lacking and folder.run(planned).status().state == "finished":
             table = add_run(table, planned, folder.run(planned), more)
     if table is not known or (table.rows and not path.with_suffix(".md").exists()):

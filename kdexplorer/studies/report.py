@@ -82,7 +82,6 @@ def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
     """A line of a grid."""
     low, high = 100 * min(one.values()), 100 * max(one.values())
     images, seeds = one.over_images, one.differences.get(reference)
-    seeds = seeds if seeds and seeds.p is not None else None
     return {
         "T": _number(one.place.temperature if one.place else None, "g"),
         "Weight": _number(one.place.weight if one.place else None, "g"),

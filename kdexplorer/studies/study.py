@@ -67,12 +67,6 @@ class Grid(StrictModel):
     )
     hold: Hold = "weight"
 
-    @model_validator(mode="after")
-    def _has_each_value_once(self) -> Grid:
-        if any(len(set(values)) < len(values) for values in (self.temperatures, self.weights)):
-            raise ValueError("a value is in the grid twice: remove one")
-        return self
-
     def entries(self, factors: Mapping[float, float]) -> dict[str, str]:
         """The scratch baseline, the lab's default, and the other cells; `factors` multiply the weights of the term."""
         places = [Place(t, weight) for t in self.temperatures for weight in self.weights]
@@ -208,8 +202,8 @@ class Study(StrictModel):
             f"{DEFAULT_PLACE.temperature:g}."
         )
 
-    def grid_command(self, *more: str) -> str:
-        """The command that starts or continues the study of a grid, in full; `more` words are added."""
+    def grid_command(self) -> str:
+        """The command that starts or continues the study of a grid, in full."""
         assert self.grid is not None
         words = [f"python -m kdexplorer sweep --student {self.grid.student}", *format_options(self.shared)]
         for option, values in (("--temperature", self.grid.temperatures), ("--weight", self.grid.weights)):
@@ -217,7 +211,7 @@ class Study(StrictModel):
         words.append(f"--seeds {len(self.seeds)}")
         if self.grid.hold == "gradient":
             words.append("--hold gradient")
-        return " ".join([*words, *more])
+        return " ".join(words)
 
 
 def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **grid: Any) -> Study:

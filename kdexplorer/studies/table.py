@@ -14,7 +14,7 @@ import base64
 import contextlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -324,12 +324,8 @@ def _compare_images(table: Table, over_seeds: dict[str, Difference]) -> dict[str
     """Each entry to the first reference over the seeds whose right images are known of both: one family."""
     reference = table.declared.references[0]
     if table.image_p:
-        kept = {
-            name: replace(over_seeds[name], interval=None, p=p, unit="images", count=table.images or 0, p_alone=p)
-            for name, p in table.image_p.items()
-            if name in over_seeds
-        }
-        return correct(kept)
+        known = [name for name in table.image_p if name in over_seeds]
+        return correct({name: Difference(over_seeds[name].estimate, p_alone=table.image_p[name]) for name in known})
     right = {(row.entry, row.seed): bits for row in table.rows if (bits := table.right(row)) is not None}
     found = {}
     for entry in table.entries:

@@ -169,13 +169,11 @@ class Experiment:
 
     def describe_cost(self, small: bool = False) -> str:
         """What it takes, in a sentence without a time: that is measured by `--estimate`."""
-        if self.measure is not None:
-            return self.cost
         students = images = 0  # an image is counted in every epoch
         for study in self.studies(small).values():
             config, count = study.shared, len(study.entries) * len(study.seeds)
             students, images = students + count, images + count * config.epochs * (config.train_images or 0)
-        return f"It trains {students} students on {images / 1e6:.1f} million images in all."
+        return self.cost or f"It trains {students} students on {images / 1e6:.1f} million images in all."
 
 
 def declare(name: str, entries: dict[str, str], references: list[str], small: bool, **settings: Any) -> Study:

@@ -22,11 +22,15 @@ IMAGES = 10_000
 
 def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     """All of it anew, which takes seconds."""
-    checkpoints = bundled_checkpoints()
+    networks = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
+    teachers = lineage.teachers_of(networks)
+    for student, baseline in lineage.scratch_baselines(networks).items():
+        if student in teachers:  # a scratch baseline is compared with the teacher of those whose baseline it is
+            teachers.setdefault(baseline, teachers[student])
     rows, entries, described = list[Row](), dict[str, Entry](), ""
-    for checkpoint in checkpoints:
-        teacher = _find_teacher(checkpoint, checkpoints)
-        if teacher is not None and (row := _measure(checkpoint, teacher)) is not None:
+    for name in (name for name in networks if name in teachers):
+        checkpoint, teacher = networks[name], networks[teachers[name]]
+        if (row := _measure(checkpoint, teacher)) is not None:
             rows.append(row)
             entries |= {one.name: describe_network(one) for one in (checkpoint, teacher)}
             described = describe_evaluation(checkpoint)
@@ -84,17 +88,6 @@ def figure(results: Results) -> Plot:
         "scatter", "Agreement with the teacher, and accuracy", f"{len(points)} students", "same class as the "
         "teacher (% of test images)", tuple(points), roles, "test accuracy (%)",
     )  # fmt: skip
-
-
-def _find_teacher(checkpoint: Checkpoint, found: list[Checkpoint]) -> Checkpoint | None:
-    """Its own teacher, or for a scratch baseline that of a student whose baseline it is."""
-    if lineage.is_distilled(checkpoint):
-        return lineage.teacher_of(checkpoint, found)
-    for other in found:
-        baseline = lineage.scratch_baseline_of(other, found) if lineage.is_distilled(other) else None
-        if baseline is not None and baseline.sha256 == checkpoint.sha256:
-            return lineage.teacher_of(other, found)
-    return None
 
 
 def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:

@@ -192,9 +192,8 @@ def _compare(results: Results, shifts: list[str]) -> dict[str, Difference]:
 
 def _right(results: Results, student: str, part: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Which images the student and its baseline get right, bool `[N]` each; None if unknown."""
-    rows = {row.entry: row for row in results.measured.rows if row.part == part}
-    pair = [results.measured.right(rows[name]) for name in (student, PAIRS[student]) if name in rows]
-    right, other_right = pair if len(pair) == 2 else (None, None)
+    found = {row.entry: results.measured.right(row) for row in results.measured.rows if row.part == part}
+    right, other_right = found.get(student), found.get(PAIRS[student])
     return None if right is None or other_right is None else (right, other_right)
 
 
