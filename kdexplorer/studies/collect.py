@@ -98,15 +98,14 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     """A student's row; from its card alone where the labels are missing."""
     card, logits = checkpoint.card, checkpoint.logits()
     known = teacher if teacher is not None and teacher.shape == logits.shape else None
-    measures, right = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}, ""
-    if labels is not None:
-        if len(logits) != len(labels):
-            raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
-        right = pack_bits(logits.argmax(axis=1) == labels)
+    if labels is not None and len(logits) != len(labels):
+        raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
+    measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
     measures |= measure(Evaluation(logits, labels, known))
-    if more is not None and labels is not None:
-        measures |= more(logits, labels, teacher)
-    return Row(entry=checkpoint.name, measures=measures, right=right)
+    if labels is None:
+        return Row(entry=checkpoint.name, measures=measures)
+    measures |= more(logits, labels, teacher) if more is not None else {}
+    return Row(entry=checkpoint.name, measures=measures, right=pack_bits(logits.argmax(axis=1) == labels))
 
 
 def _mean(name: str, values: list[float | None]) -> dict[str, float]:

@@ -206,19 +206,16 @@ def measure_left(left: Sequence[Left]) -> Measurement[list[float]]:
     )
 
 
-def study_config(experiment: Experiment, name: str, small: bool) -> StudyConfig:
-    """How one of an experiment's studies is trained."""
-    table = str(table_path(experiment.key, name, small))
-    return StudyConfig(study=experiment.studies(small)[name], experiment=experiment.key, table=table)
-
-
 def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     """What is left, in the order of training; studies of teachers come again where their networks are missing.
 
     Raises ConfigError when a table belongs to something else.
     """
     studies = experiment.studies(small)
-    configs = {name: study_config(experiment, name, small) for name in studies}
+    configs = {
+        name: StudyConfig(study=study, experiment=experiment.key, table=str(table_path(experiment.key, name, small)))
+        for name, study in studies.items()
+    }
     found, awaited = list[Left](), set[str | None]()
     for name, config in configs.items():
         if runs := left_to_train(config):

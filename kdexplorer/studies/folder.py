@@ -84,12 +84,8 @@ def _load_config(path: Path) -> StudyConfig:
 
 
 def list_sweeps() -> list[StudyFolder]:
-    """The studies of grids, the last active first."""
-    found = dict[StudyFolder, float]()
-    for run in list_runs(StudyFolder.parent_folder()):
-        with contextlib.suppress(OSError):  # deleted meanwhile
-            found[StudyFolder(run.path)] = run.path.stat().st_mtime
-    return [one for one in sorted(found, key=found.__getitem__, reverse=True) if _has_grid(one)]
+    """The studies of grids, the last started first."""
+    return list(filter(_has_grid, (StudyFolder(run.path) for run in list_runs(StudyFolder.parent_folder()))))
 
 
 def _has_grid(folder: StudyFolder) -> bool:

@@ -81,7 +81,7 @@ class _RemoteRun:
         needs = {"num_cpus": threads, "num_gpus": self.gpus, "memory": memory}
         task = ray.remote(max_retries=0, max_calls=1, **needs)(train_remotely)
         self.run.write_status("queued", "waiting for a machine of the cluster", **self.facts)
-        return task.remote(self.run.run_id, read_files(self.run.path), read_teacher(self.config), threads)
+        return task.remote(self.run.run_id, read_files(self.run.path, {}), read_teacher(self.config), threads)
 
     def receive(self, ray: Any, task: Any, progress: Progress) -> Any:
         """Takes one message. Returns what to wait for next, or None when the run is over."""
@@ -175,13 +175,12 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
                 yield changed
 
 
-def read_files(folder: Path, seen: dict[str, tuple[int, ...]] | None = None) -> Files:
+def read_files(folder: Path, seen: dict[str, tuple[int, ...]]) -> Files:
     """A run's folder without temporary files and older states; without the files that `seen` marks, which it updates.
 
     State and status are read first: no other file is older than what they say.
     """
     found: Files = {}
-    seen = {} if seen is None else seen
     for name in dict.fromkeys(["state.pt", "status.json", *sorted(path.name for path in folder.iterdir())]):
         path = folder / name
         if name.startswith(".") or (name.startswith("state.") and name != "state.pt"):

@@ -106,7 +106,7 @@ def format_study(table: Table, summaries: list[Summary]) -> list[dict[str, str]]
     if table.declared.grid is not None:
         lines = [_grid_cells(one, references[0]) for one in summaries]
     else:
-        labels = {one.name: one.label for one in summaries}
+        labels = {one.name: one.entry.label for one in summaries}
         lines = [_cells(one, references, labels) for one in sorted(summaries, key=lambda one: -one.accuracy)]
     unknown = {MEASURES[key].heading for key in COLUMNS if not any(key in one.means for one in summaries)}
     return [{heading: cell for heading, cell in line.items() if heading not in unknown} for line in lines]
@@ -171,13 +171,14 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
     best = max(summaries, key=lambda one: one.accuracy)
     if len(summaries) == 1:
         mean = f"a mean of {100 * best.accuracy:.2f} % over {count}"
-        return f"{best.label} has {mean}; there is nothing to compare it with."
+        return f"{best.entry.label} has {mean}; there is nothing to compare it with."
     found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
     return " ".join([
         *(_describe_reference(summaries, reference, count) for reference in table.declared.references),
         f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.",
-        f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} entries it "
-        "is probably overestimated. This holds for this pair, these settings, this learning rate and this length.",
+        f"{best.entry.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} "
+        "entries it is probably overestimated. This holds for this pair, these settings, this learning rate and this "
+        "length.",
         describe_assumption(seeds),
     ])  # fmt: skip
 
@@ -196,11 +197,11 @@ def count_differences(summaries: list[Summary], reference: str) -> str:
 
 
 def _label_of(summaries: list[Summary], name: str) -> str:
-    return next((one.label for one in summaries if one.name == name), name)
+    return next((one.entry.label for one in summaries if one.name == name), name)
 
 
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
-    compared = [(one.label, one.differences[reference]) for one in summaries if reference in one.differences]
+    compared = [(one.entry.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
     label = _label_of(summaries, reference)
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])

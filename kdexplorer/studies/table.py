@@ -272,10 +272,6 @@ class Summary:
         return self.entry.name
 
     @property
-    def label(self) -> str:
-        return self.entry.label
-
-    @property
     def accuracy(self) -> float:
         return self.means["accuracy"]
 

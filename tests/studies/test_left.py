@@ -4,10 +4,10 @@ import pytest
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies import driver
-from kdexplorer.studies.driver import describe_state, list_left, seconds_left, study_config
+from kdexplorer.studies.driver import describe_state, list_left, seconds_left
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.results import table_path
-from kdexplorer.studies.folder import open_experiment, open_study, prepare, settle
+from kdexplorer.studies.folder import StudyConfig, open_experiment, open_study, prepare, settle
 from kdexplorer.studies.table import StudyRun, write_table
 from kdexplorer.training import objective
 from kdexplorer.training.estimate import Estimate
@@ -31,7 +31,7 @@ def store(name, seconds):
 
 def work_on(name, seed, **status):
     """A run that trains a seed of a study, with the status of its own process."""
-    config = study_config(TINY, name, small=False)
+    config = StudyConfig(study=TINY.studies(False)[name], experiment="tiny", table=str(table_path("tiny", name)))
     folder = open_study(config)
     planned = StudyRun(run=config.study.run_id(seed), seed=seed, entries=tuple(config.study.entries))
     prepare(folder, [planned])

@@ -46,10 +46,10 @@ def collect(messages):
 def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, monkeypatch):
     monkeypatch.setattr(ray_backend, "POLL", 0.05)
     teacher = ray_backend.read_teacher(run.config())
-    before = ray_backend.read_files(run.path)
+    before = ray_backend.read_files(run.path, {})
     messages = list(ray_backend.train_remotely(run.run_id, before, teacher, 1))
     _, kept = collect(messages)
-    assert ray_backend.read_files(run.path) == before  # nothing was written here
+    assert ray_backend.read_files(run.path, {}) == before  # nothing was written here
     assert json.loads(kept["status.json"])["state"] == "finished"
     assert {f"{student.name}/card.json" for student in run.config().students} <= kept.keys()
     assert "config.json" not in kept  # the driver's own names the teacher by its place on this machine

@@ -123,7 +123,7 @@ def _show_entries(table: Table, name: str) -> None:
     for problem in find_conflicts(table, table.declared):
         st.warning(as_text(problem))
     summaries = summarize(table)
-    labels = {one.name: one.label for one in summaries}
+    labels = {one.name: one.entry.label for one in summaries}
     reference = choices.pick_option(
         "reference", "Compared with", table.declared.references, lambda name: labels.get(name, name)
     )
