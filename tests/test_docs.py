@@ -13,8 +13,7 @@ from kdexplorer.datasets.human_labels import find_human_labels
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.studies.experiments import all_experiments
-from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.experiments import all_experiments, read
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.table import bundled_tables, seed_deviation, summarize
 

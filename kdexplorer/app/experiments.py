@@ -14,9 +14,18 @@ from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.runs.launch import stop_run
 from kdexplorer.studies.driver import describe_state, list_left, measure_left
-from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
+from kdexplorer.studies.experiments import (
+    SMALL,
+    Experiment,
+    all_experiments,
+    command,
+    count_left,
+    find_claims,
+    get_experiment,
+    read,
+    read_largest,
+)
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.experiments.results import SMALL, command, count_left, find_claims, read, read_largest
 from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, start_experiment
 from kdexplorer.studies.report import to_csv
 from kdexplorer.training.estimate import format_duration

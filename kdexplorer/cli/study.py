@@ -20,11 +20,11 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.networks import all_architectures
 from kdexplorer.notation import format_number
 from kdexplorer.schema import RECORDED, validate
-from kdexplorer.studies import driver, report
+from kdexplorer.studies import driver, experiments, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
-from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims, results
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table, read_table
@@ -227,14 +227,14 @@ def experiment(options: argparse.Namespace) -> int:
     """Prepared experiments: why does distillation work? Without a name they are listed."""
     if options.name is None:
         for one in all_experiments():
-            print(f"{one.key:<16} {one.question}\n{'':<16} {results.describe_results(one, results.read(one))}")
+            print(f"{one.key:<16} {one.question}\n{'':<16} {experiments.describe_results(one, experiments.read(one))}")
         return shared.DONE
     shared.refuse_torchrun("an experiment")
     chosen = get_experiment(options.name)
     code = shared.DONE if options.show else _start(chosen, options)
     if not (options.quiet or options.estimate):
-        found = results.read(chosen, options.small)
-        print(report.to_csv(found.tables).strip() if options.csv else results.to_markdown(chosen, found))
+        found = experiments.read(chosen, options.small)
+        print(report.to_csv(found.tables).strip() if options.csv else experiments.to_markdown(chosen, found))
     return code
 
 
@@ -266,5 +266,5 @@ def execute_experiment(folder: ExperimentFolder, quiet: bool) -> int:
 @command("claims", shared.JSON)
 def claims(options: argparse.Namespace) -> None:
     """The lab report's claims, with evidence from the bundled networks and sweep."""
-    found = results.read(lab_claims.EXPERIMENT)
+    found = experiments.read(lab_claims.EXPERIMENT)
     print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))

@@ -43,7 +43,7 @@ from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.lineage import name_family
 from kdexplorer.schema import RECORDED, validate
 from kdexplorer.story import read_lecture
-from kdexplorer.studies.experiments.results import list_verdicts
+from kdexplorer.studies.experiments import list_verdicts
 from kdexplorer.vote.questions import Question, count_votes, soft_label
 
 SECTIONS = {

@@ -21,9 +21,8 @@ from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, Progress, collect, describe_progress
-from kdexplorer.studies.experiments import get_experiment
+from kdexplorer.studies.experiments import get_experiment, read, table_path
 from kdexplorer.studies.experiments.base import Experiment
-from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.folder import (
     ExperimentFolder,
     StudyConfig,

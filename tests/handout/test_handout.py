@@ -29,7 +29,7 @@ from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
-from kdexplorer.studies.experiments.results import list_verdicts
+from kdexplorer.studies.experiments import list_verdicts
 from kdexplorer.vote.questions import make_question
 from tests.charts.records import make_row
 

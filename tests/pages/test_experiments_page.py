@@ -8,9 +8,8 @@ from kdexplorer.app import experiments
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
-from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments import all_experiments, get_experiment, table_path
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.experiments.results import table_path
 from kdexplorer.studies.folder import experiment_folder
 from kdexplorer.studies.table import write_table
 from tests.pages.reading import button, specs, text

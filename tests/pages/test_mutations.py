@@ -17,8 +17,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import BatchMetrics, Run, TeacherFigures
-from kdexplorer.studies.experiments import get_experiment
-from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.experiments import get_experiment, table_path
 from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, open_experiment, open_study, prepare
 from kdexplorer.studies.study import make_grid_study
 from kdexplorer.studies.table import read_table, write_table

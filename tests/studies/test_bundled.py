@@ -7,9 +7,8 @@ import pytest
 
 from kdexplorer.analysis.difference import t_interval
 from kdexplorer.files import write_json
-from kdexplorer.studies.experiments import all_experiments
+from kdexplorer.studies.experiments import all_experiments, read, table_path
 from kdexplorer.studies.experiments.base import AGAIN
-from kdexplorer.studies.experiments.results import read, table_path
 from kdexplorer.studies.study import bundled_studies, read_study
 from kdexplorer.studies.table import bundled_tables, differences, find_conflicts, read_table
 

@@ -14,9 +14,17 @@ from kdexplorer.files import write_json
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies import driver, experiments
-from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
+from kdexplorer.studies.experiments import (
+    Experiment,
+    all_experiments,
+    describe_results,
+    find_faults,
+    get_experiment,
+    read,
+    table_path,
+    to_markdown,
+)
 from kdexplorer.studies.experiments.base import AGAIN, Claim
-from kdexplorer.studies.experiments.results import describe_results, find_faults, read, table_path, to_markdown
 from kdexplorer.studies.folder import experiment_folder
 from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.study import Study

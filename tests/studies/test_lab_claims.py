@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from kdexplorer.studies.experiments import lab_claims
-from kdexplorer.studies.experiments.results import read
+from kdexplorer.studies.experiments import lab_claims, read
 from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
 from tests.studies.sample import first

@@ -5,8 +5,7 @@ import pytest
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies import driver
 from kdexplorer.studies.driver import describe_state, list_left, seconds_left
-from kdexplorer.studies.experiments import get_experiment
-from kdexplorer.studies.experiments.results import table_path
+from kdexplorer.studies.experiments import get_experiment, table_path
 from kdexplorer.studies.folder import StudyConfig, open_experiment, open_study, prepare, settle
 from kdexplorer.studies.table import StudyRun, write_table
 from kdexplorer.training import objective

@@ -7,12 +7,11 @@ import pytest
 
 from kdexplorer.analysis.metrics import fresh_push
 from kdexplorer.charts.studies import figure_chart
-from kdexplorer.studies.experiments import all_experiments, get_experiment
+from kdexplorer.studies.experiments import all_experiments, get_experiment, read
 from kdexplorer.studies.experiments.base import AGAIN, Results, judge_differences
 from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
 from kdexplorer.studies.experiments.better_teacher import ALONG
 from kdexplorer.studies.experiments.gradient_size import MATCHED
-from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
 from tests.charts.drawing import draw, texts, validate
 from tests.studies.sample import change, first, make_measured, make_recalls, make_results

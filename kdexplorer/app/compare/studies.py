@@ -13,9 +13,8 @@ from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
-from kdexplorer.studies.experiments import lab_claims
+from kdexplorer.studies.experiments import lab_claims, read
 from kdexplorer.studies.experiments.base import Claim
-from kdexplorer.studies.experiments.results import read
 from kdexplorer.studies.folder import list_sweeps
 from kdexplorer.studies.report import (
     NOTES,

@@ -19,7 +19,7 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.story import open_lecture
-from kdexplorer.studies.experiments.results import list_verdicts
+from kdexplorer.studies.experiments import list_verdicts
 from kdexplorer.vote.questions import Question
 from kdexplorer.vote.store import open_store
 
