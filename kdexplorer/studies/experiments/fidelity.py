@@ -11,7 +11,7 @@ from kdexplorer.analysis.results import describe_evaluation, evaluation_labels
 from kdexplorer.config import SCRATCH
 from kdexplorer.methods import all_methods
 from kdexplorer.runs import lineage
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints
+from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
 from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, describe_network, evaluate_row, unpack_bits
 
@@ -29,11 +29,14 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
             teachers.setdefault(baseline, teachers[student])
     rows, entries, described = list[Row](), dict[str, Entry](), ""
     for name in (name for name in networks if name in teachers):
-        checkpoint, teacher = networks[name], networks[teachers[name]]
-        if (row := _measure(checkpoint, teacher)) is not None:
-            rows.append(row)
-            entries |= {one.name: describe_network(one) for one in (checkpoint, teacher)}
-            described = describe_evaluation(checkpoint)
+        own, teacher = networks[name], networks[teachers[name]]
+        labels, logits, taught = evaluation_labels(own), own.logits_or_none(), teacher.logits_or_none()
+        if labels is None or logits is None or taught is None or {len(labels), len(logits), len(taught)} != {IMAGES}:
+            continue
+        measures, part = ("accuracy", "calibration_error", "teacher_agreement"), f"{BUNDLED}, teacher {teacher.name}"
+        rows.append(evaluate_row(name, Evaluation(logits, labels, taught), measures, part))
+        entries |= {one.name: describe_network(one) for one in (own, teacher)}
+        described = describe_evaluation(own)
     for entry, row in _rows_of_tables():
         rows.append(row)
         entries.setdefault(entry.name, entry)
@@ -88,15 +91,6 @@ def figure(results: Results) -> Plot:
         "scatter", "Agreement with the teacher, and accuracy", f"{len(points)} students", "same class as the "
         "teacher (% of test images)", tuple(points), roles, "test accuracy (%)",
     )  # fmt: skip
-
-
-def _measure(checkpoint: Checkpoint, teacher: Checkpoint) -> Row | None:
-    labels, logits, taught = evaluation_labels(checkpoint), checkpoint.logits_or_none(), teacher.logits_or_none()
-    if labels is None or logits is None or taught is None or not len(labels) == len(logits) == len(taught) == IMAGES:
-        return None
-    measures = ("accuracy", "calibration_error", "teacher_agreement")
-    part = f"{BUNDLED}, teacher {teacher.name}"
-    return evaluate_row(checkpoint.name, Evaluation(logits, labels, taught), measures, part)
 
 
 def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:

@@ -241,7 +241,11 @@ def judge_larger_loss(table: Table) -> Claim:
         sum(own.measures.get(name, 0) > other.measures.get(name, 0) for own, other, _ in pairs)
         for name in ("objective", "cross_entropy")
     )
-    scaled = [_read_scaled(row, table.images or 0, len(pairs)).simultaneous for *_, row in pairs]
+    scaled = []
+    for *_, row in pairs:
+        value, half = row.measures["scaled_difference"], row.measures["half_interval"]
+        one = Difference(value, (value - half, value + half), count=table.images or 0, family=len(pairs))
+        scaled.append(one.simultaneous)
     higher, lower = (sum(one.sign == sign for one in scaled) for sign in (1, -1))
     evidence = (
         f"The objective, another sum for each method, is larger for {objective} of {len(pairs)}; cross-entropy, which "
@@ -252,12 +256,6 @@ def judge_larger_loss(table: Table) -> Claim:
         "supported" if higher == len(pairs) else "not supported" if lower and not higher else "cannot be decided"
     )
     return Claim(claim, evidence, verdict)
-
-
-def _read_scaled(row: Row, images: int, family: int) -> Difference:
-    """A scaled cross-entropy minus the baseline's."""
-    difference, half = row.measures["scaled_difference"], row.measures["half_interval"]
-    return Difference(difference, (difference - half, difference + half), count=images, family=family)
 
 
 def compare_with_lab(table: Table) -> dict[str, tuple[Row, Difference]]:
