@@ -186,7 +186,7 @@ SURFACES = {
 def known_surfaces(table: Table) -> list[str]:
     """The measures of `SURFACES` that are known of a cell."""
     summaries = summarize(table)
-    cells = [one for one in summaries if one.place and one.place.temperature]
+    cells = [one for one in summaries if one.place]
     return [key for key in SURFACES if any(key in one.means for one in cells)]
 
 
@@ -201,7 +201,7 @@ def surface(table: Table, key: str) -> Spec | None:
     """
     measure, summaries = MEASURES[key], summarize(table)
     marks = _marks(table, summaries)
-    cells = [one for one in summaries if one.place and one.place.temperature and key in one.means]
+    cells = [one for one in summaries if one.place and key in one.means]
     rows = [_surface_row(one, measure, marks[one.name]) for one in cells]
     if not rows:
         return None
@@ -236,8 +236,8 @@ def _surface_row(one: Summary, measure: Measure, marks: str) -> dict[str, Any]:
 
 def _heat_map(table: Table, rows: list[dict[str, Any]], measure: Measure, low: float, high: float) -> list[alt.Chart]:
     plain = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
-    places = [place for place in table.declared.places().values() if place.temperature is not None]
-    temperatures = [f"{t:g}" for t in sorted({place.temperature or 0 for place in places})]
+    places = table.declared.places().values()
+    temperatures = [f"{t:g}" for t in sorted({place.temperature for place in places})]
     weights = [f"{weight:g}" for weight in sorted({place.weight for place in places}, reverse=True)]
     base = alt.Chart(data(rows)).encode(
         x=alt.X("T:O", sort=temperatures, title="Temperature T", axis=plain),
@@ -263,13 +263,12 @@ def spread(table: Table) -> Spec | None:
     """Every cell's accuracy by seed with the 95 % interval for its mean, the best first; None without cells."""
     summaries = summarize(table)
     marks = _marks(table, summaries)
-    # The scratch baseline, which has no temperature, is the last.
-    summaries.sort(key=lambda one: (one.place is None or one.place.temperature is None, -one.accuracy))
+    summaries.sort(key=lambda one: (one.place is None, -one.accuracy))  # the scratch baseline is the last
     if find_best(summaries) is None:
         return None
-    points = [
-        point for one in summaries for point in row_of(f"{marks[one.name]}{one.place}", one.entry.key, one.values())
-    ]
+    points = list[Point]()
+    for one in summaries:
+        points += row_of(f"{marks[one.name]}{one.place or 'scratch baseline'}", one.entry.key, one.values())
     subtitle = "A small point for each seed; large point: their mean"
     subtitle += "; line: 95 % interval for the mean over seeds" * any(point.low is not None for point in points)
     roles = {one.entry.key: one.entry.key for one in summaries}

@@ -49,10 +49,6 @@ GRID_NOTES = (
 )
 
 
-def _number(value: float | None, form: str, scale: float = 1) -> str:
-    return "" if value is None else format(scale * value, form)
-
-
 def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> dict[str, str]:
     """An entry's line; `labels` are all entries' by name."""
     interval = one.interval and f" ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
@@ -72,8 +68,8 @@ def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> di
         cells[f"Paired to {label}"] = f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}" if paired else ""
     known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
     return cells | known | {
-        f"Step / {labels.get(references[0], references[0])}": _number(one.own_step, ".2f"),
-        f"Whole step / {labels.get(references[-1], references[-1])}": _number(one.whole_step, ".2f"),
+        f"Step / {labels.get(references[0], references[0])}": f"{one.own_step:.2f}" if one.own_step else "",
+        f"Whole step / {labels.get(references[-1], references[-1])}": f"{one.whole_step:.2f}" if one.whole_step else "",
         MEASURES["memory"].heading: MEASURES["memory"].cell({"memory": one.entry.memory}),
     }  # fmt: skip
 
@@ -83,12 +79,12 @@ def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
     low, high = 100 * min(one.values()), 100 * max(one.values())
     images, seeds = one.over_images, one.differences.get(reference)
     return {
-        "T": _number(one.place.temperature if one.place else None, "g"),
-        "Weight": _number(one.place.weight if one.place else None, "g"),
+        "T": f"{one.place.temperature:g}" if one.place else "",
+        "Weight": f"{one.place.weight:g}" if one.place else "0",
         "Seeds": str(len(one.rows)),
         "Accuracy % (lowest – highest)": f"{100 * one.accuracy:.2f} ({low:.2f} – {high:.2f})",
         **{MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS[:-1]},
-        "To default": _number(images.estimate if images else None, "+.2f", 100),
+        "To default": f"{100 * images.estimate:+.2f}" if images else "",
         "Images: p": format_p_cell(images.p_alone if images else None),
         "Images: Holm p": format_p_cell(images.p if images else None),
         "Seeds: simultaneous 95 %": seeds.simultaneous.bounds() if seeds else "",
@@ -231,7 +227,7 @@ def describe_choice(table: Table, summaries: list[Summary]) -> str:
     if best is None:
         return "No student has finished yet."
     default = by_name.get(table.declared.references[0])
-    cells = [one for one in summaries if one.place and one.place.temperature is not None]
+    cells = [one for one in summaries if one.place]
     scratch = next((one for one in summaries if one not in cells), None)
     first = f"The best of {len(cells)} cells" if len(cells) > 1 else "The only cell"
     sentences = [f"{first} is {_describe_place(best.place)}: {_describe_accuracy(best)}."]

@@ -36,13 +36,13 @@ _TERM: dict[str, Any] = PRESETS["response"]["terms"][0]
 
 
 class Place(NamedTuple):
-    """A student's place in a grid; the scratch baseline has weight 0 and no temperature."""
+    """A cell's place in a grid; the scratch baseline has none."""
 
-    temperature: float | None
+    temperature: float
     weight: float
 
     def __str__(self) -> str:
-        return "scratch baseline" if self.temperature is None else f"T {self.temperature:g}, weight {self.weight:g}"
+        return f"T {self.temperature:g}, weight {self.weight:g}"
 
 
 DEFAULT_PLACE = Place(_TERM["temperature"], _TERM["weight"])
@@ -77,7 +77,6 @@ class Grid(StrictModel):
 def grid_entry(student: str, place: Place, factors: Mapping[float, float] | None = None) -> tuple[str, str]:
     """The name and the notation of a cell's student."""
     temperature, weight = place
-    assert temperature is not None
     of_term = float(f"{weight * (factors or {}).get(temperature, 1.0):.6g}")
     numbers = {"T": temperature, "weight": of_term, "ce_weight": round(1 - weight, 12)}
     settings = ":".join(f"{name}={format_number(value)}" for name, value in numbers.items())
@@ -176,19 +175,19 @@ class Study(StrictModel):
         return validate(RunConfig, {**self.recipe, **own}, context=context)
 
     def places(self) -> dict[str, Place]:
-        """Where each entry of a grid is; empty where there is none."""
+        """Where each cell of a grid is, whatever its term's factor; empty where there is no grid."""
         found = {}
         for name, student in self.students.items() if self.grid else ():
-            temperature = student.terms[0].model_dump()["temperature"] if student.terms else None
-            found[name] = Place(temperature, round(1 - student.ce_weight, 12))  # whatever its term's factor
+            for term in student.terms:
+                found[name] = Place(term.model_dump()["temperature"], round(1 - student.ce_weight, 12))
         return found
 
     def weight_factors(self) -> dict[float, float]:
         """By which a grid's weights were multiplied, by temperature; empty where the weight itself is held."""
         if self.grid is None or self.grid.hold == "weight":
             return {}
-        cells = [(place, self.students[name]) for name, place in self.places().items() if place.temperature]
-        return {place.temperature or 0: student.terms[0].weight / place.weight for place, student in cells}
+        places = self.places().items()
+        return {place.temperature: self.students[name].terms[0].weight / place.weight for name, place in places}
 
     def describe_factors(self) -> str:
         """What the factors mean, in sentences; empty where there are none."""

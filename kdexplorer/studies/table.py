@@ -313,7 +313,7 @@ def summarize(table: Table) -> list[Summary]:
             over_images=images.get(entry.name),
             own_step=_relative_step(table, rows, references[0], dict.fromkeys(batches, 0.0)), whole_step=whole,
         ))  # fmt: skip
-    return sorted(found, key=lambda one: (one.place.temperature or 0, one.place.weight) if one.place else (0, 0))
+    return sorted(found, key=lambda one: one.place or (0, 0))
 
 
 def _compare_images(table: Table, over_seeds: dict[str, Difference]) -> dict[str, Difference]:
@@ -345,8 +345,7 @@ def _relative_step(table: Table, rows: list[Row], reference: str, shared: dict[s
 
 def find_best(summaries: list[Summary]) -> Summary | None:
     """The most accurate cell of a grid; None where there is none."""
-    cells = [one for one in summaries if one.place is not None and one.place.temperature is not None]
-    return max(cells, key=lambda one: one.accuracy, default=None)
+    return max((one for one in summaries if one.place), key=lambda one: one.accuracy, default=None)
 
 
 def seed_deviation(summaries: list[Summary]) -> float | None:
@@ -364,9 +363,8 @@ def accuracies_by(table: Table, axis: int) -> dict[float, list[float]]:
     """
     places, by_seed = table.declared.places(), dict[int, dict[tuple[float, float], float]]()
     for row in table.rows:
-        place = places.get(row.entry)
-        if place is not None and place.temperature is not None:
-            by_seed.setdefault(row.seed, {})[place[axis] or 0, place[1 - axis] or 0] = row.accuracy
+        if place := places.get(row.entry):
+            by_seed.setdefault(row.seed, {})[place[axis], place[1 - axis]] = row.accuracy
     points = {point for found in by_seed.values() for point in found}
     values, others = (sorted({point[i] for point in points}) for i in (0, 1))
     shared = [other for other in others if all((value, other) in points for value in values)]
