@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +76,9 @@ class Entry(StrictModel):
     @property
     def label(self) -> str:
         """Its name as a reader knows it, with its methods' label in place of their keys: `KD`, `KD paper`."""
-        known = re.fullmatch(rf"{re.escape(self.key)}(_.+)?", self.name)
-        if known is None:
+        if not f"{self.name}_".startswith(f"{self.key}_"):
             return self.name
-        return " ".join(filter(None, [objective_label(self.key), (known[1] or "")[1:].replace("_", ".")]))
+        return objective_label(self.key) + self.name.removeprefix(self.key).replace("_", " ", 1).replace("_", ".")
 
     @property
     def memory(self) -> int | None:

@@ -213,18 +213,15 @@ def row_of(label: str, series: str, values: Iterable[float]) -> list[Point]:
     """A row of `dots`: the mean over seeds with its 95 % t interval, and the seeds; empty without values."""
     seeds = tuple(values)
     shown = tuple(100 * value for value in seeds)
-    return [Point(series, 100 * float(np.mean(seeds)), 0.0, label, *_interval(seeds), shown)] if seeds else []
+    return [replace(point, x=point.y, y=0.0, seeds=shown) for point in point_at(0.0, series, seeds, label)]
 
 
 def point_at(x: float, series: str, values: Iterable[float], label: str = "") -> list[Point]:
     """A point of `lines` or `scatter` whose y is the mean over seeds in percent; empty without values."""
     seeds = tuple(values)
-    return [Point(series, x, 100 * float(np.mean(seeds)), label, *_interval(seeds))] if seeds else []
-
-
-def _interval(seeds: tuple[float, ...]) -> tuple[float | None, float | None]:
     interval = t_interval(seeds)
-    return (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
+    low, high = (100 * interval[0], 100 * interval[1]) if interval is not None else (None, None)
+    return [Point(series, x, 100 * float(np.mean(seeds)), label, low, high)] if seeds else []
 
 
 Pairs = Mapping[str, tuple[str, str]]

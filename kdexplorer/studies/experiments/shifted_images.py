@@ -24,7 +24,7 @@ from kdexplorer.studies.experiments.base import (
     describe_undecided,
     say_what_decides,
 )
-from kdexplorer.studies.table import Table, describe_network, evaluate_row
+from kdexplorer.studies.table import Table, describe_network, evaluate_row, find_changed
 
 if TYPE_CHECKING:
     import torch
@@ -68,11 +68,10 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
     described = f"first {len(images):,} test images of CIFAR-10"
     if table.images not in (None, len(images)):
         raise ConfigError(f"{EXPERIMENT.key}: the table has other images than are measured now: move it elsewhere.")
+    table = Table() if find_changed(table) else table
     for name in NETWORKS:
         checkpoint, network = find_checkpoint(name), None
-        entries = {entry.name: entry for entry in table.entries}
-        if name in entries and entries[name].sha256 != checkpoint.sha256:
-            table = table.model_copy(update={"rows": [row for row in table.rows if row.entry != name]})
+        entries = {entry.name: entry for entry in table.entries} | {name: describe_network(checkpoint)}
         known = {row.part for row in table.rows if row.entry == name}
         for shift, (kind, strength) in SHIFTS.items():
             if shift in known:
@@ -85,7 +84,6 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
             pixels = shift_images(images.images, kind, strength, steps.get(source or ""))
             logits = predict_batches(network, pixels, checkpoint.card.normalization, BATCH)
             row = evaluate_row(name, Evaluation(logits, images.labels), ("accuracy", "calibration_error"), shift)
-            entries[name] = describe_network(checkpoint)
             added = {"rows": [*table.rows, row], "entries": list(entries.values())}
             keep(table := table.model_copy(update=added | {"evaluated_on": described, "images": len(images)}))
 
