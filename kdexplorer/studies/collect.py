@@ -252,11 +252,9 @@ class Progress:
                     self._print(describe_progress(run))
 
     def write(self, message: str) -> None:
-        """Replaces the study's status. Raises OSError."""
+        """Replaces the study's status. Raises ConfigError and OSError."""
         self._written = time.monotonic()
-        states = []
-        with contextlib.suppress(ConfigError):  # which the driver reports
-            states = [run.status().state for run in self.folder.runs()]
+        states = [run.status().state for run in self.folder.runs()]
         self.work.facts = {
             "runs": len(states), "finished": states.count("finished"), "working": self.working,
             "failed": self.failed,
