@@ -18,7 +18,6 @@ from kdexplorer.studies.experiments import (
     SMALL,
     Experiment,
     all_experiments,
-    command,
     count_left,
     find_claims,
     get_experiment,
@@ -105,7 +104,8 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
 def _show_run(experiment: Experiment) -> None:
     """Running it, in full or small, and what to change."""
     st.markdown("**Run it yourself.** Existing results are not measured again.")
-    st.code("\n".join(command(experiment.key, small) for small in (False, True)), language="bash")
+    command = f"python -m kdexplorer experiment {experiment.key}"
+    st.code(f"{command}\n{command} --small", language="bash")
     folders = [experiment_folder(experiment.key, small) for small in (False, True)]
     working = next(filter(describe_state, folders), None)
     if working is not None:

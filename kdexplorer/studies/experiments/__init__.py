@@ -97,11 +97,6 @@ def find_faults(experiment: Experiment, table: Table, study: Study | None) -> st
     return ""
 
 
-def command(key: str, small: bool = False) -> str:
-    """The command that trains or measures what is left."""
-    return f"python -m kdexplorer experiment {key}" + (" --small" if small else "")
-
-
 def describe_results(experiment: Experiment, results: Results) -> str:
     """What is known, in a line."""
     if not results:
