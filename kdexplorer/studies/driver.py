@@ -147,8 +147,8 @@ def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> Non
     """Keeps the table after each step."""
     path = table_path(experiment.key, small=small)
     assert experiment.measure is not None
-
-    def keep(table: Table) -> None:
+    work.write("running", "starting")
+    for table in experiment.measure(read_table(path) or Table(), small):
         write_table(table, path)
         last = table.rows[-1]
         work.write("running", f"{len(table.rows)} measured, the last {last.entry}, {last.part}")
@@ -156,9 +156,6 @@ def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> Non
             print(f"{last.entry}, {last.part}: {100 * last.accuracy:.2f} %", file=sys.stderr, flush=True)
         if work.stopping.is_set():
             raise Stopped
-
-    work.write("running", "starting")
-    experiment.measure(read_table(path) or Table(), small, keep)
 
 
 # --- What is left, and how long it takes ---

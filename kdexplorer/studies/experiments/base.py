@@ -6,7 +6,7 @@ torch. One with studies trains them; one with `measure` measures networks that e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -139,10 +139,9 @@ Judge = Callable[[Results], list[Claim]]
 More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
 """What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
 
-Measure = Callable[[Table, bool, Callable[[Table], None]], None]
+Measure = Callable[[Table, bool], Iterator[Table]]
 """Adds the rows that are missing to a table of an earlier start, or an empty one; of fewer images where the second is
-true. The third takes the table after each network and raises `Stopped` where measuring shall end. Raises KDError
-when a network or the data cannot be used."""
+true. Yields the table after each network. Raises KDError when a network or the data cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

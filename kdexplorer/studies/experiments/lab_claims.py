@@ -6,7 +6,7 @@ verdict is never better than its evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,7 +62,7 @@ BETA = 1000.0
 """The lab's weight of the attention term."""
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
+def measure(table: Table, small: bool) -> Iterator[Table]:
     """All of it anew: from the cards and the stored logits, which takes seconds."""
     checkpoints = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     first = next(iter(checkpoints.values()), None)
@@ -76,7 +76,7 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
         right = pack_bits(known.argmax(axis=1) == labels) if known is not None and len(known) == len(labels) else ""
         rows += _describe(one, right)
     entries = [describe_network(checkpoint) for checkpoint in checkpoints.values()]
-    keep(Table(rows=rows, entries=entries, images=len(labels), evaluated_on=networks.describe_evaluation(first)))
+    yield Table(rows=rows, entries=entries, images=len(labels), evaluated_on=networks.describe_evaluation(first))
 
 
 def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -58,8 +58,8 @@ PAIRS = {
 NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch", "resnet8-response", "resnet8-combined")
 
 
-def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
-    """Network by network, kept after each condition."""
+def measure(table: Table, small: bool) -> Iterator[Table]:
+    """Network by network, a table after each condition."""
     from kdexplorer.analysis.inference import predict_batches
 
     split = get_dataset(available_dataset("cifar10")).load("test")
@@ -85,7 +85,8 @@ def measure(table: Table, small: bool, keep: Callable[[Table], None]) -> None:
             logits = predict_batches(network, pixels, checkpoint.card.normalization, BATCH)
             row = evaluate_row(name, Evaluation(logits, images.labels), ("accuracy", "calibration_error"), shift)
             added = {"rows": [*table.rows, row], "entries": list(entries.values())}
-            keep(table := table.model_copy(update=added | {"evaluated_on": described, "images": len(images)}))
+            table = table.model_copy(update=added | {"evaluated_on": described, "images": len(images)})
+            yield table
 
 
 def judge(results: Results) -> list[Claim]:
