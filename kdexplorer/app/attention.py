@@ -18,10 +18,9 @@ from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts import attention as charts
-from kdexplorer.charts.attention import NetworkMaps
+from kdexplorer.charts.attention import Maps, NetworkMaps
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import CheckpointError
-from kdexplorer.figures import images
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.training.estimate import format_duration
@@ -54,7 +53,7 @@ def show_page() -> None:
                 "Full screen", key="full_screen", icon=":material/fullscreen:",
                 on_click=st.query_params.update, args=({layout.FIGURE: FIGURES[mode]},),
             )  # fmt: skip
-        source = images.Maps(read_maps(image, teacher, students, power), image.pixels_last, shared, smooth, power)
+        source = Maps(read_maps(image, teacher, students, power), image.pixels_last, shared, smooth, power)
         chart_view.show_figure(FIGURES[mode], source, "Attention", choices_in=first)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
@@ -68,12 +67,12 @@ def show_page() -> None:
     show_study(teacher, students, image.dataset, power)
 
 
-def read_source(picture: Picture, teacher: Network, students: list[Network]) -> images.Maps:
+def read_source(picture: Picture, teacher: Network, students: list[Network]) -> Maps:
     """What a figure alone is drawn from, as it was last set on the page; see `read_maps`."""
     power = int(choices.choose_one("power", [str(one) for one in POWERS], "1", kind="option"))
     is_shared = choices.choose_one("scale", SCALES, SCALES[0], kind="option") == SCALES[0]
     smooth = bool(choices.get("smooth", lambda text: text == "true"))
-    return images.Maps(read_maps(picture, teacher, students, power), picture.pixels_last, is_shared, smooth, power)
+    return Maps(read_maps(picture, teacher, students, power), picture.pixels_last, is_shared, smooth, power)
 
 
 def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:

@@ -18,13 +18,12 @@ from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
-from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, fresh_student, select_classes
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, fresh_student, select_classes
 from kdexplorer.charts.style import FRESH, HUMAN, role_of
 from kdexplorer.config import SCRATCH, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import KDError
-from kdexplorer.figures.images import Source
 from kdexplorer.images.picture import Picture
 
 
@@ -145,7 +144,7 @@ def show_curves(page: SoftLabels) -> None:
         if measure in temperature.COMPARED and not page.students:
             grid.info("Choose a student to compare it with the teacher.")
         else:
-            chart = temperature.over_temperature(page.teacher, page.students, measure, page.temperature)
+            chart = temperature.over_temperature(page, measure)
             chart_view.draw(chart, f"{measure} over temperature", chart_view.OF_IMAGE, grid)
     teacher, t = page.networks[page.teacher.name], page.temperature if page.temperature != 1 else 4.0
     students = {one.name: page.networks[one.name] for one in page.students}

@@ -28,6 +28,7 @@ from kdexplorer.charts.common import (
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
+ALL_STAGES = "all"
 HEIGHT, LARGE = 321, 400
 """Of all stages' maps with their numbers, which then fit a first screen, and of a single stage's; in a window of 1280
 pixels."""
@@ -46,6 +47,24 @@ class NetworkMaps:
     role: str
     maps: list[np.ndarray]
     beta: float
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the charts of attention maps are drawn from."""
+
+    maps: Sequence[NetworkMaps]
+    """The teacher first."""
+    photo: np.ndarray
+    """Uint8 `[32, 32, 3]`."""
+    shared: bool = True
+    """One color scale for all maps, or one for each map."""
+    smooth: bool = False
+    """Whether the maps are interpolated between their pixels."""
+    power: int = 1
+    """Of the activations whose mean over channels the maps are."""
+    stage: str = ALL_STAGES
+    """Where nobody chooses it."""
 
 
 def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray | None]]:
@@ -76,33 +95,21 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
 
 
-def grid(
-    rows: Sequence[NetworkMaps],
-    photo: np.ndarray,
-    mode: str,
-    shared: bool,
-    stage: int | None = None,
-    smooth: bool = False,
-    power: int = 1,
-) -> Spec:
+def grid(source: Maps, mode: str, stage: str) -> Spec:
     """Stages by networks: the photo in gray under each map, the map's opacity on a slider in the browser.
 
     A bar says what the colors measure: below a single stage's teacher, who has no correlation, else below all maps.
     Another slider puts the teacher's map over the students' from the left, and a press on a map shows it for so long.
 
     Args:
-        rows: the teacher first.
-        photo: uint8 `[32, 32, 3]`.
+        source: the networks' maps and how they are drawn.
         mode: `map` or `difference` (to the teacher).
-        shared: one color scale for all maps, or one for each map.
-        stage: the only one that is shown, large, from 1; None for all.
-        smooth: whether the maps are interpolated between their pixels.
-        power: of the activations whose mean over channels the maps are.
+        stage: the only one that is shown, large, from 1; or `ALL_STAGES`.
     """
-    values = relative_maps(rows, mode)
+    rows, values = source.maps, relative_maps(source.maps, mode)
     limits = color_limits(values, mode)
     stages = max(len(row.maps) for row in rows)
-    listed = [number for number in range(stages) if stage in (None, number + 1)]
+    listed = [number for number in range(stages) if stage in (ALL_STAGES, str(number + 1))]
     heads, cells = list[dict[str, Any]](), list[dict[str, Any]]()
     for row, maps in zip(rows, values, strict=True):
         if mode == "difference" and row is rows[0]:  # zero everywhere
@@ -117,7 +124,7 @@ def grid(
                 continue
             top = max(float(np.abs(map_).max()), 1e-6)
             own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-            url = data_url(map_png(map_, *(limits if shared else own), mode, smooth=smooth))
+            url = data_url(map_png(map_, *(limits if source.shared else own), mode, smooth=source.smooth))
             cells[-1] |= {"url": url} | numbers[number]
     if mode == "map":
         of_teacher = {cell["row"]: cell.get("url") for cell in cells if cell["column"] == 0}
@@ -126,14 +133,16 @@ def grid(
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
-    gray = np.repeat((photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
-    which = f"rows: stage 1 to {stages}" if stage is None else f"stage {stage} of {stages}"
+    gray = np.repeat((source.photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
+    which = f"rows: stage 1 to {stages}" if stage == ALL_STAGES else f"stage {stage} of {stages}"
     subtitle = join_parts(
-        which, "means of squares" if power == 2 else "", "interpolated between the maps' pixels" if smooth else ""
+        which,
+        "means of squares" if source.power == 2 else "",
+        "interpolated between the maps' pixels" if source.smooth else "",
     )
     return fill_shape(
         _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
-        {"cells": cells, "heads": heads, **_scale(*limits, mode, shared)},
+        {"cells": cells, "heads": heads, **_scale(*limits, mode, source.shared)},
         {
             "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
             "longest": max(len(row.name) for row in rows),

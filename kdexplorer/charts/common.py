@@ -41,6 +41,31 @@ class NetworkLogits:
         return self.logits - self.logits.max()
 
 
+@dataclass(frozen=True)
+class Source:
+    """What the charts of one picture's predictions are drawn from."""
+
+    logits: list[NetworkLogits]
+    """Of the networks, the teacher first."""
+    classes: tuple[str, ...]
+    label: int | None
+    """The hard label; None where there is none."""
+    temperature: float
+    """Where the slider starts."""
+    alpha: float = 0.0
+    """The weight of the teacher's term, for the gradient on a student's logits: where its slider starts."""
+    student: NetworkLogits | None = None
+    """Whose gradient or prediction is shown."""
+
+    @property
+    def teacher(self) -> NetworkLogits:
+        return self.logits[0]
+
+    @property
+    def students(self) -> list[NetworkLogits]:
+        return self.logits[1:]
+
+
 def fresh_student(teacher: NetworkLogits) -> NetworkLogits:
     """A student before its training, beside a teacher: its logits count as zero, so all classes are as probable."""
     return NetworkLogits(style.FRESH, style.FRESH, np.zeros_like(teacher.logits))

@@ -79,13 +79,13 @@ ASIDE = 9
 
 
 def accuracy_cost(rows: Sequence[ResultRow], looks: Sequence[style.Series], cost: str) -> Spec | None:
-    """Accuracy with its interval against a cost (a key of `COSTS`); None where the cost is unknown."""
-    facts = COSTS[cost]
+    """Accuracy with its interval against a cost (a key of `COSTS`); None where the cost of these looks is unknown."""
+    facts, names = COSTS[cost], {look.name for look in looks}
     points: list[dict[str, Any]] = [
         {"network": row.name, "cost": value * facts.scale, "accuracy": row.accuracy}
         | {"low": row.accuracy_low, "high": row.accuracy_high}
         for row in rows
-        if (value := getattr(row, cost))
+        if row.name in names and (value := getattr(row, cost))
     ]
     if not points:
         return None

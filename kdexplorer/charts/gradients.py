@@ -13,6 +13,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,
     NetworkLogits,
+    Source,
     Spec,
     across,
     data,
@@ -33,19 +34,13 @@ _SOURCES = ["hard label", style.TEACHER]
 _PUSH = "push on the logit, −∂L/∂z (← lower · raise →)"
 
 
-def gradient_push(
-    teacher: NetworkLogits,
-    student: NetworkLogits,
-    classes: Sequence[str],
-    label: int | None,
-    temperature: float,
-    alpha: float,
-) -> Spec:
+def gradient_push(source: Source, student: NetworkLogits) -> Spec:
     """The push `-dL/dz` on each of the student's logits for one image, by the hard label and by the teacher.
 
     `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.metrics.gradient_on_logits`. Without a hard label only the
-    teacher pushes. The sliders start at `temperature` and `alpha`; for which classes are shown see `select_classes`.
+    teacher pushes. For which classes are shown see `select_classes`.
     """
+    teacher, classes, label = source.teacher, source.classes, source.label
     shown = select_classes(teacher.logits, label)
     own, others = student.shifted, teacher.shifted
     rows = [
@@ -54,11 +49,11 @@ def gradient_push(
         for source in _SOURCES
         for index, name in enumerate(classes)
     ]
-    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    said = join_parts("◆ their sum", describe_selection(len(shown), len(classes), "the teacher's most probable"))
     return fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
-        {"logT": slider_value(temperature), "alpha": alpha, "subtitle": join_parts("◆ their sum", selection)},
+        {"logT": slider_value(source.temperature), "alpha": source.alpha, "subtitle": said},
         f"Bars: how strongly the hard label and {teacher.name} push each logit of {student.name} for this image, and a "
         "diamond for their sum. Sliders set temperature and alpha.",
     )

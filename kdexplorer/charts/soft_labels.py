@@ -18,7 +18,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.common import (
     INK,
     NAMES,
-    NetworkLogits,
+    Source,
     Spec,
     across,
     data,
@@ -57,27 +57,21 @@ def _name_rest(count: int) -> str:
     return f"the other {count}" if count else ""
 
 
-def columns(
-    teacher: NetworkLogits,
-    students: Sequence[NetworkLogits],
-    classes: Sequence[str],
-    label: int | None,
-    temperature: float,
-) -> Spec:
+def columns(source: Source) -> Spec:
     """A column of bars for each network, the teacher first, a row for each class, and numbers below.
 
-    The slider starts at `temperature`; for which classes are shown see `select_classes`.
+    For which classes are shown see `select_classes`.
     """
-    networks = [teacher, *students]
-    shown = select_classes(teacher.logits, label)
+    networks, classes, label = source.logits, source.classes, source.label
+    shown = select_classes(source.teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
     names, rest = [classes[index] for index in shown], len(classes) - len(shown)
     return fill_shape(
         _columns_shape(len(shown), len(networks), rest > 0),
-        {"rows": _rows(networks, classes, label, shown)},
+        {"rows": _rows(source, shown)},
         {
-            "logT": slider_value(temperature), "subtitle": join_parts(hard, selection),
+            "logT": slider_value(source.temperature), "subtitle": join_parts(hard, selection),
             "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
             "longest": max(len(one.name) for one in networks),
         },
@@ -174,28 +168,27 @@ def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
     return layers
 
 
-def _rows(
-    networks: Sequence[NetworkLogits], classes: Sequence[str], label: int | None, shown: Sequence[int]
-) -> list[dict[str, Any]]:
+def _rows(source: Source, shown: Sequence[int]) -> list[dict[str, Any]]:
     """A row for each network, the teacher first, and class; those not shown follow and have the logits alone.
 
     Between them is a row for their sum, whose own probability is 0.
     """
-    hidden = [index for index in range(len(classes)) if index not in shown]
+    hidden = [index for index in range(len(source.classes)) if index not in shown]
     order = [*shown, *([_REST] if hidden else []), *hidden]
-    of_teacher, rows = networks[0].shifted, []
-    for column, network in enumerate(networks):
+    of_teacher, rows = source.teacher.shifted, []
+    for column, network in enumerate(source.logits):
         own, look = network.shifted, style.look_of(network.role)
         for place, index in enumerate(order):
             rest = index == _REST
             d, dt = (_NEVER, _NEVER) if rest else (float(own[index]), float(of_teacher[index]))
-            name = _name_rest(len(hidden)) if rest else classes[index]
+            name = _name_rest(len(hidden)) if rest else source.classes[index]
             row = {"network": network.name, "class": name, "d": d, "dt": dt, "hidden": not rest and place >= len(shown)}
             row |= {"rest": True} if rest else {"logit": float(network.logits[index])}
             if not row["hidden"]:
                 row |= {
                     "color": look.color, "what": look.what, "column": column,
-                    "shown": f"★ {name}" if index == label else name, "first": place == 0, "hard": index == label,
+                    "shown": f"★ {name}" if index == source.label else name, "first": place == 0,
+                    "hard": index == source.label,
                     "row": float(place), "middle": place + 0.5, "row2": place + 1.0,
                 }  # fmt: skip
             rows.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -12,7 +12,7 @@ import numpy as np
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy, kl_divergence, push_size, softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import NetworkLogits, Spec, data, fresh_student, spec, tooltips
+from kdexplorer.charts.common import NetworkLogits, Source, Spec, data, fresh_student, spec, tooltips
 from kdexplorer.charts.style import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
@@ -67,12 +67,12 @@ def temperature_axis() -> alt.X:
     return alt.X("T:Q", title="temperature T (log scale)", scale=scale, axis=axis)
 
 
-def over_temperature(teacher: NetworkLogits, students: Sequence[NetworkLogits], curve: str, temperature: float) -> Spec:
-    """The `curve` of `CURVES` over T; a rule marks the pinned temperature.
+def over_temperature(source: Source, curve: str) -> Spec:
+    """The `curve` of `CURVES` over T; a rule marks the source's temperature.
 
     Those in `COMPARED` are of the students alone; `push` is also of a student before its training.
     """
-    networks = list(students) if curve in COMPARED else [teacher, *students]
+    teacher, networks = source.teacher, source.students if curve in COMPARED else [*source.logits]
     if curve == "push":
         networks.append(fresh_student(teacher))
     heading, unit = CURVES[curve]
@@ -94,10 +94,10 @@ def over_temperature(teacher: NetworkLogits, students: Sequence[NetworkLogits], 
             tooltip=tooltips(("network:N", "network"), ("T:Q", "T", ".2f"), ("value:Q", unit, ".4f")),
         )
     )
-    pinned = alt.Chart(data([{"T": temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=em(2))
+    pinned = alt.Chart(data([{"T": source.temperature}])).mark_rule(strokeDash=[4, 4], color="#888888", size=em(2))
     layers = [lines, pinned.encode(x=alt.X("T:Q", title="temperature T (log scale)"))]
     described = f"Lines: {unit} over temperature for {', '.join(network.name for network in networks)}."
-    return spec(layers, heading, f"dashed rule: T = {temperature:g}", described, 260)
+    return spec(layers, heading, f"dashed rule: T = {source.temperature:g}", described, 260)
 
 
 def _measure(teacher: NetworkLogits, network: NetworkLogits, measure: str, t: float) -> float:

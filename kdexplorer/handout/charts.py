@@ -21,14 +21,13 @@ from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.results import ResultRow, whole_split_logits
 from kdexplorer.charts import class_maps, soft_labels, style, temperature
-from kdexplorer.charts.attention import NetworkMaps
-from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.attention import Maps, NetworkMaps
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student, vega_lite_version
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import Maps, Source
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture

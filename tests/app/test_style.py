@@ -18,8 +18,8 @@ def test_few_selectors_depend_on_streamlits_own_elements():
 
 
 def test_every_key_in_the_rules_is_drawn():
-    folders = PACKAGE / "app", PACKAGE / "figures", ROOT / "pages"
-    code = "".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    files = [*(PACKAGE / "app").rglob("*.py"), PACKAGE / "figures.py", *(ROOT / "pages").glob("*.py")]
+    code = "".join(path.read_text() for path in files)
     drawn = {
         *re.findall(r'\bkey ?= ?f?"([a-zA-Z_]+)', code),
         *re.findall(r'(?:pick_[a-z]+|choose_[a-z]+|Choice)\(\s*"([a-z_]+)"', code),

@@ -24,7 +24,8 @@ from kdexplorer.charts import (
     temperature,
     votes,
 )
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.attention import Maps
+from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.charts.learning_curves import CurvePoint
 from kdexplorer.runs.run_folder import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
@@ -46,18 +47,20 @@ def charts():
         attention.NetworkMaps(name, role, [generator.random((side, side)) for side in (32, 16, 8)], 1000.0)
         for name, role in ROLES.items()
     ]
+    shown = Source([teacher, *students], classes, 3, 4.0, 0.7)
+    without_label = Source([teacher], classes, None, 4.0, 0.7)
     some = {student.name: student.logits for student in students}
     even = np.full(count, 1 / count)
     one_image = {
-        "soft labels": soft_labels.columns(teacher, students, classes, 3, 4.0),
-        "soft labels, photo": soft_labels.columns(teacher, [], classes, None, 4.0),
-        "push": gradients.gradient_push(teacher, students[0], classes, 3, 4.0, 0.7),
-        "push, photo": gradients.gradient_push(teacher, students[0], classes, None, 4.0, 0.7),
-        **{key: temperature.over_temperature(teacher, students, key, 4.0) for key in temperature.CURVES},
+        "soft labels": soft_labels.columns(shown),
+        "soft labels, photo": soft_labels.columns(without_label),
+        "push": gradients.gradient_push(shown, students[0]),
+        "push, photo": gradients.gradient_push(without_label, students[0]),
+        **{key: temperature.over_temperature(shown, key) for key in temperature.CURVES},
         "bars": soft_labels.probability_bars(even, classes, 3, "kd", "Soft label", "T = 1"),
-        "grid": attention.grid(maps, photo, "map", True),
-        "difference": attention.grid(maps, photo, "difference", False),
-        "one stage": attention.grid(maps, photo, "map", True, 2),
+        "grid": attention.grid(Maps(maps, photo), "map", "all"),
+        "difference": attention.grid(Maps(maps, photo, shared=False), "difference", "all"),
+        "one stage": attention.grid(Maps(maps, photo), "map", "2"),
         "method push": gradients.push_bars(generator.normal(size=count), teacher.logits, classes, 3, "KD", "small"),
         "method changes": gradients.change_maps([None, maps[0].maps[1], maps[0].maps[2]], photo, "AT", "small"),
         "method relations": gradients.relation_maps(

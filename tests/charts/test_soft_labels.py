@@ -7,9 +7,8 @@ import pytest
 
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import common, gradients, soft_labels, style
-from kdexplorer.charts.common import NetworkLogits
+from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.figures import all_figures
-from kdexplorer.figures.images import Source
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
 
 COUNTS = [10, 12]
@@ -35,7 +34,7 @@ def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
 @pytest.mark.parametrize("count", COUNTS)
 def test_bars_and_numbers_are_those_over_all_classes(count):
     teacher, students, classes, label = networks(count)
-    svg = draw(soft_labels.columns(teacher, students, classes, label, 4.0))
+    svg = draw(soft_labels.columns(Source([teacher, *students], classes, label, 4.0)))
     found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
     shown = common.select_classes(teacher.logits, label)
     assert len(found) == 3 * len(shown) == 3 * min(count, 11)
@@ -64,7 +63,7 @@ def test_bars_and_numbers_are_those_over_all_classes(count):
 def test_pushes_are_the_gradient_over_all_classes(count, with_label):
     teacher, (student, _), classes, label = networks(count)
     label = label if with_label else None
-    svg = draw(gradients.gradient_push(teacher, student, classes, label, 4.0, 0.7))
+    svg = draw(gradients.gradient_push(Source([teacher], classes, label, 4.0, 0.7), student))
     parts = gradient_on_logits(student.logits, teacher.logits, label, 4.0, 0.7)
     shown = common.select_classes(teacher.logits, label)
     found = {(mark["source"], mark["class"]): mark for mark in marks(svg, "push by")}
@@ -112,7 +111,8 @@ def test_two_students_of_many_classes_show_their_own_predictions_too(label):
 @pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])
 def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
     teacher, students, classes, label = networks(10)
-    params = {p["name"]: p for p in soft_labels.columns(teacher, students, classes, label, pinned)["params"]}
+    spec = soft_labels.columns(Source([teacher, *students], classes, label, pinned))
+    params = {p["name"]: p for p in spec["params"]}
     slider = params["logT"]
     assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
     assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))

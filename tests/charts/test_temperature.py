@@ -6,6 +6,7 @@ import pytest
 from kdexplorer.analysis.human_agreement import Closeness, closeness
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import style, temperature
+from kdexplorer.charts.common import Source
 from kdexplorer.charts.temperature import CURVES
 from tests.charts.drawing import rows_of
 from tests.charts.test_soft_labels import networks
@@ -34,8 +35,9 @@ def test_without_a_closest_temperature_there_is_no_marker():
 
 
 def test_curves_over_temperature_are_the_metrics():
-    teacher, students, _, _ = networks(10)
-    rows = {key: rows_of(temperature.over_temperature(teacher, students, key, 4.0), "value") for key in CURVES}
+    teacher, students, classes, label = networks(10)
+    source = Source([teacher, *students], classes, label, 4.0)
+    rows = {key: rows_of(temperature.over_temperature(source, key), "value") for key in CURVES}
     shown = {key: {row["network"] for row in found} for key, found in rows.items()}
     students_alone, everyone = {"scratch", "kd"}, {"big", "scratch", "kd"}
     assert shown == {"kl": students_alone, "push": students_alone | {style.FRESH}, "entropy": everyone, "top": everyone}

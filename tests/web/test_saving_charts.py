@@ -13,7 +13,7 @@ from PIL import Image
 
 from kdexplorer import web
 from kdexplorer.charts import common
-from kdexplorer.charts.common import NetworkLogits, vega_lite_version
+from kdexplorer.charts.common import NetworkLogits, Source, vega_lite_version
 from kdexplorer.charts.gradients import gradient_push
 from kdexplorer.charts.soft_labels import columns
 from kdexplorer.charts.style import TEACHER
@@ -100,7 +100,7 @@ def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_large
 def test_a_tall_chart_is_complete_on_a_slide(tab):
     classes = [f"class {index}" for index in range(100)]
     networks = [NetworkLogits(role, role, np.arange(100.0)) for role in (TEACHER, "scratch", "kd")]
-    spec = columns(networks[0], networks[1:], classes, 3, 4.0)
+    spec = columns(Source(networks, classes, 3, 4.0))
     draw(tab, spec)
     root = ElementTree.fromstring(save(tab, spec, slide=True))
     shrink = float(re.search(r"scale\(([0-9.]+)\)", root.find(f"{SVG}g").get("transform"))[1])
@@ -112,7 +112,7 @@ def test_a_tall_chart_is_complete_on_a_slide(tab):
 def test_hostile_texts_stay_text(tab):
     logits = np.arange(3.0)
     networks = NetworkLogits(HOSTILE, TEACHER, logits), NetworkLogits("small", "kd", logits)
-    spec = gradient_push(*networks, [HOSTILE, "=1+1", "c"], 0, 4.0, 0.7)
+    spec = gradient_push(Source([*networks], (HOSTILE, "=1+1", "c"), 0, 4.0, 0.7), networks[1])
     draw(tab, spec)
     svg = save(tab, spec, source=HOSTILE, link=f"javascript:{HOSTILE}")
     root = ElementTree.fromstring(svg)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -152,7 +153,7 @@ def pick_choice(choice: Choice) -> str:
     """Draws what a figure's viewer may choose; returns the option's key."""
     return choices.pick_option(
         choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
-        label_visibility="visible" if choice.is_labeled and not layout.is_alone() else "collapsed",
+        label_visibility="collapsed" if layout.is_alone() else "visible",
     )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def show_figure(
     name = name or figure.name.format(**known)
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
-        known |= dict(zip(slid, begin, strict=True))
+        source = replace(source, **dict(zip(slid, begin, strict=True)))
     with st.container(key=f"chart_{key}", height=chart_height()) if slid else contextlib.nullcontext():
         for number, part in enumerate(figure.parts(source, **known)):
             if isinstance(part, Words):

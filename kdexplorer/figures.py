@@ -1,0 +1,268 @@
+"""Figures: charts with one thing to move, on the pages, in a lecture's steps, in handouts, and alone in a frame.
+
+Each is one entry at the end of this module. What draws a figure takes what it needs by name from whoever shows it, and
+returns charts and words; it knows neither Streamlit nor the networks themselves.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kdexplorer.analysis.metrics import softmax
+from kdexplorer.analysis.results import ResultRow
+from kdexplorer.charts import attention, evaluation, gradients, methods, soft_labels
+from kdexplorer.charts import temperature as curves
+from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, format_share, select_classes
+from kdexplorer.charts.learning_curves import CurvePoint, get_measure, learning_curves, list_measures
+from kdexplorer.charts.studies import figure_chart
+from kdexplorer.charts.style import HUMAN, TEACHER, Series
+from kdexplorer.config import SCRATCH
+from kdexplorer.methods import all_methods, get_method
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence beside a chart, as plain text, perhaps after a few in bold; or a hint what to choose."""
+
+    text: str
+    strong: str = ""
+    is_hint: bool = False
+
+
+Part = Spec | tuple[Spec, ...] | Words
+"""A chart, charts side by side, or words."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a figure's viewer may choose: its name in links, its label, and the options' labels by key."""
+
+    name: str
+    label: str
+    options: Mapping[str, str]
+    default: str | None = None
+    """The first where it is None."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        key: its name in links and lectures.
+        title: what it shows.
+        page: the page that it belongs to, by its file's name.
+        moves: what its viewer moves.
+        section: the handout's section about it; empty where another figure begins that section.
+        draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.
+        needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
+        choose: the viewer's choices, each from what it needs itself; `draw` takes them by their names.
+        is_titled: whether its charts' titles say more than a lecture's step.
+        name: its charts' in the page's files, with what was chosen in braces; the title where it is empty.
+    """
+
+    key: str
+    title: str
+    page: str
+    moves: str
+    section: str
+    draw: Callable[..., Spec | Iterable[Part] | None] | None = None
+    needs: str = ""
+    choose: tuple[Callable[..., Choice], ...] = ()
+    is_titled: bool = False
+    name: str = ""
+
+    def choices(self, source: object) -> list[Choice]:
+        """What its viewer may choose, where a source's attributes are what it needs."""
+        return [choose(*_read(choose, source, {})) for choose in self.choose]
+
+    def parts(self, source: object, **chosen: object) -> Iterable[Part]:
+        """Its charts and words, by `draw`'s names: `source`, what was chosen, or attributes of it. Raises KDError."""
+        drawn = None if self.draw is None else self.draw(*_read(self.draw, source, chosen))
+        return (drawn,) if isinstance(drawn, dict) else drawn or ()
+
+    def chart(self, source: object) -> Spec:
+        """The chart of a figure that is one."""
+        return next(part for part in self.parts(source) if isinstance(part, dict))
+
+
+def _read(function: Callable[..., object], source: object, chosen: Mapping[str, object]) -> list[object]:
+    known = {"source": source, **chosen}
+    names = inspect.signature(function).parameters
+    return [known[name] if name in known else getattr(source, name) for name in names]
+
+
+# --- About one picture: labels, predictions, the gradient on a student's logits, attention maps ---
+
+
+def _hard_label(source: Source) -> Iterator[Part]:
+    classes, label = source.classes, source.label
+    if label is None:
+        yield Words("This picture has no hard label: choose a test image.", is_hint=True)
+    else:
+        certain, heading, rule = np.eye(len(classes))[label], "The hard label", "the label's"
+        shown = None if len(classes) <= CLASS_LIMIT else [label]
+        yield soft_labels.probability_bars(certain, classes, label, HUMAN, heading, classes[label], shown, rule)
+
+
+def _teacher_prediction(source: Source) -> Spec:
+    return _draw_prediction(source, source.teacher, 1.0, "The teacher's prediction")
+
+
+def _draw_prediction(source: Source, network: NetworkLogits, t: float, heading: str, *selection: Any) -> Spec:
+    known = softmax(network.logits, t), source.classes, source.label, network.role
+    return soft_labels.probability_bars(*known, heading, f"{network.name}, T = {t:g}", *selection)
+
+
+def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
+    known = [key for key in curves.CURVES if students or key not in curves.COMPARED]
+    return Choice("curve", "Measure", {key: curves.CURVES[key][0] for key in known})
+
+
+def _gradient(source: Source) -> Iterator[Part]:
+    if source.student is None:
+        yield Words("Choose a student to see the gradient on its logits.", is_hint=True)
+    else:
+        yield gradients.gradient_push(source, source.student)
+
+
+def _students(source: Source) -> Iterator[Part]:
+    teacher, classes, t = source.teacher, source.classes, source.temperature
+    if source.student is None:
+        yield Words("Choose a student to see its prediction.", is_hint=True)
+        return
+    kinds = {one.role == SCRATCH: one for one in [*reversed(source.students), source.student]}
+    headings = {True: "Without a teacher", False: "Distilled"}
+    found = [(kinds[kind], heading) for kind, heading in headings.items() if kind in kinds]
+    top, predicted = select_classes(teacher.logits, source.label), [int(one.logits.argmax()) for one, _ in found]
+    others = [index for index in dict.fromkeys(predicted) if index not in top]
+    hard = [] if source.label is None else [source.label]
+    shown = list(dict.fromkeys([*top[: CLASS_LIMIT - len(others)], *others, *hard]))
+    rule = "the teacher's most probable, these students' predictions"
+    yield tuple(_draw_prediction(source, one, t, heading, shown, rule) for one, heading in found)
+    soft = softmax(teacher.logits, t)
+    first, second = np.argsort(-soft)[:2]
+    listed = f"{format_share(soft[first])} {classes[first]}, {format_share(soft[second])} {classes[second]}"
+    yield Words(f"The teacher, {teacher.name}, at T = {t:g}: {listed}.")
+
+
+def _choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
+    """Which stage of the teacher is shown; the first, whose maps are the finest, where nothing is chosen."""
+    stages = [*(str(number + 1) for number in range(len(maps[0].maps))), ALL_STAGES]
+    return Choice("stage", "Stage", dict(zip(stages, stages, strict=True)))
+
+
+def _attention(source: Maps, stage: str) -> Spec:
+    return attention.grid(source, "map", stage)
+
+
+def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
+    if len(source.maps) == 1:
+        yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
+    else:
+        yield attention.grid(source, "difference", stage)
+
+
+# --- About methods, and about many images: results of networks and experiments ---
+
+
+def _choose_method() -> Choice:
+    return Choice("method", "Method", {method.key: method.label for method in all_methods()}, "kd")
+
+
+def _taxonomy(method: str) -> Iterator[Part]:
+    yield methods.taxonomy(method)
+    chosen = get_method(method)
+    yield Words(f": {chosen.summary}", strong=chosen.label)
+
+
+def _measures(points: list[CurvePoint]) -> Choice:
+    return Choice("measure", "Measure", {key: get_measure(key).label for key in list_measures(points)})
+
+
+def _splits(points: list[CurvePoint]) -> Choice:
+    labels = {"test": "Evaluation images", "train": "Training batches"}
+    return Choice("split", "On", {key: text for key, text in labels.items() if any(getattr(p, key) for p in points)})
+
+
+def _costs(rows: list[ResultRow]) -> Choice:
+    known = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
+    return Choice("cost", "Cost", {key: evaluation.COSTS[key].label for key in known})
+
+
+def _sizes(rows: list[ResultRow], looks: list[Series]) -> Spec | None:
+    """The teacher and the students that were trained without one."""
+    alone = [look for look in looks if look.look.label in (TEACHER, SCRATCH)]
+    return evaluation.accuracy_cost(rows, alone, "parameters")
+
+
+_FIGURES = (
+    Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture"),
+    Figure(
+        "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
+        "picture",
+    ),
+    Figure(
+        "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
+        "picture",
+    ),
+    Figure(
+        "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
+        curves.over_temperature, "picture", (_choose_curve,), is_titled=True,
+    ),
+    Figure(
+        "gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture",
+        is_titled=True,
+    ),
+    Figure(
+        "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture",
+        is_titled=True,
+    ),
+    Figure(
+        "attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture",
+        (_choose_stage,),
+    ),
+    Figure(
+        "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
+        _attention_difference, "picture", (_choose_stage,), is_titled=True,
+    ),
+    Figure(
+        "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, "",
+        (_choose_method,),
+    ),
+    Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
+    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", methods.mode_figure, is_titled=True),
+    Figure(
+        "sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"
+    ),
+    Figure(
+        "learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
+        choose=(_measures, _splits), name="Learning curves {measure} {split}",
+    ),
+    Figure(
+        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", evaluation.accuracies, "family"
+    ),
+    Figure(
+        "losses", "Cross-entropy and objective", "compare", "the teacher", "results", evaluation.losses, "family"
+    ),
+    Figure(
+        "accuracy_cost", "Accuracy against cost", "compare", "the cost", "results", evaluation.accuracy_cost,
+        choose=(_costs,), name="Accuracy and {cost}",
+    ),
+    Figure(
+        "experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart,
+        is_titled=True,
+    ),
+    Figure("vote", "The audience's soft label", "audience", "the votes", "votes"),
+)  # fmt: skip
+
+
+def all_figures() -> dict[str, Figure]:
+    """All figures by key."""
+    return {figure.key: figure for figure in _FIGURES}
