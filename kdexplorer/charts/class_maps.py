@@ -32,13 +32,12 @@ def most_similar_classes(matrices: np.ndarray, limit: int = CLASS_LIMIT) -> list
 
     `matrices` is `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
     """
-    mean = matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0)
-    return _largest_off_diagonal(np.nan_to_num(mean), limit)
+    mean = np.nan_to_num(matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0))
+    return _largest(mean * ~np.eye(len(mean), dtype=bool), limit)
 
 
-def _largest_off_diagonal(sizes: np.ndarray, limit: int) -> list[int]:
-    others = sizes * ~np.eye(len(sizes), dtype=bool)
-    return largest_classes(others.sum(axis=0) + others.sum(axis=1), limit)
+def _largest(sizes: np.ndarray, limit: int) -> list[int]:
+    return largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
 
 
 def similarity(
@@ -104,8 +103,8 @@ def confusion_map(
         limit: of the classes that are shown, those with the most confusion.
     """
     shares = confusion(logits, labels)
-    shown = _largest_off_diagonal(shares, limit)
     off = shares - np.diag(np.diag(shares))
+    shown = _largest(off, limit)
     true, predicted = divmod(int(off.argmax()), len(classes))
     scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
     color = _color(scale, "Share of the true class (square-root scale)", ".0%")
@@ -115,7 +114,7 @@ def confusion_map(
         f"Confusion matrix of {name}; the most frequent error predicts {classes[predicted]} for {classes[true]}, "
         f"{off[true, predicted]:.1%} of its images"
     )
-    layers = _draw_confusion(shares, classes, shown, ".1%", color, number, "datum.value > 0.35")
+    layers = _draw_cells(*_matrix(shares, classes, shown), _CONFUSED, ".1%", color, number, "datum.value > 0.35")
     return spec(layers, f"Confusion of {name}", selection, described, max(300, CELL * len(shown)))
 
 
@@ -137,7 +136,7 @@ def confusion_difference(
     """
     points = 100 * (confusion(first, labels) - confusion(second, labels))
     sizes = np.abs(points)
-    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
+    shown = _largest(sizes, limit)
     reach = max(1.0, float(sizes.max()))
     i, j = divmod(int(sizes.argmax()), len(classes))
     scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
@@ -147,7 +146,8 @@ def confusion_difference(
     selection = describe_selection(len(shown), len(classes), "the largest differences")
     largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
     described = f"Difference of the confusion matrices, {between}; largest: {largest}"
-    layers = _draw_confusion(points, classes, shown, "+.1f", color, number, f"abs(datum.value) < {0.6 * reach}")
+    dark = f"abs(datum.value) < {0.6 * reach}"
+    layers = _draw_cells(*_matrix(points, classes, shown), _CONFUSED, "+.1f", color, number, dark)
     said = join_parts(between, selection)
     return spec(layers, "Difference in confusion", said, described, max(300, CELL * len(shown)))
 
@@ -158,19 +158,13 @@ def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
     return alt.Color("value:Q", scale=scale, legend=legend)
 
 
-def _draw_confusion(
-    values: np.ndarray,
-    classes: Sequence[str],
-    shown: Sequence[int],
-    form: str,
-    color: alt.Color,
-    number: str,
-    dark: str,
-) -> list[alt.Chart]:
-    """The cells of a matrix `[K, K]`, see `_draw_cells`."""
+_CONFUSED = ("True class", "Predicted class", "Value")
+
+
+def _matrix(values: np.ndarray, classes: Sequence[str], shown: Sequence[int]) -> tuple[alt.Chart, list[str]]:
+    """The rows of a matrix `[K, K]` and the names of the classes, as `_draw_cells` takes them."""
     rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
-    names, titles = [classes[index] for index in shown], ("True class", "Predicted class", "Value")
-    return _draw_cells(alt.Chart(data(rows)), names, titles, form, color, number, dark)
+    return alt.Chart(data(rows)), [classes[index] for index in shown]
 
 
 def _draw_cells(
