@@ -14,27 +14,20 @@ from kdexplorer.methods import FAMILIES, Method, all_methods
 
 BLOCKS = ("image", "stages", "embedding", "logits", "label")
 """What a network computes, from left to right, and the hard label."""
-_PLACES = {"stages": 1, "embedding": 2, "logits": 3}
 _ROW, _EDGE = 21, 44
 """Pixels: of a method's name, and from a row of blocks to the first name."""
 
 
 def place_of(method: type[Method]) -> int:
     """The position in `BLOCKS` at which a method connects the networks; without a teacher it is the label."""
-    places = [_PLACES[need] for need in method.needs]
-    return min(places) if places else len(BLOCKS) - 1
-
-
-def taxonomy(chosen: str = "") -> Spec:
-    """See `_taxonomy`; built once for each method that stands out."""
-    return _taxonomy(chosen, all_methods())
+    return min((BLOCKS.index(need) for need in method.needs), default=len(BLOCKS) - 1)
 
 
 @lru_cache(maxsize=32)
-def _taxonomy(chosen: str, methods: tuple[type[Method], ...]) -> Spec:
+def taxonomy(chosen: str = "") -> Spec:
     """The picture of all methods by place, colored by family; the one with the key `chosen` stands out."""
     columns: dict[int, list[type[Method]]] = {}
-    for method in methods:
+    for method in all_methods():
         columns.setdefault(place_of(method), []).append(method)
     height = max(map(len, columns.values())) * _ROW + 2 * _EDGE + 20
     top, bottom = 16, height - 16
@@ -126,7 +119,6 @@ def divergence(teacher: np.ndarray, students: np.ndarray, beta: float) -> np.nda
     return found.sum(axis=-1) / (beta * (1 - beta))
 
 
-@lru_cache(maxsize=1)
 def fitted_students() -> np.ndarray:
     """The best bell-shaped student for each of `BETAS`, by search over mean and deviation: `[B, 121]`."""
     means, deviations = np.linspace(-3, 3, 121), np.linspace(0.3, 3.5, 65)
