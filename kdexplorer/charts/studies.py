@@ -19,8 +19,6 @@ from kdexplorer.studies.table import Summary, Table, find_best, summarize
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
 """Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
-SIDE = 40
-"""Pixels left and right of lines."""
 DASHES = ((1, 0), (6, 4))
 """Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
@@ -101,7 +99,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
 
 def _lines(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     kind: Any = {"type": "log"} if figure.logarithmic else {"zero": False}
-    kind |= {"padding": em(SIDE), "nice": False}
+    kind |= {"padding": em(40), "nice": False}
     values = sorted({point.x for point in figure.points})
     within = f"datum.value < {values[0]:g} || datum.value > {values[-1]:g} ? '' : datum.label"
     many = len(values) > 6
@@ -194,17 +192,15 @@ def _format(measure: Measure) -> str:
     return ".1f" if measure.unit == "%" else measure.format
 
 
-def surface(table: Table, key: str) -> Spec | None:
+def surface(table: Table, key: str) -> Spec:
     """A heat map over temperature and weight, each cell with its mean and its spread over seeds.
 
-    `key` is one of `SURFACES`. None where the measure is known of no cell.
+    `key` is one of `known_surfaces`.
     """
     measure, summaries = MEASURES[key], summarize(table)
     marks = _marks(table, summaries)
     cells = [one for one in summaries if one.place and key in one.means]
     rows = [_surface_row(one, measure, marks[one.name]) for one in cells]
-    if not rows:
-        return None
     best = next((row for row in rows if "★" in row["text"]), rows[0])
     counts = {len(one.rows) for one in cells}
     seeds = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
@@ -260,12 +256,10 @@ def _heat_map(table: Table, rows: list[dict[str, Any]], measure: Measure, low: f
 
 
 def spread(table: Table) -> Spec | None:
-    """Every cell's accuracy by seed with the 95 % interval for its mean, the best first; None without cells."""
+    """Every cell's accuracy by seed with the 95 % interval for its mean, the best first; None without any."""
     summaries = summarize(table)
     marks = _marks(table, summaries)
     summaries.sort(key=lambda one: (one.place is None, -one.accuracy))  # the scratch baseline is the last
-    if find_best(summaries) is None:
-        return None
     points = list[Point]()
     for one in summaries:
         points += row_of(f"{marks[one.name]}{one.place or 'scratch baseline'}", one.entry.key, one.values())
