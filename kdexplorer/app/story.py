@@ -129,7 +129,7 @@ def _enter(number: int, step: Step) -> None:
     """
     if st.session_state.get(STEP) == number and _BEFORE in st.session_state:
         return
-    given: dict[str, Any] = step.settings.given()
+    given: dict[str, Any] = step.settings.model_dump(exclude_none=True)
     if _BEFORE not in st.session_state:
         linked = st.query_params.get_all
         given = {name: value for name, value in given.items() if linked(name) in ([], choices.as_texts(value))}

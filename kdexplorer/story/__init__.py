@@ -61,10 +61,6 @@ class Settings(StrictModel):
         entries = all_methods() if info.field_name == "method" else all_experiments()
         return None if value is None else _require(value, [one.key for one in entries])
 
-    def given(self) -> dict[str, Any]:
-        """The fields that are given."""
-        return self.model_dump(exclude_none=True)
-
 
 class Step(StrictModel):
     """One screen of a lecture."""
@@ -168,8 +164,9 @@ def _require(value: str, known: list[str]) -> str:
 
 def _name_field(field: str, values: dict[str, Any]) -> str:
     """A field as a lecturer finds it: step 3 ("Temperature"), figure. Steps are numbered from 1."""
-    top, number, *rest = [*field.split("."), "", ""][: max(2, field.count(".") + 1)]
-    if top != "steps" or not number.isdigit():
+    top, *rest = field.split(".")
+    if top != "steps" or not rest:
         return field or "file"
-    title = str(values["steps"][int(number)].get("title", "")) if isinstance(values["steps"][int(number)], dict) else ""
-    return f"step {int(number) + 1}" + (f" ('{title[:60]}')" if title else "") + "".join(f", {part}" for part in rest)
+    number, step = int(rest[0]), values["steps"][int(rest[0])]
+    title = str(step.get("title", ""))[:60] if isinstance(step, dict) else ""
+    return ", ".join([f"step {number + 1}" + (f" ('{title}')" if title else ""), *rest[1:]])

@@ -66,7 +66,7 @@ def test_a_lecture_of_ones_own(own, tmp_path, make_checkpoint):
     (tmp_path / "link.toml").symlink_to(path)
     lecture = read_lecture(tmp_path / "link.toml")
     assert lecture.title == "Mine"
-    assert [step.settings.given() for step in lecture.steps] == [
+    assert [step.settings.model_dump(exclude_none=True) for step in lecture.steps] == [
         {"T": 8, "image": 3, "teacher": "big", "method": "at", "experiment": "few-labels"},
         {},
     ]
