@@ -24,7 +24,6 @@ from kdexplorer.charts import class_maps, soft_labels, style, temperature
 from kdexplorer.charts.attention import Maps, NetworkMaps
 from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student, vega_lite_version
 from kdexplorer.charts.learning_curves import CurvePoint
-from kdexplorer.charts.votes import vote_bars
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.figures import all_figures
@@ -167,7 +166,7 @@ class Charts:
             near = {name: closeness(self.human, logits) for name, logits in self.annotated.items()}
             drawn["closeness on the split"] = temperature.closeness_curves(near, self.roles, self.human, subject)
         votes = enumerate(self.request.votes, start=1)
-        drawn |= {f"votes {k}": vote_bars(one.totals, one.classes, one.label) for k, one in votes}
+        drawn |= {f"votes {k}": soft_labels.vote_bars(one.totals, one.classes, one.label) for k, one in votes}
         return {name: self.add(spec) for name, spec in drawn.items()}
 
     def _draw_class_maps(self) -> dict[str, Spec]:

@@ -22,7 +22,6 @@ from kdexplorer.charts import (
     studies,
     style,
     temperature,
-    votes,
 )
 from kdexplorer.charts.attention import Maps
 from kdexplorer.charts.common import NetworkLogits, Source
@@ -75,7 +74,7 @@ def charts():
     }
     of_ten = (3, NetworkLogits("big", style.TEACHER, teacher.logits[:10]), even[:10])
     of_votes = {
-        f"votes{' on a projector' * projector}{', alone' * alone}": votes.vote_bars(
+        f"votes{' on a projector' * projector}{', alone' * alone}": soft_labels.vote_bars(
             range(10), classes[:10], *(() if alone else of_ten), projector=projector
         )
         for projector in (False, True)

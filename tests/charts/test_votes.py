@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.charts import style, votes
+from kdexplorer.charts import soft_labels, style
 from kdexplorer.charts.common import NetworkLogits
 from tests.charts.drawing import draw, marks, number, texts
 
@@ -14,7 +14,7 @@ CLASSES = ["cat", "dog", "ship"]
 TEACHER = NetworkLogits("big", style.TEACHER, np.array([2.0, 1.0, -1.0]))
 HUMAN = np.array([0.5, 0.25, 0.25])
 
-projector_bars = partial(votes.vote_bars, projector=True)
+projector_bars = partial(soft_labels.vote_bars, projector=True)
 
 
 def bars(svg, source):
@@ -23,7 +23,7 @@ def bars(svg, source):
     return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
 
 
-@pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_every_source_is_drawn_with_its_shares(temperature, chart):
     svg = draw(chart([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
@@ -36,14 +36,14 @@ def test_every_source_is_drawn_with_its_shares(temperature, chart):
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_distance_at_the_sliders_temperature_is_written_above(temperature):
-    svg = draw(votes.vote_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
+    svg = draw(soft_labels.vote_bars([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
     soft = softmax(TEACHER.logits, temperature)
     kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
     assert f"big at T = {temperature:.2f}" in " ".join(texts(svg))
     assert f"teacher, KL {kl:.2f}" in texts(svg)
 
 
-@pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
 def test_the_votes_alone_give_nothing_away(chart):
     spec = chart([3, 1, 0], CLASSES)
     svg = draw(spec)
@@ -53,10 +53,10 @@ def test_the_votes_alone_give_nothing_away(chart):
 
 
 def test_nobody_has_voted():
-    assert "teacher" in texts(draw(votes.vote_bars([0, 0, 0], CLASSES, 0, TEACHER)))
+    assert "teacher" in texts(draw(soft_labels.vote_bars([0, 0, 0], CLASSES, 0, TEACHER)))
 
 
-@pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
 def test_only_the_rows_change_with_a_vote(chart):
     """So the browser keeps the slider where it is."""
     first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
@@ -65,7 +65,7 @@ def test_only_the_rows_change_with_a_vote(chart):
     assert first["datasets"] != second["datasets"]
 
 
-@pytest.mark.parametrize("chart", [votes.vote_bars, projector_bars])
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
 @pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])
 def test_a_networks_name_is_text_in_every_expression(name, chart):
     teacher = NetworkLogits(name, style.TEACHER, TEACHER.logits)

@@ -17,8 +17,8 @@ from kdexplorer.app.server.headers import LOCAL
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits, format_share
+from kdexplorer.charts.soft_labels import vote_bars
 from kdexplorer.charts.style import TEACHER
-from kdexplorer.charts.votes import vote_bars
 from kdexplorer.errors import KDError
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png, qr_png
