@@ -115,15 +115,10 @@ def _read(value: str) -> float | str:
         return value
 
 
-def preset_of(student: StudentConfig) -> str | None:
-    """The preset whose weights and settings a student has, or None."""
-    own = student.objective.model_copy(update={"label_smoothing": 0.0})
-    return next((name for name, preset in PRESETS.items() if Objective(**preset) == own), None)
-
-
 def format_student(student: StudentConfig) -> str:
     """The notation that `parse_student` reads back to the same student."""
-    preset = preset_of(student)
+    own = student.objective.model_copy(update={"label_smoothing": 0.0})
+    preset = next((name for name, values in PRESETS.items() if Objective(**values) == own), None)
     words = [student.architecture, preset or "+".join(map(_format_term, student.terms)) or SCRATCH]
     if preset is None and student.ce_weight != 1.0:
         words.append(f"ce_weight={format_number(student.ce_weight)}")
