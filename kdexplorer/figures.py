@@ -158,10 +158,6 @@ def _choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
     return Choice("stage", "Stage", dict(zip(stages, stages, strict=True)))
 
 
-def _attention(source: Maps, stage: str) -> Spec:
-    return attention.grid(source, "map", stage)
-
-
 def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
     if len(source.maps) == 1:
         yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
@@ -225,8 +221,8 @@ _FIGURES = (
         is_titled=True,
     ),
     Figure(
-        "attention", "Attention maps", "attention", "the maps' opacity", "attention", _attention, "picture",
-        (_choose_stage,),
+        "attention", "Attention maps", "attention", "the maps' opacity", "attention",
+        lambda source, stage: attention.grid(source, "map", stage), "picture", (_choose_stage,),
     ),
     Figure(
         "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",

@@ -188,13 +188,14 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, An
 def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
+    wipe = alt.binding_range(min=0, max=1, step=0.01, name="Wipe to the teacher")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
     own = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM:.4g} * em"
     strip = 0 if is_large and with_teacher else 3.2
     side = f"(room > 0 ? room - names - {strip} * em : {own}) / {stages} - {line} * em"
     params = [
         alt.param(name="opacity", value=OPACITY, bind=slider),
-        _WIPE if with_teacher and networks > 1 else alt.param(name="wipe", value=0),
+        alt.param(name="wipe", value=0, bind=wipe if with_teacher and networks > 1 else alt.Undefined),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
         alt.param(name="longest", value=0),
@@ -214,11 +215,6 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
 
 _LINE, _LARGE = 1.4, 4.4
 """Height of what stands under a map, in `em`: a line, or a line, a number and its bar."""
-
-
-_WIPE = alt.param(name="wipe", value=0, bind=alt.binding_range(min=0, max=1, step=0.01, name="Wipe to the teacher"))
-_HELD = alt.selection_point(name="held", fields=["column"], on="pointerdown", clear="window:pointerup", toggle=False)
-"""The column of the map that is pressed."""
 
 
 def _covered() -> str:
@@ -249,6 +245,9 @@ def _pictures(line: float) -> list[alt.Chart]:
         short = f"isValid(datum.like) ? ({long}) : datum.first"
     below = base.transform_calculate(below=f"datum.top + cell + {_LINE / 2} * em", short=short)
     corner = base.transform_calculate(right="datum.left + cell", bottom="datum.top + cell")
+    pressed = alt.selection_point(  # the column of the map
+        name="held", fields=["column"], on="pointerdown", clear="window:pointerup", toggle=False
+    )
     held = "isValid(held) && isValid(held.column) && indexof(held.column, datum.column) >= 0"
     over = corner.transform_filter("isValid(datum.teacher)").transform_calculate(share=f"{held} ? 1 : wipe")
     over = over.transform_filter("datum.share > 0").transform_calculate(
@@ -261,7 +260,7 @@ def _pictures(line: float) -> list[alt.Chart]:
         drawn.mark_image(**picture, opacity=alt.expr("opacity")).encode(x=x, y=y, url="url:N"),
         over.mark_image(**picture).encode(x=x, y=y, url="covered:N"),
         edge.encode(x=across("edge"), y=y, y2="bottom:Q"),
-        press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(_HELD),
+        press.encode(x=x, x2="right:Q", y=y, y2="bottom:Q", tooltip=tooltip).add_params(pressed),
         text.encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="short:N"),
     ]
 
@@ -325,10 +324,6 @@ def _scale_bar() -> list[alt.Chart]:
     ]
 
 
-_SUMMARY = ("correlation", "low", "high", "chance", "cosine", "mse")
-"""What the chart shows of a stage's comparison."""
-
-
 def similarity_by_stage(
     summaries: Mapping[str, Sequence[StageSimilarity]], roles: Mapping[str, str], count: int
 ) -> Spec:
@@ -343,11 +338,14 @@ def similarity_by_stage(
     """
     looks = style.series({name: roles[name] for name in summaries})
     rows = [
-        {key: getattr(summary, key) for key in _SUMMARY} | {"network": name, "stage": f"stage {summary.stage}"}
+        {
+            "correlation": one.correlation, "low": one.low, "high": one.high,
+            "chance": None if math.isnan(one.chance) else one.chance,
+            "cosine": one.cosine, "mse": one.mse, "network": name, "stage": f"stage {one.stage}",
+        }
         for name, stages in summaries.items()
-        for summary in stages
-    ]
-    rows = [row | {"chance": None if math.isnan(row["chance"]) else row["chance"]} for row in rows]
+        for one in stages
+    ]  # fmt: skip
     stages, words = list(dict.fromkeys(row["stage"] for row in rows)), "correlation with the teacher's map (1 = same)"
     base = alt.Chart(data(rows)).encode(
         x=alt.X("stage:N", sort=stages, title=None, axis=alt.Axis(labelAngle=0)),

@@ -112,9 +112,6 @@ AUDIENCE = "audience"
 NEUTRAL = "#7F8C99"
 """For rules, diagonals and the scratch baseline: visible on white and on near-black."""
 
-DARK = "#4D4D4D"
-"""What the colors of further networks of one look are mixed with."""
-
 FAMILY_COLORS = {"response": "#009E73", "feature": "#CC79A7", "relation": "#56B4E9"}
 """From the Okabe-Ito set, as the other colors: distinguishable for color-blind eyes, on white and on near-black."""
 
@@ -266,7 +263,7 @@ class Series:
         again, color = self.rank // len(WIDTHS), self.look.color
         if again == 0 or color == INK:
             return color
-        pairs = zip(bytes.fromhex(color[1:]), bytes.fromhex(DARK[1:]), strict=True)
+        pairs = zip(bytes.fromhex(color[1:]), bytes.fromhex("4D4D4D"), strict=True)
         return "#" + "".join(f"{round(own * 0.5**again + dark * (1 - 0.5**again)):02X}" for own, dark in pairs)
 
     @property
