@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.analysis.metrics import per_class_accuracy
 from kdexplorer.analysis.verdicts import OWN, RIGHT
-from kdexplorer.charts import evaluation
+from kdexplorer.charts import evaluation, style
 from kdexplorer.charts.evaluation import OUTCOMES, inheritance
 from tests.charts.drawing import rows_of
 from tests.charts.records import make_row
@@ -43,7 +43,7 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
 def test_networks_of_equal_cost_are_side_by_side():
     costs = {"plain": 10, "distilled": 10, "large": 90}
     rows = [make_row(name, parameters=cost) for name, cost in costs.items()]
-    spec = evaluation.accuracy_cost(rows, LOOKS, "parameters")
+    spec = evaluation.accuracy_cost(rows, style.series(dict.fromkeys(costs, "scratch")), "parameters")
     aside = {row["network"]: row["aside"] for row in rows_of(spec, "aside")}
     assert aside == {"plain": -evaluation.ASIDE / 2, "distilled": evaluation.ASIDE / 2, "large": 0}
     assert all("datum.aside" in layer["mark"]["xOffset"]["expr"] for layer in spec["layer"])
