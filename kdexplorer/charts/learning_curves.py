@@ -34,6 +34,7 @@ _FIXED = {
 class CurvePoint:
     """A network after one epoch (from 0): figures on the training batches and on the evaluation split, by measure.
 
+    They are finite, as those of the records are that they come from.
     Within an epoch there are training batches only, and `epoch` has a fraction: 0.5 is after one and a half epochs.
     """
 
@@ -61,7 +62,7 @@ def get_measure(key: str) -> Measure:
 def list_measures(points: Sequence[CurvePoint]) -> list[str]:
     """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
     split = _first_split(points)
-    known = {key for point in points for key in getattr(point, split) if value_of(point, key, split) is not None}
+    known = {key for point in points for key in getattr(point, split)}
     order = {method.key: rank for rank, method in enumerate(all_methods())}
     terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
     terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))
@@ -70,12 +71,6 @@ def list_measures(points: Sequence[CurvePoint]) -> list[str]:
 
 def _first_split(points: Sequence[CurvePoint]) -> str:
     return "test" if any(point.test for point in points) else "train"
-
-
-def value_of(point: CurvePoint, measure: str, split: str) -> float | None:
-    """A measure at a point, or None where it is not a finite number; `split` is `test` or `train`."""
-    value = getattr(point, split).get(measure)
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def learning_curves(
@@ -103,9 +98,9 @@ def learning_curves(
 
     def list_rows(some: Sequence[CurvePoint], of: str) -> list[dict[str, Any]]:
         return [
-            {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": value}
+            {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": getattr(point, of)[measure]}
             for point in some
-            if point.network in names and (value := value_of(point, measure, of)) is not None
+            if point.network in names and measure in getattr(point, of)
         ]
 
     rows, within = list_rows(points, split), list_rows(batches, "train")
