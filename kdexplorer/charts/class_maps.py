@@ -70,7 +70,7 @@ def similarity(
         for j in shown
         if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
     ]
-    chart = alt.Chart(alt.Data(values=rows))  # in the specification: as a data set of its own a list is no list
+    chart = alt.Chart(data(rows))
     heading: str | alt.ExprRef = name if temperature is None else f"{name} at T = {temperature:g}"
     params: list[alt.Parameter] = []
     if octaves:

@@ -159,12 +159,6 @@ def data(rows: list[dict[str, Any]]) -> alt.Data:
     return alt.InlineData(values=rows)
 
 
-def list_tables(spec: Spec) -> list[list[dict[str, Any]]]:
-    """The rows of each of a chart's data sets."""
-    parts = (part.get("data", {}).get("values") for part in (spec, *spec["layer"]))
-    return [*spec.get("datasets", {}).values(), *filter(None, parts)]
-
-
 def tooltips(*fields: tuple[str, ...]) -> list[alt.Tooltip]:
     """Tooltips from fields, each with its title and, if it is a number, the number's format."""
     return [alt.Tooltip(field, title=text, format=form[0] if form else alt.Undefined) for field, text, *form in fields]

@@ -9,14 +9,14 @@ import vl_convert
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-from kdexplorer.charts.common import list_tables, vega_lite_version
+from kdexplorer.charts.common import vega_lite_version
 
 RELEASE = vega_lite_version()
 
 
 def rows_of(spec, field=""):
     """All rows of a chart, or those that have a field."""
-    return [row for rows in list_tables(spec) for row in rows if not field or field in row]
+    return [row for rows in spec["datasets"].values() for row in rows if not field or field in row]
 
 
 @functools.cache

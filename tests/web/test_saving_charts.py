@@ -56,7 +56,7 @@ def draw(tab, spec):
 def save(tab, spec, kind="svg", **changes):
     """The content of the file that the drawn chart becomes."""
     chart = {"name": "Chart", "source": SOURCE, "link": LINK, "description": spec["description"]}
-    file = tab.evaluate(MAKE, [kind, chart | {"tables": common.list_tables(spec)} | changes])
+    file = tab.evaluate(MAKE, [kind, chart | {"tables": list(spec["datasets"].values())} | changes])
     assert file["name"] == f"kd-explorer-chart{'-slide' if changes.get('slide') else ''}.{kind}"
     return file["text"]
 
@@ -140,7 +140,7 @@ def test_each_chart_becomes_a_file_with_the_rows_that_it_draws(tab, charts):  # 
         assert not any(str(value).startswith("data:") for row in cells for value in row.values()), name
         if name == "soft labels by epoch":
             written = {(row["network"], row["epoch"], row["class"]): float(row["p"]) for row in cells}
-            rows = [row for rows in common.list_tables(spec) for row in rows]
+            rows = [row for rows in spec["datasets"].values() for row in rows]
             assert written == {(row["network"], str(row["epoch"]), row["class"]): row["p"] for row in rows}
 
 

@@ -22,7 +22,7 @@ from kdexplorer import web
 from kdexplorer.app.parts import layout
 from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
-from kdexplorer.charts.common import Spec, list_tables
+from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import fill
 from kdexplorer.figures import Choice, Words, all_figures
 
@@ -113,7 +113,7 @@ def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str) -> dict[
         "of": known.get("image", ""),
         "source": f"{page}: {', '.join(known.values()) or name}",
         "description": spec["description"],
-        "tables": list_tables(spec),
+        "tables": list(spec["datasets"].values()),
     }
 
 
