@@ -10,6 +10,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from PIL import Image
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
 from kdexplorer.charts import style
@@ -117,15 +118,15 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         look, numbers = style.look_of(row.role), describe_stages(row, rows[0])
         heads.append({"network": row.name, "column": len(heads), "color": look.color, "what": look.what})
         for place, number in enumerate(listed):
-            cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place})
+            words = numbers[number] if number < len(maps) else {"first": "no such stage"}
+            cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place} | words)
             map_ = maps[number] if number < len(maps) else None
             if map_ is None:
-                cells[-1]["first"] = "not comparable" if number < len(maps) else "no such stage"
                 continue
             top = max(float(np.abs(map_).max()), 1e-6)
             own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
-            url = data_url(map_png(map_, *(limits if source.shared else own), mode, smooth=source.smooth))
-            cells[-1] |= {"url": url} | numbers[number]
+            ends = limits if source.shared else own
+            cells[-1]["url"] = data_url(map_png(map_, *ends, mode, smooth=source.smooth))
     if mode == "map":
         of_teacher = {cell["row"]: cell.get("url") for cell in cells if cell["column"] == 0}
         for cell in cells:
@@ -133,7 +134,7 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
     heading = "Spatial attention of each network"
     if mode == "difference":
         heading = "Student minus teacher: more attention (orange) or less (violet)"
-    gray = np.repeat((source.photo @ GRAY).round().astype(np.uint8)[..., None], 3, axis=2)
+    gray = np.asarray(Image.fromarray(source.photo).convert("L").convert("RGB"))
     which = f"rows: stage 1 to {stages}" if stage == ALL_STAGES else f"stage {stage} of {stages}"
     subtitle = join_parts(
         which,
@@ -151,10 +152,6 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         f"{heading}, over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
         "under each student's map its similarity to the teacher's.",
     )  # fmt: skip
-
-
-GRAY = np.array([0.299, 0.587, 0.114])
-"""The weights of red, green and blue in a gray picture (ITU-R BT.601)."""
 
 
 def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, Any]]:
