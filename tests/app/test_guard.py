@@ -282,6 +282,22 @@ async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch,
     await until(lambda: browsers[0].runs == 2)
 
 
+async def test_the_end_of_a_run_that_has_lost_its_turn_does_not_end_the_next_ones_waiting():
+    late, *others = browsers = [Browser() for _ in range(3)]
+    for browser in browsers:
+        browser.say(rerun())
+        await settle()
+        if browser is late:
+            visitor = next(iter(turns._visitors.values()))
+            turns.end(visitor.page)  # it took too long
+    late.say(rerun())
+    await settle()
+    await late.answer(FINISHED)
+    assert late.runs == 1
+    await others[0].answer(FINISHED)
+    assert late.runs == 2
+
+
 async def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_before_it_has_read(monkeypatch):
     monkeypatch.setattr(guard, "SLOW", 0.01)
     slow, *others = browsers = [Browser() for _ in range(3)]

@@ -155,6 +155,7 @@ class _Connection:
 
     def close(self) -> None:
         """The browser has left; a run may go on for a moment."""
-        self._loop.call_later(SLOW, self._visitor.step_aside)
+        if self._visitor.page is not None:
+            self._loop.call_later(SLOW, turns.end, self._visitor.page)
         if self._ahead is not None:
             self._ahead.cancel()

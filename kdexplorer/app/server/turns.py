@@ -102,8 +102,8 @@ class Visitor(Use):
         self.browser.left = self._at
 
     def step_aside(self) -> None:
-        """Ends the turn of the page that runs: what follows waits for something else."""
-        if self.page is not None:
+        """Ends the turn of the page that runs, not of one that waits: what follows waits for something else."""
+        if self.page is not None and self.page.granted.done():
             end(self.page)
 
 
