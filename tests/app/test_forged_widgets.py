@@ -1,11 +1,11 @@
-"""Values that no browser would send, within the bounds of `messages`, for every widget of every page."""
+"""Values that no browser would send, within the bounds of `guard`, for every widget of every page."""
 
 import json
 
 import pytest
 
 from kdexplorer.app.parts.layout import TITLES
-from kdexplorer.app.server import messages
+from kdexplorer.app.server import guard
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.studies.study import MAX_VALUES
 
@@ -25,7 +25,7 @@ def forge(at):
         elif kind == "int_value":
             widget.int_value = 2**62
         elif kind == "string_value":
-            widget.string_value = "x" * min(messages.VALUE - 100, 800_000 // len(states.widgets))  # all: 1 MB
+            widget.string_value = "x" * min(guard.VALUE - 100, 800_000 // len(states.widgets))  # all: 1 MB
     for editor in at.data_editor:
         states.widgets.add(id=editor.proto.id, string_value=json.dumps(TABLE))
     return states

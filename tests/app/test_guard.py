@@ -10,7 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, messages, refusals, turns
+from kdexplorer.app.server import guard, refusals, turns
 
 GUEST = ("203.0.113.7", 5000)
 pytestmark = pytest.mark.anyio
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def nobody_known(monkeypatch):
-    monkeypatch.setattr(turns, "_addresses", {})
-    monkeypatch.setattr(turns, "_visitors", {})
+    for known in ("_used", "_browsers", "visitors"):
+        monkeypatch.setattr(turns, known, {})
     monkeypatch.setattr(turns, "_waiting", [])
     monkeypatch.setattr(turns, "_taken", [])
-    monkeypatch.setattr(turns, "is_training", lambda: False)
+    monkeypatch.setattr(turns, "is_training", lambda second: False)
     for limit in ("LONGEST", "SILENT", "SLOW"):
         monkeypatch.setattr(guard, limit, 1e6)
 
@@ -71,21 +71,22 @@ DROPPED = {
     "install_skills": operation("install_skills"),
     "nothing": b"",
     "no message": b"\xff\xff\xff",
-    "a large message": b"\0" * (messages.MESSAGE + 1),
+    "a large message": b"\0" * (guard.MESSAGE + 1),
     "a name of no widget": rerun(lambda state: state.widget_states.widgets.add(id="experiment", string_value="x")),
-    "a long text": rerun(widget(string_value="x" * (messages.VALUE))),
+    "a long text": rerun(widget(string_value="x" * (guard.VALUE))),
     "not a number": rerun(widget(double_value=math.nan)),
     "a widget without a name": rerun(lambda state: state.widget_states.widgets.add(bool_value=True)),
-    "many uploads' addresses": file_names(messages.FILES + 1),
+    "many uploads' addresses": file_names(guard.FILES + 1),
 }
 
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_what_pages_send_is_read(name):
-    assert messages.read(ALLOWED[name]) is not None
+    assert guard.read(ALLOWED[name]) is not None
 
 
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
+MORE = ForwardMsg(session_event={}).SerializeToString()
 EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN).SerializeToString()
 
 
@@ -164,7 +165,7 @@ async def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(
         socket = WebSocket(scope, receive, send)
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect):  # as Streamlit's sender does
-            await socket.send_bytes(b"x")
+            await socket.send_bytes(MORE)
         with pytest.raises(WebSocketDisconnect):
             await socket.receive_bytes()
 
@@ -182,16 +183,15 @@ async def test_the_script_sees_the_name_that_the_server_gives(monkeypatch):
     monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
     browser = Browser(headers=[(b"x-kdexplorer-visitor", b"forged"), (b"cookie", b"a=b; kdexplorer_visitor=hers")])
     await settle()
-    ((name, visitor),) = turns._visitors.items()
+    ((name, visitor),) = turns.visitors.items()
     headers = [text for key, text in browser.scope["headers"] if key == turns.HEADER.encode()]
-    assert (headers, visitor.cookie) == ([name.encode()], "hers")
-    assert turns._addresses == {GUEST[0]: visitor.address}
+    assert (headers, visitor.cookie, visitor.address) == ([name.encode()], "hers", GUEST[0])
     await browser.leave()
-    assert not turns._visitors
+    assert not turns.visitors
 
 
 async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(monkeypatch, caplog):
-    monkeypatch.setitem(guard.MOST, "websocket", 5)
+    monkeypatch.setattr(turns, "CONNECTIONS", 5)
     monkeypatch.setattr(refusals, "_log", refusals._Log())
     application = guard.Guard(Browser.application)
     browsers = [Browser(application) for _ in range(2)]
@@ -208,7 +208,7 @@ async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once
 
 
 async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch):
-    monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
+    monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
     monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
     application = guard.Guard(Browser.application)
     cookies = [b"kdexplorer_visitor=greedy"] * 3 + [b"kdexplorer_visitor=hers"]
@@ -219,7 +219,7 @@ async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch
 
 
 async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkeypatch):
-    monkeypatch.setitem(guard.MOST, "websocket", 4)
+    monkeypatch.setattr(turns, "CONNECTIONS", 4)
     monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies.get("kdexplorer_visitor"))
     monkeypatch.setattr(turns, "_presenters", {"hers"})
     application = guard.Guard(Browser.application)
@@ -230,8 +230,8 @@ async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkey
 
 
 async def test_visitors_of_a_frame_without_cookies_are_not_one_browser_but_share_half_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(guard, "OF_A_VISITOR", 2)
-    monkeypatch.setitem(guard.MOST, "websocket", 8)
+    monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
+    monkeypatch.setattr(turns, "CONNECTIONS", 8)
     application = guard.Guard(Browser.application)
     browsers = [Browser(application) for _ in range(5)] + [Browser(application, ("198.51.100.1", 1)) for _ in range(3)]
     browsers += [Browser(application, (f"192.0.2.{number}", 1)) for number in range(2)]
@@ -246,7 +246,7 @@ async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
         browser.say(rerun())
     await settle()
     assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
-    for data in (EARLY, ForwardMsg(session_event={}).SerializeToString(), b"\0" * 5000):
+    for data in (EARLY, MORE, b"\0" * 5000):
         await browsers[0].answer(data)
     assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
     await browsers[0].answer(FINISHED)
@@ -268,7 +268,7 @@ async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(mon
     assert browsers[4].runs == 0
 
 
-@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", b"x"), ("SILENT", None)])
+@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", MORE), ("SILENT", None)])
 async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch, limit, answer):
     monkeypatch.setattr(guard, limit, 0.01)
     browsers = [Browser() for _ in range(3)]
@@ -288,7 +288,7 @@ async def test_the_end_of_a_run_that_has_lost_its_turn_does_not_end_the_next_one
         browser.say(rerun())
         await settle()
         if browser is late:
-            visitor = next(iter(turns._visitors.values()))
+            visitor = next(iter(turns.visitors.values()))
             turns.end(visitor.page)  # it took too long
     late.say(rerun())
     await settle()
@@ -304,7 +304,8 @@ async def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_
     slow.reads.clear()
     for browser in browsers:
         browser.say(rerun())
-    await slow.answer(b"x")
+    await settle()
+    await slow.answer(MORE)
     await until(lambda: others[1].runs)
     for browser in others:
         await browser.answer(FINISHED)
@@ -336,20 +337,6 @@ async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(
         await browser.answer(FINISHED)
 
 
-@pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
-async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
-    messages.warn.cache_clear()
-    monkeypatch.setattr(messages, part, None)
-    monkeypatch.setattr(guard, "PACE", 0.0)
-    browsers = [Browser() for _ in range(4)]
-    for browser in browsers:
-        browser.say(rerun())
-        await settle()
-        await browser.answer(FINISHED)
-    assert [browser.runs for browser in browsers] == [1] * 4
-    assert len(caplog.records) == 1
-
-
 @pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])
 async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch, cookies, first):
     now, most, go_on = [0], [0], asyncio.Event()
@@ -360,7 +347,7 @@ async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch,
         await go_on.wait()
         now[0] -= 1
 
-    monkeypatch.setitem(guard.MOST, "PUT", 4)
+    monkeypatch.setattr(guard, "UPLOADS", 4)
     monkeypatch.setattr(guard, "visitor_of", lambda _: str(next(cookies)))
     monkeypatch.setattr(guard, "BETWEEN_UPLOADS", 0)
     application = guard.Guard(store)

@@ -19,7 +19,7 @@ async def test_when_nobody_has_been_there_for_a_while_what_can_be_loaded_again_i
 
     monkeypatch.setattr(memory.asyncio, "sleep", sleep)
     monkeypatch.setattr(memory, "call_libc", lambda *call: calls.append(call))
-    monkeypatch.setattr(turns, "_visitors", {} if is_empty else {"one": turns.Visitor()})
+    monkeypatch.setattr(turns, "visitors", {} if is_empty else {"one": turns.Visitor()})
     with pytest.raises(InterruptedError):
         await memory.tidy(lambda: calls.append("forget"))
     assert calls.count(("malloc_trim", 0)) == 5

@@ -1,6 +1,5 @@
 """Who goes first: use, the order of those who wait, pauses beside a run, limits, and computations."""
 
-import contextlib
 import threading
 from types import SimpleNamespace
 
@@ -8,6 +7,7 @@ import pytest
 
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.turns import Visitor
+from kdexplorer.errors import KDError
 
 
 @pytest.fixture(autouse=True)
@@ -15,8 +15,8 @@ def clock(monkeypatch):
     """Seconds that pass only when a test says so; nobody is known, and nothing trains."""
     now = [1000.0]
     monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(turns, "is_training", lambda: False)
-    known = {"_addresses": {}, "_visitors": {}, "_presenters": set()}
+    monkeypatch.setattr(turns, "is_training", lambda second: False)
+    known = {"_used": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
     for name, value in (known | {"_waiting": [], "_taken": [], "_rest_until": 0.0}).items():
         monkeypatch.setattr(turns, name, value)
     return now
@@ -32,9 +32,24 @@ def later(monkeypatch):
 
 @pytest.fixture
 def arrive():
-    """`arrive(address, cookie)` connects a visitor until the test ends."""
-    with contextlib.ExitStack() as stack:
-        yield lambda address="room", cookie="": stack.enter_context(turns.visit(address, cookie))
+    """`arrive(address, cookie)` connects a visitor."""
+    return lambda address="room", cookie="": turns.arrive(address, cookie)
+
+
+def leave(visitor):
+    del turns.visitors[visitor.name]
+
+
+def used(who):
+    """What an address or a visitor has used."""
+    return turns.used(getattr(who, "name", who), turns.time.monotonic())
+
+
+def use(who, seconds):
+    """An address, or a visitor who is no newcomer then, has used so much more."""
+    turns._used[getattr(who, "name", who)] = used(who) + seconds, turns.time.monotonic()
+    if isinstance(who, Visitor):
+        who.browser.left = turns.time.monotonic()
 
 
 def order(waiting):
@@ -54,17 +69,17 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive
         clock[0] += seconds
         for _ in range(2):  # the end of a run may be noticed twice
             turns.end(turn)
-    assert (visitor.used(), other.used()) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
-    assert visitor.address.used() == visitor.used()
+    assert (used(visitor), used(other)) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
+    assert used("room") == used(visitor)
 
 
 def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
-    greedy.add(2)
-    modest.add(0)
-    modest.address.add(3)
-    other.add(9)  # in another address, which has used less
-    presenter.add(20)
+    use(greedy, 2)
+    use(modest, 0)
+    use("room", 3)
+    use(other, 9)  # in another address, which has used less
+    use(presenter, 20)
     presenter.favor()
     everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
     held = turns.ask(Visitor(), computes=True), turns.ask(presenter), turns.ask(presenter)
@@ -78,7 +93,7 @@ def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
 
 def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_waited_long(clock, arrive):
     known, held = arrive(), turns.ask(Visitor(), computes=True)
-    known.add(5)
+    use(known, 5)
     waiting = {"new": turns.ask(arrive(), computes=True)}
     clock[0] += turns.NEWCOMERS_WAIT
     waiting |= {name: turns.ask(one, computes=True) for name, one in (("newer", arrive()), ("known", known))}
@@ -87,22 +102,35 @@ def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_wai
 
 
 def test_coming_and_going_gains_nothing(arrive):
-    arrive().add(1)
-    with turns.visit("room", "") as greedy:
-        greedy.add(7)
-        greedy.address.add(8)
-    with turns.visit("room", "") as again:
-        assert again.used() == pytest.approx(4)  # what the address has used, for two
+    use(arrive(), 1)
+    greedy = arrive()
+    use(greedy, 7)
+    use("room", 8)
+    leave(greedy)
+    assert used(arrive()) == pytest.approx(4)  # what the address has used, for two
 
 
-def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):
-    with turns.visit("room", "") as visitor:
-        visitor.address.add(6)
-    with turns.visit("room", "") as again:
-        assert again.used() == pytest.approx(6)
+def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock, arrive):
+    leave(arrive())
+    use("room", 6)
+    again = arrive()
+    assert used(again) == pytest.approx(6)
+    leave(again)
     clock[0] += 1000
-    with turns.visit("elsewhere", ""):
-        assert list(turns._addresses) == ["elsewhere"]
+    arrive("elsewhere")
+    assert turns._used.keys() <= {name for name, one in turns.visitors.items() if one.address == "elsewhere"}
+
+
+def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(clock, arrive, monkeypatch):
+    monkeypatch.setattr(turns, "BROWSERS", 2)
+    for name in ("old", "new", "idle"):
+        visitor = arrive(cookie=name)
+        if name != "idle":
+            turns.end(turns.ask(visitor))
+        leave(visitor)
+        clock[0] += 25
+    arrive(cookie="last")
+    assert {cookie for _, cookie in turns._browsers} == {"new", "last"}
 
 
 def test_the_browser_of_the_presenter_is_known_again(arrive):
@@ -130,7 +158,7 @@ def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock, ar
     clock[0] += 5
     turns.end(left)
     turns.end(held)
-    assert visitor.used() == 0.0
+    assert used(visitor) == 0.0
     assert (left.granted.done(), waits.granted.done()) == (False, True)
 
 
@@ -174,7 +202,7 @@ def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn(arrive):
 def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(
     clock, arrive, later, monkeypatch, computes
 ):
-    monkeypatch.setattr(turns, "is_training", lambda: True)
+    monkeypatch.setattr(turns, "is_training", lambda second: True)
     visitor, presenter = arrive(), arrive()
     presenter.favor()
     for length, pause in ((1, 5), (100, 30)):
@@ -236,7 +264,7 @@ def test_one_computes_and_the_others_are_told_how_many_are_before_them(arrive):
 def test_between_two_steps_who_has_used_least_goes_first(clock, arrive):
     greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three"), []
     presenter.favor()
-    greedy.address.add(50)
+    use("one", 50)
     with turns.compute(greedy) as give_way:
         threads = [start(done, name, one) for name, one in (("modest", modest), ("presenter", presenter))]
         give_way()
@@ -252,7 +280,7 @@ def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_p
 ):
     monkeypatch.setattr(turns, "POLL", 0.001)
     first, second, done = arrive("one"), arrive("two"), []
-    first.address.add(50)
+    use("one", 50)
     if is_presenter:
         second.favor()
     with turns.compute(first, "the same") as give_way:
@@ -269,7 +297,7 @@ def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
     presenter.favor()
     with turns.compute(visitor):
         waits = start([], "second", visitor)
-        with pytest.raises(turns.BusyError), turns.compute(visitor):
+        with pytest.raises(KDError, match="Too many"), turns.compute(visitor):
             pass
         threads = [waits, *(start([], "presenter", presenter) for _ in range(3))]
     for thread in threads:
@@ -280,7 +308,7 @@ def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
 
 def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
     monkeypatch.setattr(turns, "COMPUTATIONS", 2)
-    with turns.compute(arrive()), pytest.raises(turns.BusyError), turns.compute(arrive()):
+    with turns.compute(arrive()), pytest.raises(KDError, match="Too many"), turns.compute(arrive()):
         pass
     presenter = arrive()
     presenter.favor()
@@ -326,15 +354,13 @@ def test_the_script_knows_its_visitor_by_a_header(arrive, monkeypatch):
     assert turns.own() is visitor
 
 
-def test_whether_something_trains_is_looked_up_once_a_second(clock, monkeypatch):
+def test_whether_something_trains_is_looked_up_once_a_second(monkeypatch):
     monkeypatch.undo()
+    turns.is_training.cache_clear()
     answers = iter([0, 2])
     monkeypatch.setattr(turns, "count_live", lambda: next(answers))
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(turns, "_looked", (0.0, True))
-    assert [turns.is_training(), turns.is_training()] == [False, False]
-    clock[0] += 1
-    assert turns.is_training()
+    assert [turns.is_training(second) for second in (1, 1, 2)] == [False, False, True]
+    turns.is_training.cache_clear()
 
 
 def test_what_is_called_later_is_called():

@@ -4,6 +4,7 @@ import pytest
 
 from kdexplorer.app.parts import downloads
 from kdexplorer.app.server import access, turns
+from kdexplorer.errors import KDError
 from tests.pages.test_attention_page import compare
 
 
@@ -17,7 +18,7 @@ def busy(monkeypatch):
 
 
 def test_who_computes_already_gets_no_file(busy):
-    with pytest.raises(turns.BusyError):
+    with pytest.raises(KDError, match="computations at a time"):
         downloads.build_handout(None, busy)
 
 

@@ -101,7 +101,7 @@ def show(run: Run) -> None:
 
 def interval() -> float:
     """Seconds between two looks at what runs."""
-    return POLL if access.is_presenter() else max(VISITORS_POLL, FOR_EACH * turns.count_visitors())
+    return POLL if access.is_presenter() else max(VISITORS_POLL, FOR_EACH * len(turns.visitors))
 
 
 def _show_results(folder: StudyFolder) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kdexplorer.app.server.messages import MESSAGE
+from kdexplorer.app.server.guard import MESSAGE
 from kdexplorer.app.server.refusals import OncePerMinute, log_refusal, network_of
 from kdexplorer.app.server.streamlit_internals import server_settings
 from kdexplorer.processes import raise_file_limit

@@ -51,7 +51,7 @@ async def tidy(forget: Callable[[], object]) -> None:
     absent = 0.0
     while True:
         await asyncio.sleep(PERIOD)
-        absent = 0.0 if turns.count_visitors() else absent + PERIOD
+        absent = 0.0 if turns.visitors else absent + PERIOD
         if absent >= ABSENCE:
             forget()
         await asyncio.to_thread(call_libc, "malloc_trim", 0)

@@ -3,8 +3,8 @@
 Other modules import Streamlit's public names only. When the requirement on Streamlit is raised, this file is what has
 to be read again; `tests/test_structure.py` finds private imports anywhere else.
 
-- `BackMsg`, `ClientState`, `ForwardMsg`, `WidgetState`: the messages between browser and server. Where they change,
-  pages still work, but what no page sends is not recognized, nor the end of a page's run.
+- `BackMsg`, `ForwardMsg`: the messages between browser and server, of which `guard` reads what a page sends and the end
+  of its run; without them no page runs.
 - `upload_manager`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.
@@ -28,9 +28,7 @@ from typing import Any, cast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from streamlit import net_util
 from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime import Runtime
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -42,14 +40,12 @@ from kdexplorer.app.server.turns import later
 
 __all__ = [
     "BackMsg",
-    "ClientState",
     "DecodeError",
     "ForwardMsg",
     "MediaFileManager",
     "MemoryUploadedFileManager",
     "Runtime",
     "UploadedFileRec",
-    "WidgetState",
     "add_media",
     "ask_no_host",
     "expect_no_page",

@@ -8,12 +8,14 @@ seconds. A class behind one router is one address, so this machine is an address
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import streamlit as st
@@ -31,7 +33,9 @@ REST, LONGEST_REST = 5.0, 30.0
 NEWCOMERS_WAIT = 5.0
 """Seconds: so long those of an address who have just come let the others go first."""
 BROWSERS = 1000
-"""Of an address that are remembered longer than a minute."""
+"""That are remembered longer than a minute."""
+CONNECTIONS, OF_A_BROWSER = 2000, 32
+"""Tabs at a time. In a frame of another site no browser has the server's cookie: they share their address's."""
 COMPUTATIONS, OF_A_VISITOR = 240, 2
 """At a time, those that wait included: each has a thread."""
 POLL = 0.5
@@ -40,66 +44,33 @@ HEADER = "x-kdexplorer-visitor"
 """Names the connection to the page's script; the server sets it."""
 
 
-class BusyError(KDError):
-    """Too many computations are waiting."""
-
-
-class Use:
-    """Seconds of turns, halved every `HALF_LIFE`."""
-
-    def __init__(self, used: float = 0.0) -> None:
-        self._used, self._at = used, time.monotonic()
-
-    def used(self, now: float | None = None) -> float:
-        """What is left of it."""
-        return self._used * 0.5 ** (((time.monotonic() if now is None else now) - self._at) / HALF_LIFE)
-
-    def add(self, seconds: float) -> None:
-        self._used, self._at = self.used() + seconds, time.monotonic()
-
-
-class Address(Use):
-    """What an address has used, how many connections it has, and its browsers by cookie."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.visitors, self.browsers = 0, dict[str, Browser]()
-
-
+@dataclass
 class Browser:
     """How much a browser's visitor thinks: seconds between the end of a turn and the next request, lately."""
 
-    def __init__(self) -> None:
-        self.thinks, self.left = FIRST_THOUGHT, math.nan
-        """Averaged over the latest requests; when the last turn ended, NaN before."""
-
-    def asks(self) -> None:
-        """Notes that it requests a turn."""
-        if not math.isnan(self.left):
-            self.thinks += (min(LONGEST_THOUGHT, time.monotonic() - self.left) - self.thinks) / 4
+    thinks: float = FIRST_THOUGHT
+    """Averaged over the latest requests."""
+    left: float = math.nan
+    """When the last turn ended, NaN before."""
 
 
-class Visitor(Use):
+class Visitor:
     """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
 
-    def __init__(self, address: Address | None = None, cookie: str = "") -> None:
-        self.address, self.cookie, self.is_presenter = address or Address(), cookie, is_presenter(cookie)
+    def __init__(self, address: str = "", cookie: str = "") -> None:
+        self.address, self.cookie, self.is_presenter = address, cookie, cookie in _presenters
         self.name = secrets.token_urlsafe(16)
-        self.address.visitors += 1
-        super().__init__(self.address.used() / self.address.visitors)
+        self.browser = _browsers.setdefault((address, cookie), Browser()) if cookie else Browser()
         self.page: Turn | None = None
-        """The run of a page that goes on."""
-        self.browser = self.address.browsers.setdefault(cookie, Browser()) if cookie else Browser()
+        """The latest run of a page."""
+        now, others = time.monotonic(), sum(one.address == address for one in list(visitors.values()))
+        _used[self.name] = used(address, now) / (1 + others), now
 
     def favor(self) -> None:
         """This is the presenter's browser."""
         self.is_presenter = True
         if self.cookie:
             _presenters.add(self.cookie)
-
-    def add(self, seconds: float) -> None:
-        super().add(seconds)
-        self.browser.left = self._at
 
     def step_aside(self) -> None:
         """Ends the turn of the page that runs, not of one that waits: what follows waits for something else."""
@@ -110,16 +81,14 @@ class Visitor(Use):
 class Turn:
     """A run of a page, or one step of a computation."""
 
-    def __init__(self, visitor: Visitor, computes: bool = False) -> None:
+    def __init__(self, visitor: Visitor, computes: bool) -> None:
         self.visitor, self.asked, self.began, self._computes = visitor, time.monotonic(), math.nan, computes
         self.granted, self.ended = Future[None](), Future[None]()
-        for future in (self.granted, self.ended):
-            future.set_running_or_notify_cancel()  # nobody who waits can cancel it
 
     @property
     def is_heavy(self) -> bool:
-        """A computation, or a page of who asks without pause."""
-        return self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT
+        """A computation, or a page of who asks without pause; none of the presenter's."""
+        return not self.visitor.is_presenter and (self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT)
 
     def rank(self, now: float) -> tuple[bool, float, bool, float]:
         """Whoever has the least goes first; within an address, those who have been here before who has just come.
@@ -128,7 +97,7 @@ class Turn:
         """
         one = self.visitor
         has_just_come = math.isnan(one.browser.left) and now < self.asked + NEWCOMERS_WAIT
-        return not one.is_presenter, one.address.used(now), has_just_come, one.used(now)
+        return not one.is_presenter, used(one.address, now), has_just_come, used(one.name, now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
@@ -136,42 +105,45 @@ class Turn:
         Of visitors' heavy turns one goes on at a time, and while a run trains it is followed by a pause without heavy
         turns: all together they take a bounded share from the training, and who asks now and then does not notice it.
         """
-        if self.visitor.is_presenter:
-            return len(_taken) < PLACES + 1
-        others = (turn for turn in _taken if not turn.visitor.is_presenter)
-        return len(_taken) < PLACES and not (
-            self.is_heavy and (time.monotonic() < _rest_until or any(turn.is_heavy for turn in others))
-        )
+        if self.is_heavy and (time.monotonic() < _rest_until or any(turn.is_heavy for turn in _taken)):
+            return False
+        return len(_taken) < PLACES + self.visitor.is_presenter
+
+
+def used(who: str, now: float) -> float:
+    """Seconds of turns of an address, or of a visitor by name, halved every `HALF_LIFE`."""
+    seconds, at = _used.get(who, (0.0, now))
+    return seconds * 0.5 ** ((now - at) / HALF_LIFE)
 
 
 def ask(visitor: Visitor, computes: bool = False) -> Turn:
     """A turn that waits: of a page, or of a computation."""
-    turn = Turn(visitor, computes)
+    turn, browser = Turn(visitor, computes), visitor.browser
     with _lock:
-        visitor.browser.asks()
+        if not math.isnan(browser.left):
+            browser.thinks += (min(LONGEST_THOUGHT, turn.asked - browser.left) - browser.thinks) / 4
         _waiting.append(turn)
         _grant()
     return turn
 
 
-def end(turn: Turn) -> None:
+def end(turn: Turn | None) -> None:
     """This turn is over, or is not waited for any longer."""
     global _rest_until
     with _lock:
-        if turn.ended.done():
-            return
-        turn.ended.set_result(None)
         if turn in _waiting:
             _waiting.remove(turn)
         if turn not in _taken:
             return
-        seconds = time.monotonic() - turn.began
-        turn.visitor.add(seconds)
-        turn.visitor.address.add(seconds)
+        now = time.monotonic()
+        for who in (turn.visitor.name, turn.visitor.address):
+            _used[who] = used(who, now) + now - turn.began, now
+        turn.visitor.browser.left = now
         _taken.remove(turn)
-        if turn.is_heavy and not turn.visitor.is_presenter and is_training():
-            rest = min(LONGEST_REST, REST * seconds)
-            _rest_until = time.monotonic() + rest
+        turn.ended.set_result(None)
+        if turn.is_heavy and is_training(int(now)):
+            rest = min(LONGEST_REST, REST * (now - turn.began))
+            _rest_until = now + rest
             later(rest, _grant)
         _grant()
 
@@ -194,70 +166,61 @@ def later(seconds: float, call: Callable[[], None]) -> None:
     timer.start()
 
 
-def is_training() -> bool:
-    """Whether one of the latest runs trains or waits, as of the last second."""
-    global _looked
-    if time.monotonic() >= _looked[0] + 1:
-        _looked = time.monotonic(), count_live() > 0
-    return _looked[1]
+@functools.lru_cache(maxsize=1)
+def is_training(second: int) -> bool:
+    """Whether one of the latest runs trains or waits, looked up once in this second."""
+    return count_live() > 0
 
 
-_lock, _looked = threading.RLock(), (-math.inf, False)
-_presenters, _addresses, _visitors = set[str](), dict[str, Address](), dict[str, Visitor]()
-"""Browsers' cookies, addresses, and connections by name."""
+_lock, _presenters, _browsers = threading.RLock(), set[str](), dict[tuple[str, str], Browser]()
+"""Presenters by their browsers' cookies, and all browsers by address and cookie."""
+_used = dict[str, tuple[float, float]]()
+"""What an address or a visitor had used, and when."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
 _waiting, _taken, _rest_until = list[Turn](), list[Turn](), -math.inf
-computations: list[Visitor] = []
-"""Whose have not finished, in the order in which they began."""
+visitors, computations = dict[str, Visitor](), list[Visitor]()
+"""Open connections by name, and whose computations have not finished, in the order in which they began."""
 
 
-@contextlib.contextmanager
-def visit(address: str, cookie: str) -> Iterator[Visitor]:
-    """A connection, while it lasts."""
+def arrive(address: str, cookie: str) -> Visitor:
+    """A connection that begins, in `visitors` until it ends. Raises KDError where there are too many."""
+    now = time.monotonic()
     with _lock:
-        for other in [other for other, one in _addresses.items() if not one.visitors and one.used() < 0.01]:
-            del _addresses[other]
-        own = _addresses.setdefault(address, Address())
-        if len(own.browsers) > BROWSERS:
-            recent = time.monotonic() - 60
-            own.browsers = {cookie: one for cookie, one in own.browsers.items() if one.left > recent}
-        visitor = Visitor(own, cookie)
-        _visitors[visitor.name] = visitor
-    try:
-        yield visitor
-    finally:
-        with _lock:
-            del _visitors[visitor.name]
-            visitor.address.visitors -= 1
+        for who in list(_used):
+            if used(who, now) < 0.01:
+                del _used[who]
+        if len(_browsers) > BROWSERS:
+            for key in [key for key, one in _browsers.items() if not one.left > now - 60]:
+                del _browsers[key]
+        visitor, others = Visitor(address, cookie), list(visitors.values())
+        of_browser = sum((one.address, one.cookie) == (address, cookie) for one in others) if cookie else 0
+        _check_room(visitor, of_browser < OF_A_BROWSER, others, CONNECTIONS)
+        visitors[visitor.name] = visitor
+    return visitor
 
 
 def own() -> Visitor:
     """The visitor for whom the script runs; a new one where there is no connection."""
-    return _visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
-
-
-def is_presenter(cookie: str) -> bool:
-    """Whether this is the presenter's browser."""
-    return bool(cookie) and cookie in _presenters
-
-
-def count_visitors(address: str | None = None, cookie: str = "") -> int:
-    """Open connections, all or those of one browser at an address."""
-    if address is None:
-        return len(_visitors)
-    with _lock:
-        own = _addresses.get(address)
-        return sum(one.address is own and one.cookie == cookie for one in _visitors.values())
+    return visitors.get(st.context.headers.get(HEADER) or "") or Visitor()
 
 
 def load() -> float:
     """How many turns at a time the visitors have used lately."""
-    return math.log(2) / HALF_LIFE * sum(address.used() for address in _addresses.values())
+    now, addresses = time.monotonic(), {one.address for one in list(visitors.values())}
+    return math.log(2) / HALF_LIFE * sum(used(address, now) for address in addresses)
 
 
-def is_free(own: int, all_together: int, most: int) -> bool:
+def is_free(address: str, taken: Sequence[str], most: int) -> bool:
     """Whether an address may have one more of something finite: it gets at most half of what the others leave."""
-    return own < (most - all_together + own) // 2
+    own = taken.count(address)
+    return own < (most - len(taken) + own) // 2
+
+
+def _check_room(visitor: Visitor, is_modest: bool, taken: Sequence[Visitor], most: int) -> None:
+    """Raises KDError for a visitor, but not the presenter, who is not modest or whose address has all it may have."""
+    addresses = [one.address for one in taken]
+    if not visitor.is_presenter and not (is_modest and is_free(visitor.address, addresses, most)):
+        raise KDError("Too many computations at a time: wait until one of them has finished.")
 
 
 @contextlib.contextmanager
@@ -273,11 +236,10 @@ def compute(
         say: called while waiting with the number of computations before this one.
 
     Raises:
-        BusyError: when this visitor, or all together, have too many.
+        KDError: when this visitor, or all together, have too many.
     """
-    turn, mine = Turn(visitor), threading.Lock()
-    if key is not None:
-        mine = _keys.setdefault((visitor.is_presenter, key), mine)
+    turn: Turn | None = None
+    mine = _keys.setdefault((visitor.is_presenter, object() if key is None else key), threading.Lock())
 
     def wait_for_turn() -> None:
         nonlocal turn
@@ -288,20 +250,14 @@ def compute(
             wait([turn.granted], POLL)
 
     visitor.step_aside()
-    with _lock:
-        of_address = sum(other.address is visitor.address for other in computations)
-        is_busy = computations.count(visitor) >= OF_A_VISITOR
-        if not visitor.is_presenter and (is_busy or not is_free(of_address, len(computations), COMPUTATIONS)):
-            raise BusyError("Too many computations at a time: wait until one of them has finished.")
-        computations.append(visitor)
-    try:
+    with contextlib.ExitStack() as ending:
+        with _lock:
+            _check_room(visitor, computations.count(visitor) < OF_A_VISITOR, computations, COMPUTATIONS)
+            computations.append(visitor)
+        ending.callback(computations.remove, visitor)
         while not mine.acquire(timeout=POLL):
             say(computations.index(visitor))
-        try:
-            wait_for_turn()
-            yield wait_for_turn
-        finally:
-            end(turn)
-            mine.release()
-    finally:
-        computations.remove(visitor)
+        ending.callback(mine.release)
+        ending.callback(lambda: end(turn))
+        wait_for_turn()
+        yield wait_for_turn
