@@ -14,10 +14,10 @@ import kdexplorer
 from kdexplorer.app import audience
 from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
-from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.connections import Connections
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
+from kdexplorer.app.server.page_files import PageFiles
 from kdexplorer.app.server.streamlit_internals import (
     ask_no_host,
     ignore_other_kinds,
@@ -25,7 +25,6 @@ from kdexplorer.app.server.streamlit_internals import (
     media_manager,
     upload_manager,
 )
-from kdexplorer.app.server.style import StyleFirst
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -56,5 +55,5 @@ app = st.App(
     Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",
     routes=audience.routes(),
     lifespan=prepare,
-    middleware=[Middleware(one) for one in (Connections, Gate, Guard, CompressOnce, StyleFirst)],
+    middleware=[Middleware(one) for one in (Connections, Gate, Guard, PageFiles)],
 )

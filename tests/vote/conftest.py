@@ -7,10 +7,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from kdexplorer.app.server.compression import CompressOnce
 from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import COOKIE, Gate, _sign, visitor_of
-from kdexplorer.app.server.style import StyleFirst
+from kdexplorer.app.server.page_files import PageFiles
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.routes import PATH, build_routes
@@ -57,7 +56,7 @@ class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
     def __init__(self, store):
-        middleware = [Middleware(one) for one in (Gate, Guard, CompressOnce, StyleFirst)]
+        middleware = [Middleware(one) for one in (Gate, Guard, PageFiles)]
         self.app = Starlette(routes=build_routes(PATH, identify, lambda: store), middleware=middleware)
 
     async def request(self, method, path=PATH, body=b"", number=None, ends=True, **headers):

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from kdexplorer.app.server.compression import CompressOnce
+from kdexplorer.app.server.page_files import PageFiles
 from tests.asgi import fetch
 
 SCRIPT = b"const answer = 42;\n" * 1000
@@ -20,7 +20,7 @@ class Server:
 
     def __init__(self):
         self.read = []
-        self.app = CompressOnce(Starlette(routes=[Route("/{path:path}", self.serve)]))
+        self.app = PageFiles(Starlette(routes=[Route("/{path:path}", self.serve)]))
 
     async def serve(self, request):
         self.read.append(request.url.path)
@@ -69,7 +69,7 @@ async def test_only_files_that_never_change_are_kept(path):
 
 async def test_the_first_visitor_may_leave_before_the_answer(tmp_path):
     (tmp_path / "a.js").write_bytes(SCRIPT * 10)
-    app = CompressOnce(FileResponse(tmp_path / "a.js", headers={"Cache-Control": FOREVER}))
+    app = PageFiles(FileResponse(tmp_path / "a.js", headers={"Cache-Control": FOREVER}))
 
     async def leave():
         return {"type": "http.disconnect"}
@@ -78,3 +78,27 @@ async def test_the_first_visitor_may_leave_before_the_answer(tmp_path):
         answer = await fetch(app, "/static/a.js", receive=leave, accept_encoding="gzip")
     assert answer.status == 200
     assert gzip.decompress(answer.body) == SCRIPT * 10
+
+
+async def test_a_page_has_the_style_at_its_end_and_other_documents_stay():
+    page = b'<html><div id="root"></div></html>'
+    kept = {"ETag": '"1"', "Last-Modified": "today", "Cache-Control": "no-cache"}
+    asked = []
+
+    async def serve(request):
+        asked.append(request.headers)
+        body = page if request.url.path != "/other" else b"<html></html>"
+        return Response(body, media_type="text/html" if request.url.path != "/text" else "text/plain", headers=kept)
+
+    app = PageFiles(Starlette(routes=[Route("/{path:path}", serve)]))
+    opened = {"accept": "text/html", "accept_encoding": "gzip", "if_none_match": '"1"'}
+    answer = await fetch(app, "/launch", **opened)
+    assert answer.body.startswith(b'<html><div id="root"></div><style>')
+    assert answer.body.endswith(b"</style></html>")
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert not {"etag", "last-modified"} & answer.headers.keys()
+    assert not {"if-none-match", "accept-encoding"} & set(asked[0])
+    for path, body in (("/other", b"<html></html>"), ("/text", page)):
+        answer = await fetch(app, path, **opened)
+        assert (answer.body, answer.headers["etag"]) == (body, '"1"')
+    assert (await fetch(app, "/launch")).body == page

@@ -1,0 +1,107 @@
+"""What Streamlit sends to a browser, on its way: files compressed once and kept, the page with our style (ASGI).
+
+Streamlit (1.67) sends its files as they are, 5.6 MB to each new visitor, and leaves compression to a proxy that a
+lecturer's laptop does not have. Their names contain their hash, and Streamlit's answer lets a browser keep them for a
+year. It can only send a style with the elements of a page: these were drawn without it first, and then moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kdexplorer.vote.routes import PATH
+
+LEVEL = 6
+KEPT = 1000
+"""Files; Streamlit has 360."""
+STYLE = Path(__file__).parents[1] / "style.css"
+ROOT = b'<div id="root"></div>'
+"""Where Streamlit draws."""
+LEFT_OUT = (b"accept-encoding", b"if-none-match", b"if-modified-since")
+"""The page arrives as it is, and in full where a browser has Streamlit's own from before."""
+
+
+class PageFiles:
+    """Answers what `app` declares immutable from memory once it was asked for; adds the style to Streamlit's page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stands before `app`."""
+        self.app, self._compressing = app, GZipMiddleware(app, compresslevel=LEVEL)
+        self._style = b"<style>" + STYLE.read_bytes() + b"</style>"
+        self._kept = dict[str, list[Message]]()
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection or request."""
+        if _is_file(scope):
+            answer = self._kept.get(scope["path"])
+            if answer is None:
+                async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
+                    answer = self._kept.get(scope["path"]) or await self._compress(scope)
+        elif _may_be_page(scope):
+            answer = await self._add_style(scope, receive)
+        else:
+            await self.app(scope, receive, send)
+            return
+        for event in answer:
+            await send(dict(event))
+
+    async def _compress(self, scope: Scope) -> list[Message]:
+        """The whole answer, which is kept where it is a compressed file that never changes."""
+        start, headers, body = await _collect(self._compressing, scope, _receive_nothing)
+        headers["Content-Length"] = str(len(body))
+        answer = [start, {"type": "http.response.body", "body": body}]
+        is_final = start["status"] == 200 and "immutable" in headers.get("Cache-Control", "")
+        if is_final and "Content-Encoding" in headers and len(self._kept) < KEPT:
+            self._kept[scope["path"]] = answer
+        return answer
+
+    async def _add_style(self, scope: Scope, receive: Receive) -> list[Message]:
+        """The whole answer; Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
+        asked = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
+        start, headers, body = await _collect(self.app, {**scope, "headers": asked}, receive)
+        if headers.get("Content-Type", "").startswith("text/html") and ROOT in body:
+            body = body.replace(ROOT, ROOT + self._style)
+            headers["Content-Length"] = str(len(body))
+            del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
+        return [start, {"type": "http.response.body", "body": body}]
+
+
+async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, MutableHeaders, bytes]:
+    """The whole answer of `app`: its start, that one's headers, which may be changed, and its body."""
+    start: Message = {}
+    body = bytearray()
+
+    async def collect(event: Message) -> None:
+        start.update(event if event["type"] == "http.response.start" else {})
+        body.extend(event.get("body", b""))
+
+    await app(scope, receive, collect)
+    start["headers"] = list(start["headers"])
+    return start, MutableHeaders(raw=start["headers"]), bytes(body)
+
+
+async def _receive_nothing() -> Message:
+    """Stands for the visitor who asked first: a file is read to its end, for the others, when that one leaves."""
+    return await asyncio.Future[Message]()
+
+
+def _is_file(scope: Scope) -> bool:
+    """Whether a browser asks for one of Streamlit's files as a whole, under its only name."""
+    if scope["type"] != "http" or scope["method"] != "GET" or "/static/" not in scope["path"]:
+        return False
+    headers, path = Headers(scope=scope), scope["path"]
+    is_whole = "range" not in headers and "if-none-match" not in headers
+    return is_whole and "gzip" in headers.get("accept-encoding", "") and posixpath.normpath(path) == path
+
+
+def _may_be_page(scope: Scope) -> bool:
+    """Whether a browser opens a page, but not the vote's, which has a style of its own."""
+    is_opened = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+    return is_opened and not scope["path"].endswith(PATH)
