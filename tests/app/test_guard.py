@@ -192,7 +192,7 @@ async def test_the_script_sees_the_name_that_the_server_gives(monkeypatch):
 
 async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(turns, "CONNECTIONS", 5)
-    monkeypatch.setattr(refusals, "_log", refusals._Log())
+    monkeypatch.setattr(refusals, "_seen", {})
     application = guard.Guard(Browser.application)
     browsers = [Browser(application) for _ in range(2)]
     await settle()

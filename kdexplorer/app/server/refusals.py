@@ -17,26 +17,20 @@ KEPT = 4096
 logger = logging.getLogger("kdexplorer.server")
 
 
-class _Log:
-    """Which sentences were logged within the last `PERIOD`."""
-
-    def __init__(self) -> None:
-        self._seen: dict[Hashable, float] = {}
-        self._lock = threading.Lock()
-
-    def is_new(self, sentence: Hashable) -> bool:
-        """Whether this was not asked within the last `PERIOD`."""
-        now = time.monotonic()
-        with self._lock:
-            if len(self._seen) >= KEPT or now - self._seen.get(sentence, now) > PERIOD:
-                self._seen = {one: at for one, at in self._seen.items() if now - at <= PERIOD}
-            if sentence in self._seen or len(self._seen) >= KEPT:
-                return False
-            self._seen[sentence] = now
-            return True
+_lock, _seen = threading.Lock(), dict[Hashable, float]()
+"""When a sentence was logged, the oldest first."""
 
 
-_log = _Log()
+def _is_new(sentence: Hashable) -> bool:
+    """Whether this was not asked within the last `PERIOD`."""
+    now = time.monotonic()
+    with _lock:
+        while _seen and now - next(iter(_seen.values())) > PERIOD:
+            del _seen[next(iter(_seen))]
+        if sentence in _seen or len(_seen) >= KEPT:
+            return False
+        _seen[sentence] = now
+        return True
 
 
 @functools.lru_cache(maxsize=4096)
@@ -58,7 +52,7 @@ def log_refusal(address: str | None, sentence: str) -> None:
         sentence: one of few: it contains nothing that a visitor has chosen.
     """
     network = network_of(address)
-    if _log.is_new((network, sentence)):
+    if _is_new((network, sentence)):
         logger.warning("%s: %s (the next minute's are not logged)", network, sentence)
 
 
@@ -71,4 +65,4 @@ class OncePerMinute(logging.Filter):
             return True
         _, error, frames = record.exc_info or (None, None, None)
         places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(frames)[-2:]]
-        return _log.is_new((record.name, str(record.msg), type(error), *places))
+        return _is_new((record.name, str(record.msg), type(error), *places))

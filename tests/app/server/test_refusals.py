@@ -9,7 +9,7 @@ from kdexplorer.app.server import refusals
 
 @pytest.fixture(autouse=True)
 def nothing_logged(monkeypatch):
-    monkeypatch.setattr(refusals, "_log", refusals._Log())
+    monkeypatch.setattr(refusals, "_seen", {})
 
 
 def test_each_refusal_is_logged_once_per_network_and_minute(caplog, monkeypatch):
