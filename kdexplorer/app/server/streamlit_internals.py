@@ -25,39 +25,18 @@ from collections import deque
 from functools import partial
 from typing import Any, cast
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError as DecodeError  # type: ignore[import-untyped]
 from streamlit import net_util
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.BackMsg_pb2 import BackMsg as BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg as ForwardMsg
 from streamlit.runtime import Runtime
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state.session_state import Serialized, WStates
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec as UploadedFileRec
 
 from kdexplorer.app.server.turns import later
-
-__all__ = [
-    "BackMsg",
-    "DecodeError",
-    "ForwardMsg",
-    "MediaFileManager",
-    "MemoryUploadedFileManager",
-    "Runtime",
-    "UploadedFileRec",
-    "add_media",
-    "ask_no_host",
-    "expect_no_page",
-    "goes_back",
-    "ignore_other_kinds",
-    "keep_downloads",
-    "media_manager",
-    "net_util",
-    "remove_upload",
-    "server_settings",
-    "upload_manager",
-]
 
 
 def ask_no_host() -> None:
