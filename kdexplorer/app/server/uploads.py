@@ -87,16 +87,10 @@ def limit_uploads(manager: MemoryUploadedFileManager) -> None:
             # Without those that a page or the end of a session has removed; the latest upload of a file counts.
             sizes = {key: len(files[0].data) for key in order[::-1] if (files := manager.get_files(key[0], [key[1]]))}
             order[:] = reversed(sizes)
-            own = [key for key in order if key[0] == session_id]
-            forgotten = own[:-FILES_OF_A_VISITOR]
-            total = sum(sizes.values()) - sum(sizes[key] for key in forgotten)
-            for key in order[:-1]:
-                if total <= MAX_UPLOADED_BYTES:
-                    break
-                if key not in forgotten:
-                    forgotten.append(key)
+            beyond, total = [key for key in order if key[0] == session_id][:-FILES_OF_A_VISITOR], sum(sizes.values())
+            for key in dict.fromkeys([*beyond, *order[:-1]]):
+                if key in beyond or total > MAX_UPLOADED_BYTES:
+                    manager.remove_file(*key)
                     total -= sizes[key]
-            for key in forgotten:
-                manager.remove_file(*key)
 
     manager.add_file = add_and_forget  # type: ignore[method-assign]
