@@ -153,10 +153,8 @@ def is_presenter() -> bool:
 
 def visitor() -> turns.Visitor:
     """This visitor, who may be the presenter, in the order of turns."""
-    found = turns.own()
-    if is_presenter():
-        found.favor()
-    return found
+    is_presenter()  # if so, it is noted there
+    return turns.own()
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:
@@ -204,19 +202,15 @@ def show_login() -> None:
     with st.expander("For the presenter"):
         if token is None:
             st.info(DISABLED)
-        else:
-            _show_token_form(token)
-
-
-def _show_token_form(token: str) -> None:
-    with st.form("presenter", clear_on_submit=True, border=False):
-        st.markdown("Everyone may look. Training, stopping and deleting need the presenter token.")
-        attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
-        if st.form_submit_button("Enter") and attempt:
-            try:
-                st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
-            except NotPresenterError as error:
-                log_refusal(st.context.ip_address, "a wrong presenter token")
-                show_error(error)
-            else:
-                st.rerun()
+            return
+        with st.form("presenter", clear_on_submit=True, border=False):
+            st.markdown("Everyone may look. Training, stopping and deleting need the presenter token.")
+            attempt = st.text_input("Presenter token", type="password", autocomplete="off", max_chars=1000)
+            if st.form_submit_button("Enter") and attempt:
+                try:
+                    st.session_state[_PROOF] = prove(attempt, token, st.context.ip_address or "", _cookie())
+                except NotPresenterError as error:
+                    log_refusal(st.context.ip_address, "a wrong presenter token")
+                    show_error(error)
+                else:
+                    st.rerun()
