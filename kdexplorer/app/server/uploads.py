@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 
@@ -43,21 +44,17 @@ def decode_once(data: bytes) -> dict[decode.Fit, Photo]:
             remembered.
     """
     visitor = turns.own()
-    outcome = _decode(data) if visitor.is_presenter else _decode_in_turn(data, visitor)  # the presenter never waits
+    with contextlib.ExitStack() as ending:
+        if not visitor.is_presenter:  # who never waits
+            if not _slots.acquire(blocking=False):
+                visitor.step_aside()
+                with st.spinner("Reading other visitors' pictures first …"):
+                    _slots.acquire()
+            ending.callback(_slots.release)
+        outcome = _decode(data)
     if isinstance(outcome, str):
         raise ImageError(outcome)
     return outcome
-
-
-def _decode_in_turn(data: bytes, visitor: turns.Visitor) -> dict[decode.Fit, Photo] | str:
-    if not _slots.acquire(blocking=False):
-        visitor.step_aside()
-        with st.spinner("Reading other visitors' pictures first …"):
-            _slots.acquire()
-    try:
-        return _decode(data)
-    finally:
-        _slots.release()
 
 
 @st.cache_data(max_entries=REMEMBERED, show_spinner=False)
