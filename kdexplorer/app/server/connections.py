@@ -82,19 +82,16 @@ def watch(protocol: Any, most: int) -> Any:
             own = sum(_network(one) == network for one in self.connections)
             if own + total > most:
                 silent = (one for one in waiting if one.is_silent and (total > most or _network(one) == network))
-                next(silent, self).refuse()
+                refused = next(silent, self)
+                log_refusal(refused.client and refused.client[0], "too many connections")
+                waiting.pop(refused, None)
+                self.connections.discard(refused)  # not only when it is closed: meanwhile others may come
+                refused.transport.abort()
 
         @property
         def is_silent(self) -> bool:
             """Whether it has asked for nothing that is not answered."""
             return self.cycle is None or self.cycle.response_complete
-
-        def refuse(self) -> None:
-            """Closes it at once."""
-            log_refusal(self.client and self.client[0], "too many connections")
-            waiting.pop(self, None)
-            self.connections.discard(self)  # not only when it is closed: meanwhile others may come
-            self.transport.abort()
 
         def _check(self, before: Any) -> None:
             """Closes it where it has been silent since the last time; `before` is the latest request of then."""
