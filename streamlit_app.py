@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -19,11 +20,11 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import Gate
 from kdexplorer.app.server.page_files import PageFiles
 from kdexplorer.app.server.streamlit_internals import (
+    MemoryUploadedFileManager,
+    Runtime,
     ask_no_host,
     ignore_other_kinds,
     keep_downloads,
-    media_manager,
-    upload_manager,
 )
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
@@ -35,8 +36,9 @@ from kdexplorer.story import check_file
 @asynccontextmanager
 async def prepare(_: st.App) -> AsyncIterator[None]:
     """What holds for the server as a whole."""
-    limit_uploads(upload_manager())
-    keep_downloads(media_manager())
+    runtime = Runtime.instance()
+    limit_uploads(cast(MemoryUploadedFileManager, runtime.uploaded_file_mgr))
+    keep_downloads(runtime.media_file_mgr)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     ahead = memory.load_ahead(partial(cached.gallery, Cifar10.key))
     tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.Network.network.clear))]

@@ -5,7 +5,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 
 - `BackMsg`, `ForwardMsg`: the messages between browser and server, of which `guard` reads what a page sends and the end
   of its run; without them no page runs.
-- `upload_manager`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
+- `Runtime`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.
 - `keep_downloads`: otherwise a file that a visitor saves may be gone before the browser asks for it.
@@ -70,11 +70,6 @@ def ignore_other_kinds() -> None:
     WStates.__getitem__ = get_own_kind  # type: ignore[method-assign]
 
 
-def upload_manager() -> MemoryUploadedFileManager:
-    """Where the running server keeps its visitors' uploads."""
-    return cast(MemoryUploadedFileManager, Runtime.instance().uploaded_file_mgr)
-
-
 def remove_upload(file_id: str) -> None:
     """Frees an upload of the visitor for whom a page runs; its widget then has no file."""
     context = get_script_run_ctx()
@@ -92,7 +87,7 @@ def add_media(data: bytes, mime_type: str, place: str) -> str:
         mime_type: of it.
         place: the element that uses it; it has one path at a time.
     """
-    return media_manager().add(data, mime_type, place) if Runtime.exists() else ""
+    return Runtime.instance().media_file_mgr.add(data, mime_type, place) if Runtime.exists() else ""
 
 
 def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int = 8) -> None:
@@ -115,11 +110,6 @@ def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int =
         return url
 
     manager.execute_deferred = execute_and_keep  # type: ignore[method-assign]
-
-
-def media_manager() -> MediaFileManager:
-    """Where the running server keeps what its pages show and offer."""
-    return Runtime.instance().media_file_mgr
 
 
 def server_settings(receive: Any) -> Any | None:
