@@ -198,7 +198,7 @@ async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once
     await settle()
     refused, other = [Browser(application) for _ in range(3)], Browser(application, ("198.51.100.1", 1))
     await settle()
-    assert all(browser.sent == [{"type": "websocket.close", "code": 1013}] for browser in refused)
+    assert all(browser.sent == [{"type": "websocket.close", "code": 1013, "reason": ""}] for browser in refused)
     assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
     assert len(caplog.records) == 1
     await browsers[0].leave()
@@ -215,7 +215,7 @@ async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch
     browsers = [Browser(application, headers=[(b"cookie", one)]) for one in cookies]
     await settle()
     assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
-    assert browsers[2].sent == [{"type": "websocket.close", "code": 1013}]
+    assert browsers[2].sent == [{"type": "websocket.close", "code": 1013, "reason": ""}]
 
 
 async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkeypatch):

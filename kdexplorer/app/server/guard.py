@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import visitor_of
@@ -72,8 +73,7 @@ class Guard:
             visitor = turns.arrive(address, cookie)
         except KDError:
             log_refusal(address, "more WebSockets than a visitor or an address may have")
-            await receive()
-            await send({"type": "websocket.close", "code": 1013})  # a browser tries again by itself
+            await WebSocketClose(1013)(scope, receive, send)  # a browser tries again by itself
             return
         name, connection = turns.HEADER.encode(), _Connection(visitor, receive, send)
         headers = [*(one for one in scope["headers"] if one[0] != name), (name, visitor.name.encode())]

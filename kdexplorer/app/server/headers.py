@@ -23,6 +23,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from kdexplorer.app.server.refusals import log_refusal, network_of
 from kdexplorer.files import read_bytes
@@ -126,11 +127,8 @@ class Gate:
         if scope["type"] == "http":
             app = PlainTextResponse("Another site's page has sent this.", 403) if foreign else self._answer(scope)
             await self._send(app, scope, receive, send, request, address)
-        elif foreign:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
         else:
-            await self.app(scope, receive, send)
+            await (WebSocketClose(1008) if foreign else self.app)(scope, receive, send)
 
     def _answer(self, scope: Scope) -> ASGIApp:
         """What answers a request."""

@@ -57,7 +57,7 @@ def no_host(monkeypatch):
 )
 def test_what_another_sites_page_sends_does_not_reach_streamlit(client, no_host, origin):
     assert client(origin=origin).status == 403
-    assert client(origin=origin, kind="websocket").events == [{"type": "websocket.close", "code": 1008}]
+    assert client(origin=origin, kind="websocket").events == [{"type": "websocket.close", "code": 1008, "reason": ""}]
 
 
 def test_its_own_pages_programs_and_links_from_elsewhere_are_answered(client):
