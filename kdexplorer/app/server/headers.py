@@ -65,17 +65,12 @@ ADDRESSES = 4096
 """That are remembered."""
 
 
-def frame_origins() -> list[str]:
-    """The origins that `FRAME_VARIABLE` names. Raises SystemExit for what is not an origin."""
-    found = os.environ.get(FRAME_VARIABLE, "").split()
-    for origin in found:
+def security_headers() -> dict[str, str]:
+    """The headers by name. Raises SystemExit for what is not an origin in `FRAME_VARIABLE`."""
+    origins = os.environ.get(FRAME_VARIABLE, "").split()
+    for origin in origins:
         if not re.fullmatch(r"https?://(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?", origin):
             raise SystemExit(f"{FRAME_VARIABLE}: '{origin[:80]}' is not an origin such as https://slides.example.org")
-    return found
-
-
-def security_headers(origins: list[str]) -> dict[str, str]:
-    """The headers by name; pages of these origins and the application's own may show it in a frame."""
     policy = POLICY | {"frame-ancestors": " ".join(["'self'", *origins])}
     headers = {
         "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
@@ -113,7 +108,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`. Raises SystemExit for what is not an origin in `FRAME_VARIABLE`."""
-        self.app, self._headers = app, security_headers(frame_origins())
+        self.app, self._headers = app, security_headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""

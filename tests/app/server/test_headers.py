@@ -133,7 +133,7 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
 
 def test_every_answer_has_the_headers_once(client):
     found = [(name.decode(), text.decode()) for name, text in client().events[0]["headers"]]
-    for name, text in headers.security_headers([]).items():
+    for name, text in headers.security_headers().items():
         assert [value for key, value in found if key.lower() == name.lower()] == [text]
     assert ("x-frame-options", "SAMEORIGIN") in found
     assert "frame-ancestors 'self'" in dict(found)["content-security-policy"].split("; ")
@@ -152,7 +152,7 @@ def test_other_origins_may_show_it_in_a_frame_where_this_is_set(client, monkeypa
 def test_what_is_not_an_origin_ends_the_start(monkeypatch, text):
     monkeypatch.setenv(headers.FRAME_VARIABLE, text)
     with pytest.raises(SystemExit, match=headers.FRAME_VARIABLE):
-        headers.frame_origins()
+        headers.security_headers()
 
 
 # The cookie.
