@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def nobody_known(monkeypatch):
-    for known in ("_used", "_browsers", "visitors"):
+    for known in ("_addresses", "_browsers", "visitors"):
         monkeypatch.setattr(turns, known, {})
     monkeypatch.setattr(turns, "_waiting", [])
     monkeypatch.setattr(turns, "_taken", [])
@@ -335,6 +335,20 @@ async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(
     for count in (1, 2, 3):
         await until(lambda count=count: browser.runs == count)
         await browser.answer(FINISHED)
+
+
+@pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
+async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
+    guard.warn.cache_clear()
+    monkeypatch.setattr(guard, part, None)
+    monkeypatch.setattr(guard, "PACE", 0.0)
+    browsers = [Browser() for _ in range(4)]
+    for browser in browsers:
+        browser.say(rerun())
+        await settle()
+        await browser.answer(FINISHED)
+    assert [browser.runs for browser in browsers] == [1] * 4
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])

@@ -16,7 +16,7 @@ def clock(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(turns, "is_training", lambda second: False)
-    known = {"_used": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
+    known = {"_addresses": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
     for name, value in (known | {"_waiting": [], "_taken": [], "_rest_until": 0.0}).items():
         monkeypatch.setattr(turns, name, value)
     return now
@@ -42,14 +42,17 @@ def leave(visitor):
 
 def used(who):
     """What an address or a visitor has used."""
-    return turns.used(getattr(who, "name", who), turns.time.monotonic())
+    use = who.use if isinstance(who, Visitor) else turns._addresses.get(who, turns.UNUSED)
+    return turns._left(use, turns.time.monotonic())
 
 
 def use(who, seconds):
     """An address, or a visitor who is no newcomer then, has used so much more."""
-    turns._used[getattr(who, "name", who)] = used(who) + seconds, turns.time.monotonic()
+    now = turns.time.monotonic()
     if isinstance(who, Visitor):
-        who.browser.left = turns.time.monotonic()
+        who.use, who.browser.left = (used(who) + seconds, now), now
+    else:
+        turns._addresses[who] = used(who) + seconds, now
 
 
 def order(waiting):
@@ -118,7 +121,7 @@ def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used
     leave(again)
     clock[0] += 1000
     arrive("elsewhere")
-    assert turns._used.keys() <= {name for name, one in turns.visitors.items() if one.address == "elsewhere"}
+    assert not turns._addresses
 
 
 def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(clock, arrive, monkeypatch):

@@ -1,12 +1,15 @@
 """What stands between the network and the application (ASGI): turns, and messages that no page sends.
 
-It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends.
+It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends. A version
+that has another one serves its pages as well, without turns, and the log says so once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import math
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,7 +22,6 @@ from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import visitor_of
 from kdexplorer.app.server.refusals import log_refusal, network_of
 from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg
-from kdexplorer.errors import KDError
 
 UPLOADS = 64
 """At a time, of which one takes 5 MB; further ones wait."""
@@ -35,6 +37,7 @@ BEGIN, END = {"rerun_script", "backend_operation_request"}, {"script_finished", 
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
 OPERATIONS = {"deferred_file", "dataframe_chunk"}
+UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
 class Guard:
@@ -69,9 +72,8 @@ class Guard:
             asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, one_at_a_time.release)
 
     async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            visitor = turns.arrive(address, cookie)
-        except KDError:
+        visitor = turns.arrive(address, cookie)
+        if visitor is None:
             log_refusal(address, "more WebSockets than a visitor or an address may have")
             await WebSocketClose(1013)(scope, receive, send)  # a browser tries again by itself
             return
@@ -153,16 +155,19 @@ def read(data: bytes) -> str | None:
         return None
     try:
         message = BackMsg.FromString(data)
+        kind = message.WhichOneof("type")
+        is_known = (
+            kind not in DROPPED
+            and len(message.file_urls_request.file_names) <= FILES
+            and message.backend_operation_request.WhichOneof("payload") in {None, *OPERATIONS}
+            and all(map(_is_of_page, message.rerun_script.widget_states.widgets))
+        )
+        return kind if is_known else None
     except DecodeError:
         return None
-    kind = message.WhichOneof("type")
-    is_known = (
-        kind not in DROPPED
-        and len(message.file_urls_request.file_names) <= FILES
-        and message.backend_operation_request.WhichOneof("payload") in {None, *OPERATIONS}
-        and all(map(_is_of_page, message.rerun_script.widget_states.widgets))
-    )
-    return kind if is_known else None
+    except UNREADABLE:
+        warn()
+        return "unknown"
 
 
 def _is_of_page(widget: Any) -> bool:
@@ -175,6 +180,18 @@ def ends_run(data: bytes) -> bool:
     """Whether a message to the browser says that what `BEGIN` began has ended."""
     if len(data) > 4096:  # such a message is short
         return False
-    message = ForwardMsg.FromString(data)
-    again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-    return message.WhichOneof("type") in END and not again
+    try:
+        message = ForwardMsg.FromString(data)
+        again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+        return message.WhichOneof("type") in END and not again
+    except (DecodeError, *UNREADABLE):
+        warn()
+        return True
+
+
+@functools.cache
+def warn() -> None:
+    """Says once that turns cannot be told."""
+    logging.getLogger(__name__).warning(
+        "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
+    )

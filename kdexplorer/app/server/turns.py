@@ -23,7 +23,7 @@ import streamlit as st
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import count_live
 
-HALF_LIFE = 10.0
+HALF_LIFE, UNUSED = 10.0, (0.0, 0.0)
 PLACES = 2
 """Turns at a time, and one more of the presenter: Python runs one at a time, so more would only displace others."""
 SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
@@ -64,7 +64,8 @@ class Visitor:
         self.page: Turn | None = None
         """The latest run of a page."""
         now, others = time.monotonic(), sum(one.address == address for one in list(visitors.values()))
-        _used[self.name] = used(address, now) / (1 + others), now
+        self.use = _left(_addresses.get(address, UNUSED), now) / (1 + others), now
+        """Seconds of turns, and when they were so many."""
 
     def favor(self) -> None:
         """This is the presenter's browser."""
@@ -97,7 +98,8 @@ class Turn:
         """
         one = self.visitor
         has_just_come = math.isnan(one.browser.left) and now < self.asked + NEWCOMERS_WAIT
-        return not one.is_presenter, used(one.address, now), has_just_come, used(one.name, now)
+        of_address = _left(_addresses.get(one.address, UNUSED), now)
+        return not one.is_presenter, of_address, has_just_come, _left(one.use, now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
@@ -110,9 +112,9 @@ class Turn:
         return len(_taken) < PLACES + self.visitor.is_presenter
 
 
-def used(who: str, now: float) -> float:
-    """Seconds of turns of an address, or of a visitor by name, halved every `HALF_LIFE`."""
-    seconds, at = _used.get(who, (0.0, now))
+def _left(use: tuple[float, float], now: float) -> float:
+    """What is left of seconds of turns by a time, halved every `HALF_LIFE`."""
+    seconds, at = use
     return seconds * 0.5 ** ((now - at) / HALF_LIFE)
 
 
@@ -135,10 +137,10 @@ def end(turn: Turn | None) -> None:
             _waiting.remove(turn)
         if turn not in _taken:
             return
-        now = time.monotonic()
-        for who in (turn.visitor.name, turn.visitor.address):
-            _used[who] = used(who, now) + now - turn.began, now
-        turn.visitor.browser.left = now
+        one, now = turn.visitor, time.monotonic()
+        one.use = _left(one.use, now) + now - turn.began, now
+        _addresses[one.address] = _left(_addresses.get(one.address, UNUSED), now) + now - turn.began, now
+        one.browser.left = now
         _taken.remove(turn)
         turn.ended.set_result(None)
         if turn.is_heavy and is_training(int(now)):
@@ -174,27 +176,29 @@ def is_training(second: int) -> bool:
 
 _lock, _presenters, _browsers = threading.RLock(), set[str](), dict[tuple[str, str], Browser]()
 """Presenters by their browsers' cookies, and all browsers by address and cookie."""
-_used = dict[str, tuple[float, float]]()
-"""What an address or a visitor had used, and when."""
+_addresses = dict[str, tuple[float, float]]()
+"""What each address had used, and when."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
 _waiting, _taken, _rest_until = list[Turn](), list[Turn](), -math.inf
 visitors, computations = dict[str, Visitor](), list[Visitor]()
 """Open connections by name, and whose computations have not finished, in the order in which they began."""
 
 
-def arrive(address: str, cookie: str) -> Visitor:
-    """A connection that begins, in `visitors` until it ends. Raises KDError where there are too many."""
+def arrive(address: str, cookie: str) -> Visitor | None:
+    """A connection that begins, in `visitors` until it ends; None where there are too many."""
     now = time.monotonic()
     with _lock:
-        for who in list(_used):
-            if used(who, now) < 0.01:
-                del _used[who]
+        for other in [other for other, use in _addresses.items() if _left(use, now) < 0.01]:
+            del _addresses[other]
         if len(_browsers) > BROWSERS:
             for key in [key for key, one in _browsers.items() if not one.left > now - 60]:
                 del _browsers[key]
-        visitor, others = Visitor(address, cookie), list(visitors.values())
+        others = list(visitors.values())
         of_browser = sum((one.address, one.cookie) == (address, cookie) for one in others) if cookie else 0
-        _check_room(visitor, of_browser < OF_A_BROWSER, others, CONNECTIONS)
+        has_room = of_browser < OF_A_BROWSER and is_free(address, [one.address for one in others], CONNECTIONS)
+        if not has_room and cookie not in _presenters:
+            return None
+        visitor = Visitor(address, cookie)
         visitors[visitor.name] = visitor
     return visitor
 
@@ -206,21 +210,14 @@ def own() -> Visitor:
 
 def load() -> float:
     """How many turns at a time the visitors have used lately."""
-    now, addresses = time.monotonic(), {one.address for one in list(visitors.values())}
-    return math.log(2) / HALF_LIFE * sum(used(address, now) for address in addresses)
+    now = time.monotonic()
+    return math.log(2) / HALF_LIFE * sum(_left(use, now) for use in list(_addresses.values()))
 
 
 def is_free(address: str, taken: Sequence[str], most: int) -> bool:
     """Whether an address may have one more of something finite: it gets at most half of what the others leave."""
     own = taken.count(address)
     return own < (most - len(taken) + own) // 2
-
-
-def _check_room(visitor: Visitor, is_modest: bool, taken: Sequence[Visitor], most: int) -> None:
-    """Raises KDError for a visitor, but not the presenter, who is not modest or whose address has all it may have."""
-    addresses = [one.address for one in taken]
-    if not visitor.is_presenter and not (is_modest and is_free(visitor.address, addresses, most)):
-        raise KDError("Too many computations at a time: wait until one of them has finished.")
 
 
 @contextlib.contextmanager
@@ -252,7 +249,9 @@ def compute(
     visitor.step_aside()
     with contextlib.ExitStack() as ending:
         with _lock:
-            _check_room(visitor, computations.count(visitor) < OF_A_VISITOR, computations, COMPUTATIONS)
+            has_room = is_free(visitor.address, [one.address for one in computations], COMPUTATIONS)
+            if not visitor.is_presenter and not (has_room and computations.count(visitor) < OF_A_VISITOR):
+                raise KDError("Too many computations at a time: wait until one of them has finished.")
             computations.append(visitor)
         ending.callback(computations.remove, visitor)
         while not mine.acquire(timeout=POLL):
