@@ -29,8 +29,7 @@ from kdexplorer.analysis.results import dataset_of, describe_evaluation
 from kdexplorer.datasets import Dataset, Normalization, Split, get_dataset
 from kdexplorer.datasets.base import SplitName
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, unknown_name
-from kdexplorer.networks import build
-from kdexplorer.networks.registry import STORED
+from kdexplorer.networks import STORED, build
 from kdexplorer.runs.card import Card, DataFacts
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, open_checkpoint, save_checkpoint
 from kdexplorer.schema import RECORDED, is_name

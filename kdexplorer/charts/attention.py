@@ -343,7 +343,8 @@ def similarity_by_stage(
         for name, stages in summaries.items()
         for one in stages
     ]  # fmt: skip
-    stages, words = list(dict.fromkeys(row["stage"] for row in rows)), "correlation with the teacher's map (1 = same)"
+    stages = list(dict.fromkeys(str(row["stage"]) for row in rows))
+    words = "correlation with the teacher's map (1 = same)"
     base = alt.Chart(data(rows)).encode(
         x=alt.X("stage:N", sort=stages, title=None, axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("network:N", sort=list(summaries)),

@@ -233,8 +233,10 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
             )
         is_plain = tensor.layout == torch.strided and tensor.device.type != "meta"
         if not is_plain or tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            facts = f"{tensor.dtype}, {tensor.layout} on {tensor.device}"
-            raise CheckpointError(f"{where}: {key} is {facts}; weights must be plain numbers, floating point.")
+            raise CheckpointError(
+                f"{where}: {key} is {tensor.dtype}, {tensor.layout} on {tensor.device}; weights must be plain numbers, "
+                "floating point."
+            )
         layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
         state[key] = tensor.to(torch.float32, copy=True, memory_format=layout)
         if not torch.isfinite(state[key]).all():

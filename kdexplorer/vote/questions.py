@@ -62,7 +62,8 @@ class Question(StrictModel):
 
     @model_validator(mode="after")
     def _fits_its_classes(self) -> Question:
-        of_each = [one for one in (self.counts, self.teacher and self.teacher.shares) if one is not None]
+        shares = None if self.teacher is None else self.teacher.shares
+        of_each = [one for one in (self.counts, shares) if one is not None]
         if (self.label or 0) >= len(self.classes) or any(len(one) != len(self.classes) for one in of_each):
             raise ValueError("its label, counts and shares must be those of its classes")
         try:

@@ -23,8 +23,8 @@ IMAGES = 10_000
 def measure(table: Table, small: bool) -> Iterator[Table]:
     """All of it anew, which takes seconds."""
     networks = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    teachers = lineage.teachers_of(networks)
-    for student, baseline in lineage.scratch_baselines(networks).items():
+    teachers = lineage.name_relatives(networks, lineage.teacher_of)
+    for student, baseline in lineage.name_relatives(networks, lineage.scratch_baseline_of).items():
         if student in teachers:  # a scratch baseline is compared with the teacher of those whose baseline it is
             teachers.setdefault(baseline, teachers[student])
     rows, entries, described = list[Row](), dict[str, Entry](), ""
