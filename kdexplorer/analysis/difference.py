@@ -214,10 +214,12 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
 
 @lru_cache(maxsize=64)
 def _limit(shares: tuple[float, ...], freedom: int) -> float:
-    """What the t of a family exceed together with the probability `LEVEL`; see `_together`."""
-    from scipy.optimize import brentq
-
-    return float(brentq(lambda limit: _together(limit, shares, freedom) - (1 - LEVEL), 0.0, 1e6))
+    """What the t of a family exceed together with the probability `LEVEL`, by bisection; see `_together`."""
+    low, high = 0.0, 100.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _together(middle, shares, freedom) < 1 - LEVEL else (low, middle)
+    return high
 
 
 def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:

@@ -163,19 +163,23 @@ def fit_temperature(targets: np.ndarray, logits: np.ndarray) -> float | None:
     logit `sum p z` is the network's largest (the lower T, the closer) or not above its average one (the higher T,
     the closer), and none outside `MIN_TEMPERATURE` to `MAX_TEMPERATURE`.
     """
-    from scipy.optimize import brentq
-
     logits = np.asarray(logits, dtype=np.float64)
     mean = float((targets * logits).sum(axis=-1).mean())
-
-    def slope(inverse: float) -> float:
-        return float((softmax(logits, 1 / inverse) * logits).sum(axis=-1).mean()) - mean
-
-    ends = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
-    is_largest = mean >= logits.max(axis=-1).mean()  # there the slope at the low end is zero but for rounding
-    if is_largest or not slope(ends[0]) < 0 < slope(ends[1]):
+    if not logits.mean() < mean < logits.max(axis=-1).mean():
         return None
-    return 1 / float(brentq(slope, *ends))
+    low, high, inverse = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE, 1.0
+    for _ in range(60):  # Newton's method on the derivative, which rises with 1/T; halving where it leaves the bracket
+        shares = softmax(logits, 1 / inverse)
+        first = (shares * logits).sum(axis=-1)
+        slope, curvature = float(first.mean()) - mean, float(((shares * logits**2).sum(axis=-1) - first**2).mean())
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        following = inverse - slope / curvature if curvature > 0 else low
+        following = following if low < following < high else (low * high) ** 0.5
+        if abs(following / inverse - 1) < 1e-6:
+            break
+        inverse = following
+    temperature = 1 / inverse
+    return temperature if 1.01 * MIN_TEMPERATURE < temperature < 0.99 * MAX_TEMPERATURE else None
 
 
 def scale_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
