@@ -44,47 +44,56 @@ class PageFiles:
             if answer is None:
                 async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
                     answer = self._kept.get(scope["path"]) or await self._compress(scope)
+            for event in answer:
+                await send(dict(event))
         elif _may_be_page(scope):
-            answer = await self._add_style(scope, receive)
+            await self._add_style(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-            return
-        for event in answer:
-            await send(dict(event))
 
     async def _compress(self, scope: Scope) -> list[Message]:
         """The whole answer, which is kept where it is a compressed file that never changes."""
-        start, headers, body = await _collect(self._compressing, scope, _receive_nothing)
+        start: Message = {}
+        body = bytearray()
+
+        async def collect(event: Message) -> None:
+            start.update(event if event["type"] == "http.response.start" else {})
+            body.extend(event.get("body", b""))
+
+        await self._compressing(scope, _receive_nothing, collect)
+        headers = MutableHeaders(raw=start["headers"])
         headers["Content-Length"] = str(len(body))
-        answer = [start, {"type": "http.response.body", "body": body}]
+        answer = [start, {"type": "http.response.body", "body": bytes(body)}]
         is_final = start["status"] == 200 and "immutable" in headers.get("Cache-Control", "")
         if is_final and "Content-Encoding" in headers and len(self._kept) < KEPT:
             self._kept[scope["path"]] = answer
         return answer
 
-    async def _add_style(self, scope: Scope, receive: Receive) -> list[Message]:
-        """The whole answer; Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
+    async def _add_style(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
+        start: Message = {}
+        page = bytearray()
+
+        async def send_styled(event: Message) -> None:
+            if event["type"] == "http.response.start" and _is_html(event):
+                start.update(event, headers=list(event["headers"]))
+            elif not start:  # such as a download: it is passed on as it comes
+                await send(event)
+            else:
+                page.extend(event.get("body", b""))
+                if not event.get("more_body", False):
+                    await finish(bytes(page))
+
+        async def finish(body: bytes) -> None:
+            if ROOT in body:
+                body, headers = body.replace(ROOT, ROOT + self._style), MutableHeaders(raw=start["headers"])
+                headers["Content-Length"] = str(len(body))
+                del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
         asked = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
-        start, headers, body = await _collect(self.app, {**scope, "headers": asked}, receive)
-        if headers.get("Content-Type", "").startswith("text/html") and ROOT in body:
-            body = body.replace(ROOT, ROOT + self._style)
-            headers["Content-Length"] = str(len(body))
-            del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
-        return [start, {"type": "http.response.body", "body": body}]
-
-
-async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, MutableHeaders, bytes]:
-    """The whole answer of `app`: its start, that one's headers, which may be changed, and its body."""
-    start: Message = {}
-    body = bytearray()
-
-    async def collect(event: Message) -> None:
-        start.update(event if event["type"] == "http.response.start" else {})
-        body.extend(event.get("body", b""))
-
-    await app(scope, receive, collect)
-    start["headers"] = list(start["headers"])
-    return start, MutableHeaders(raw=start["headers"]), bytes(body)
+        await self.app({**scope, "headers": asked}, receive, send_styled)
 
 
 async def _receive_nothing() -> Message:
@@ -99,6 +108,10 @@ def _is_file(scope: Scope) -> bool:
     headers, path = Headers(scope=scope), scope["path"]
     is_whole = "range" not in headers and "if-none-match" not in headers
     return is_whole and "gzip" in headers.get("accept-encoding", "") and posixpath.normpath(path) == path
+
+
+def _is_html(start: Message) -> bool:
+    return Headers(raw=start["headers"]).get("content-type", "").startswith("text/html")
 
 
 def _may_be_page(scope: Scope) -> bool:
