@@ -125,3 +125,20 @@ def test_who_waits_is_told_so(decoded, monkeypatch):
     for _ in range(uploads.AT_A_TIME - 1):
         uploads._slots.release()
     assert len(said) == 1
+
+
+def test_who_clicks_while_waiting_gives_the_place_back(decoded, monkeypatch):
+    @contextlib.contextmanager
+    def spinner(text):
+        uploads._slots.release()  # one of the others has finished
+        yield
+        raise InterruptedError  # Streamlit ends the run where the spinner does
+
+    monkeypatch.setattr(uploads.st, "spinner", spinner)
+    for _ in range(uploads.AT_A_TIME):
+        uploads._slots.acquire()
+    with pytest.raises(InterruptedError):
+        uploads.decode_once(b"second")
+    for _ in range(uploads.AT_A_TIME - 1):
+        uploads._slots.release()
+    assert uploads._slots._value == uploads.AT_A_TIME

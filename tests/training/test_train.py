@@ -326,7 +326,9 @@ def test_a_run_that_cannot_be_trained_fails_with_its_reason(tiny, runs_root):
 @pytest.mark.slow
 def test_synthetic_data_are_hard_for_a_small_network_and_less_so_for_a_larger_one():
     students = [{"name": name, "architecture": name} for name in ("resnet8", "resnet20")]
-    run = train_to_end(make_config(*students, epochs=8, batch_size=128, learning_rate=0.3, precision="auto"))
+    run = train_to_end(
+        make_config(*students, epochs=8, train_images=None, batch_size=128, learning_rate=0.3, precision="auto")
+    )
     small, large = (open_checkpoint(path).card.test_accuracy for path in finished_students(run))
     assert 0.5 < small < large < 1.0
 

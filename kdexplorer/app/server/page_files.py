@@ -39,15 +39,15 @@ class PageFiles:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        if _is_file(scope):
+        if _may_be_page(scope):
+            await self._add_style(scope, receive, send)
+        elif _is_file(scope):
             answer = self._kept.get(scope["path"])
             if answer is None:
                 async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
                     answer = self._kept.get(scope["path"]) or await self._compress(scope)
             for event in answer:
                 await send(dict(event))
-        elif _may_be_page(scope):
-            await self._add_style(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

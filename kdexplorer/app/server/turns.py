@@ -75,8 +75,9 @@ class Visitor:
 
     def step_aside(self) -> None:
         """Ends the turn of the page that runs, not of one that waits: what follows waits for something else."""
-        if self.page is not None and self.page.granted.done():
-            end(self.page)
+        page = self.page  # once: another thread may begin the next one
+        if page is not None and page.granted.done():
+            end(page)
 
 
 class Turn:

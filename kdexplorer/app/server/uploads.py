@@ -46,11 +46,13 @@ def decode_once(data: bytes) -> dict[decode.Fit, Photo]:
     visitor = turns.own()
     with contextlib.ExitStack() as ending:
         if not visitor.is_presenter:  # who never waits
-            if not _slots.acquire(blocking=False):
+            if _slots.acquire(blocking=False):
+                ending.callback(_slots.release)
+            else:
                 visitor.step_aside()
                 with st.spinner("Reading other visitors' pictures first …"):
                     _slots.acquire()
-            ending.callback(_slots.release)
+                    ending.callback(_slots.release)  # at once: the spinner's end may end the run
         outcome = _decode(data)
     if isinstance(outcome, str):
         raise ImageError(outcome)
