@@ -21,6 +21,8 @@ def _listed() -> dict[str, Dataset]:
     found: dict[str, Dataset] = {one.key: one for one in (Cifar10(), Cifar10Small(), Cifar100(), SyntheticShapes())}
     for plugin in plugins():
         for kind in classes_in(plugin, Dataset):
+            if kind.find is Dataset.find or kind.load is Dataset.load:  # what others share, or unfinished
+                continue
             with leave_out(f"{kind.__name__} in {plugin.__file__}"):
                 if kind.key in found:
                     raise ValueError(f"there is another data set '{kind.key}'")

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, Field, JsonValue, ValidationInfo, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
@@ -66,6 +66,11 @@ class Grid(StrictModel):
         [0.3, 0.5, 0.7, 0.9], min_length=1, max_length=MAX_VALUES
     )
     hold: Hold = "weight"
+
+    @field_validator("temperatures", "weights")
+    @classmethod
+    def _has_each_value_once(cls, values: list[float]) -> list[float]:
+        return list(dict.fromkeys(values))
 
     def entries(self, factors: Mapping[float, float]) -> dict[str, str]:
         """The scratch baseline, the lab's default, and the other cells; `factors` multiply the weights of the term."""

@@ -1,5 +1,5 @@
 "use strict";
-/* Runs the CIFAR ResNets and AirNets of export.py as plain loops over typed arrays, and reduces a photo to 32 x 32.
+/* Runs the CIFAR ResNets and AirNets of export_network as plain loops over typed arrays, and reduces a photo to 32 x 32.
 
    Convolutions of stride 1 are Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural
    Networks", CVPR 2016): a tile of 4 x 4 outputs from 6 x 6 inputs takes 36 multiplications where the definition takes
@@ -70,7 +70,7 @@ const KDInfer = (() => {
     return packed;
   }
 
-  /** A network ready to run, from export.py's description and its float16 weights (Uint8Array). */
+  /** A network ready to run, from export_network's description and its float16 weights (Uint8Array). */
   function load(description, weights) {
     const values = fromFloat16(weights);
     const { kind, epsilon, stem, stages, head } = description.graph;

@@ -70,7 +70,8 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     state(page, "Queued")
     link = page.url
 
-    tab.go(f"launch?run={first}")
+    page.get_by_role("button", name=f"Open {first}").click()
+    page.wait_for_url(re.compile(f"[?&]run={first}"))
     page.get_by_role("button", name="Stop").click()
     state(page, "Stopped")
     page.goto(link)

@@ -75,6 +75,11 @@ def test_an_invalid_grid_is_refused_with_its_field(recipe, student, changes, val
         make_grid_study(student, recipe | changes, **values)
 
 
+def test_a_value_that_is_given_twice_counts_once(recipe):
+    once, twice = (make_grid_study("resnet8", recipe, temperatures=values) for values in ([2.0], [2.0, 2]))
+    assert once.study_id == twice.study_id
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 
 def show_students(values: dict[str, Any]) -> None:
-    """Draws the table and the chosen student's terms; edits change `values["students"]`, see `student_rows`."""
+    """Draws the table and the chosen student's terms; edits change `values["students"]`."""
     st.markdown("**Students**: they see the same batches from the same initial weights")
     key = f"students_{st.session_state.setdefault('students_version', 0)}"
     if key not in st.session_state:  # the editor's edits count from the rows that it was first drawn with

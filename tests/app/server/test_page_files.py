@@ -1,4 +1,4 @@
-"""Streamlit's files are compressed once, whoever asks, and everything else is answered as before."""
+"""Streamlit's files are compressed once, whoever asks; its page has our style; all else is answered as before."""
 
 import asyncio
 import gzip
