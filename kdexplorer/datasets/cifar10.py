@@ -231,7 +231,7 @@ class Cifar(Dataset):
                 if not check_integrity(source, official.tgz_md5):
                     raise ValueError("its MD5 checksum is wrong")
                 with tempfile.TemporaryDirectory() as temporary:
-                    shutil.unpack_archive(source, temporary, filter="data")
+                    shutil.unpack_archive(source, temporary)  # its content is known by the checksum
                     dataset = official(temporary, train=split == "train")
             else:
                 dataset = official(source.parent, train=split == "train")

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from filelock import FileLock
 from pydantic import Field
 
 from kdexplorer.config import MAX_STUDENTS
@@ -112,10 +113,12 @@ def open_study(config: StudyConfig) -> StudyFolder:
     Once runs have begun, they keep their students. Raises RunError and OSError.
     """
     folder = folder_of(config.study)
-    if not folder.path.is_dir():
-        launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
-    elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
-        launch.write_config(folder, settle(config, decide=False))
+    folder.path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.path.parent / ".start.lock", timeout=30):  # two may start the same study
+        if not folder.path.is_dir():
+            launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
+        elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
+            launch.write_config(folder, settle(config, decide=False))
     return folder
 
 
