@@ -144,21 +144,25 @@ class LineReader(Generic[Row]):
 
     def read(self) -> list[Row]:
         """All readable records so far, in order; half a line at the end and what is damaged are left out."""
-        with self._lock, contextlib.suppress(OSError), open_regular(self.path) as file:
-            inode = os.fstat(file.fileno()).st_ino
-            file.seek(self._offset - len(self._last))
-            if inode != self._inode or file.read(len(self._last)) != self._last:
-                self._rows, self._inode, self._offset, self._last = [], inode, 0, b""
-                file.seek(0)
-            while len(self._rows) < MAX_ROWS and self._offset < MAX_BYTES:
-                line = file.readline(MAX_LINE)
-                if not line.endswith(b"\n") and len(line) < MAX_LINE:  # the end, or half a line
-                    break
-                self._offset, self._last = self._offset + len(line), line
-                with contextlib.suppress(ValueError, RecursionError):  # pydantic's error is a ValueError
-                    self._rows.append(self.model.model_validate(parse_json(line)))
+        with self._lock:
+            try:
+                file = open_regular(self.path)
+            except OSError:
+                return []
+            with file:  # an error from here on is raised: who writes the lines anew must not take them for none
+                inode = os.fstat(file.fileno()).st_ino
+                file.seek(self._offset - len(self._last))
+                if inode != self._inode or file.read(len(self._last)) != self._last:
+                    self._rows, self._inode, self._offset, self._last = [], inode, 0, b""
+                    file.seek(0)
+                while len(self._rows) < MAX_ROWS and self._offset < MAX_BYTES:
+                    line = file.readline(MAX_LINE)
+                    if not line.endswith(b"\n") and len(line) < MAX_LINE:  # the end, or half a line
+                        break
+                    self._offset, self._last = self._offset + len(line), line
+                    with contextlib.suppress(ValueError, RecursionError):  # pydantic's error is a ValueError
+                        self._rows.append(self.model.model_validate(parse_json(line)))
             return list(self._rows)
-        return []
 
 
 def read_once(read: Callable[[Path], T], path: Path) -> T:

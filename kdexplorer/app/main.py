@@ -1,5 +1,6 @@
 """The script that Streamlit runs for every visitor: page configuration, and what the address asks for."""
 
+import contextlib
 from pathlib import Path
 
 import streamlit as st
@@ -29,14 +30,15 @@ with chart_view.follow_sliders():
     st.set_page_config(page_title=f"{title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
-    try:
-        if is_figure or is_story:
-            with st.container(key="alone", height="stretch"):
+    is_alone = is_figure or is_story
+    with st.container(key="alone", height="stretch") if is_alone else contextlib.nullcontext():
+        try:
+            if is_alone:
                 (figures if is_figure else story).show()
-        else:
-            with st.container(key="share", horizontal=True, gap="xsmall"):
-                story.offer("present", st.session_state.get(story.STEP, 1))
-                layout.show_page_link(name)
-            page.run()
-    except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do
-        layout.show_error(error)
+            else:
+                with st.container(key="share", horizontal=True, gap="xsmall"):
+                    story.offer("present", st.session_state.get(story.STEP, 1))
+                    layout.show_page_link(name)
+                page.run()
+        except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do
+            layout.show_error(error)

@@ -165,7 +165,7 @@ def _require(value: str, known: list[str]) -> str:
 def _name_field(field: str, values: dict[str, Any]) -> str:
     """A field as a lecturer finds it: step 3 ("Temperature"), figure. Steps are numbered from 1."""
     top, *rest = field.split(".")
-    if top != "steps" or not rest:
+    if top != "steps" or not rest or field in values:  # a quoted key of the file may have dots itself
         return field or "file"
     number, step = int(rest[0]), values["steps"][int(rest[0])]
     title = str(step.get("title", ""))[:60] if isinstance(step, dict) else ""

@@ -42,17 +42,15 @@ class RunProgress:
         self.bar: tqdm[Any] = tqdm(disable=True)
         """Until training begins there is none to see."""
         self.writers: dict[str, Any] = {}
-        """TensorBoard's, of each student and of the table of results; empty where no log is asked for."""
-        kind = os.environ.get(LOG_VARIABLE, "") if self.run.writes else ""
+        """TensorBoard's, of each student and of the table of results."""
+        self.kind = kind = os.environ.get(LOG_VARIABLE, "") if self.run.writes else ""
         if kind and kind not in LOG_KINDS:
             raise ConfigError(f"{LOG_VARIABLE}: '{kind[:60]}' is none of {', '.join(LOG_KINDS)}.")
         if kind:
             try:
-                from torch.utils.tensorboard import SummaryWriter
+                import torch.utils.tensorboard  # noqa: F401
             except ImportError as error:
                 raise ConfigError("log: TensorBoard is not installed: pip install tensorboard") from error
-            folder, students = self.run.path.parent / "tensorboard" / self.run.run_id, self.run.config().students
-            self.writers = {name: SummaryWriter(folder / name) for name in [*(s.name for s in students), "results"]}
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
@@ -127,8 +125,8 @@ class RunProgress:
     def close(self) -> None:
         """The students are stored: nothing is left to save, and the table of results is complete."""
         self.clear_warning()
-        if self.writers:
-            self.writers["results"].add_text("results", results.to_markdown(results.read_run(self.run)))
+        if self.kind:
+            self._writer("results").add_text("results", results.to_markdown(results.read_run(self.run)))
         for writer in self.writers.values():
             writer.close()
 
@@ -146,17 +144,24 @@ class RunProgress:
 
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
         """An epoch is over: its accuracies go to the log and beside the bar, all figures to TensorBoard."""
-        for row in rows if self.writers else ():
+        for row in rows if self.kind else ():
             for split in ("train", "test"):
                 for name, value in getattr(row, split).items():
-                    self.writers[row.student].add_scalar(f"{name}/{split}", value, row.epoch + 1)
-            self.writers[row.student].flush()
+                    self._writer(row.student).add_scalar(f"{name}/{split}", value, row.epoch + 1)
+            self._writer(row.student).flush()
         rows = [row for row in rows if row.test]
         for row in rows:
             where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
         self.bar.set_postfix(shown, refresh=False)
+
+    def _writer(self, name: str) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if name not in self.writers:
+            self.writers[name] = SummaryWriter(self.run.path.parent / "tensorboard" / self.run.run_id / name)
+        return self.writers[name]
 
 
 def average_sums(sums: dict[str, float]) -> dict[str, float]:

@@ -239,7 +239,8 @@ def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray, 
 def _describe_leg(run: Run, trainer: Trainer, student: Student, epochs: int) -> Leg:
     config, rows = trainer.config, [row for row in run.metrics() if row.student == student.config.name]
     here = trainer.environments[-1]
-    device = here.processor if here.device == "cuda" else f"{processor_name()}, {here.threads} threads"
+    on_gpu = here.device == "cuda"
+    device = torch.cuda.get_device_name(trainer.device) if on_gpu else f"{processor_name()}, {here.threads} threads"
     libraries = {"kdexplorer": __version__, "torch": torch.__version__.split("+")[0], "numpy": np.__version__}
     return Leg(
         run=run.run_id, initial=student.config.initial, epochs=epochs, seed=config.seed,

@@ -107,7 +107,8 @@ def test_an_unknown_figure_is_reported_with_the_known_ones(tmp_path):
 @pytest.mark.parametrize(
     "text",
     ["", "title = 3", "steps = 3", "steps = [1]", "[[steps]]\n" + STEP.replace("figure", "picture"), "a = [", "\x00",
-     f"[[steps]]\n{STEP}" * (MAX_STEPS + 1), "#" * 300_000, '[[steps]]\ntitle = ""\nsentence = "b"\nfigure = "vote"'],
+     f"[[steps]]\n{STEP}" * (MAX_STEPS + 1), "#" * 300_000, '[[steps]]\ntitle = ""\nsentence = "b"\nfigure = "vote"',
+     f'"steps.foo" = 1\n[[steps]]\n{STEP}', '"steps.7" = 1'],
 )  # fmt: skip
 def test_any_other_file_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match=r"mine\.toml"):

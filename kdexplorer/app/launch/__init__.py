@@ -36,12 +36,15 @@ WITHOUT_A_START = {
 
 def show() -> None:
     """The run or sweep that the link names, else what starts one; then the list of all."""
+    top = st.container()
     opened = _find_opened()
     if opened is None:
-        layout.header(
-            "launch",
-            "Train students on this machine and watch what they learn. Training continues even if you close the page.",
-        )
+        with top:
+            layout.header(
+                "launch",
+                "Train students on this machine and watch what they learn. Training continues even if you close the "
+                "page.",
+            )
     else:
         run.show(opened)
     access.show_login()
