@@ -137,6 +137,15 @@ def test_a_page_is_short_and_no_string_stands_alone_on_it(path):
     assert not [line for line in rest if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
 
 
+def test_modules_and_functions_can_be_read():
+    for path in FILES:
+        code = path.read_text()
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef
+        functions = [one for one in ast.walk(ast.parse(code)) if isinstance(one, kinds)]
+        long = [one.name for one in functions if one.end_lineno - one.lineno >= 60]
+        assert (len(code.splitlines()) <= 400, long) == (True, []), path
+
+
 def test_every_public_function_has_a_docstring_and_type_hints():
     for module in (name for name in MODULES if not name.endswith("__main__")):
         loaded = importlib.import_module(module)

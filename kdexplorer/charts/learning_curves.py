@@ -254,8 +254,12 @@ def soft_labels_by_epoch(
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
     rows = {"students": students} | ({"bars": bars} if bars else {})
     made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), rows=rows)
-    latest_evaluated = str(epochs[0] + 1)
+    return made | {"params": [*_choose_epoch(epochs), *made["params"]]}  # the title reads them
+
+
+def _choose_epoch(epochs: Sequence[int]) -> list[Spec]:
+    """The slider, and `shown`: the latest evaluated epoch (from 1) up to it."""
+    shown = str(epochs[0] + 1)
     for epoch in epochs[1:]:
-        latest_evaluated = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {latest_evaluated}"
-    params = [_slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": latest_evaluated}]
-    return made | {"params": [*params, *made["params"]]}  # the title reads them
+        shown = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {shown}"
+    return [_slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": shown}]
