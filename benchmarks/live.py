@@ -116,7 +116,7 @@ def with_camera(page: Any, seconds: float, students: int) -> None:
 
 def on_the_main_thread(page: Any, seconds: float, students: int) -> None:
     """Without camera and worker: what a processor as slow as the slowed one would do."""
-    infer = Path(web.__file__).with_name("infer.js").read_text(encoding="utf-8")
+    infer = web.read("infer.js")
     session = page.context.new_cdp_session(page)
     for throttle in (1, 4):
         session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})

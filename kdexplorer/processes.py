@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -84,6 +85,20 @@ def call_libc(name: str, *arguments: int) -> None:
     """Calls a function of glibc; elsewhere nothing happens."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # Windows has no CDLL(None), macOS other functions
         getattr(ctypes.CDLL(None), name)(*arguments)
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    return read_cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def read_cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; empty elsewhere."""
+    with contextlib.suppress(OSError):
+        first, *_ = Path("/proc/cpuinfo").read_text().split("\n\n")
+        lines = (line.partition(":") for line in first.splitlines())
+        return {name.strip(): value.strip() for name, _, value in lines}
+    return {}
 
 
 def raise_file_limit() -> int:

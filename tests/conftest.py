@@ -258,10 +258,10 @@ def app(app_folder):
         pytest.skip(f"bundled networks are missing: {', '.join(missing)}")
     from kdexplorer.training.estimate import Estimate, store_estimate
 
-    figures = {"seconds": 60, "evaluation": 1, "epoch": 5, "images_per_second": 1000}
+    measured = Estimate(seconds=60, evaluation=1, epoch=5, images_per_second=1000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDEXPLORER_RUNS", str(app_folder / "runs"))
-        store_estimate(Estimate(**figures))  # else the first visitor of Launch has the machine measured
+        store_estimate(measured)  # else the first visitor of Launch has the machine measured
     with running(app_folder, OMP_NUM_THREADS="1") as url:
         yield url
     log = (app_folder / "log.txt").read_text(errors="replace")

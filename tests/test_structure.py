@@ -112,6 +112,7 @@ CHARTS = [module for module in MODULES if module.startswith("kdexplorer.charts")
             "[one.stages for one in networks.all_architectures()]; [one.classes for one in datasets.all_datasets()]",
             "torch torchvision streamlit",
         ),
+        ("from kdexplorer.training import estimate; estimate.stored_estimate()", "torch"),
         # The compiler would take seconds and 90 MB.
         ("from kdexplorer.networks import build_empty; build_empty('resnet50')", "torchvision torch._dynamo"),
         (
@@ -120,7 +121,7 @@ CHARTS = [module for module in MODULES if module.startswith("kdexplorer.charts")
             "torch",
         ),
     ],
-    ids=["the library", "training", "charts and descriptions", "a network", "the overview"],
+    ids=["the library", "training", "charts and descriptions", "the stored estimate", "a network", "the overview"],
 )
 def test_what_is_not_needed_is_not_loaded(code, unloaded):
     command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]

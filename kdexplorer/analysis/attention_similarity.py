@@ -27,7 +27,6 @@ from kdexplorer.runs.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kdexplorer.networks.base import StagedNetwork
 
 BATCH = 50
 """Images of a forward pass."""
@@ -164,14 +163,13 @@ def measure(
     teacher: Checkpoint,
     students: Sequence[Checkpoint],
     images: np.ndarray,
-    network: Callable[[Checkpoint], StagedNetwork],
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Compares each student's attention with the teacher's on uint8 `[N, 3, 32, 32]` and stores the result.
 
     Students have as many stages as the teacher (`split_by_stages`); what is stored already is not computed again.
-    `network` loads a checkpoint's network, from a cache for instance; `progress` is called with the share that is done,
-    0 to 1. Raises KDError when a network cannot be loaded or the result cannot be stored.
+    `progress` is called with the share that is done, 0 to 1. Raises KDError when a network cannot be loaded or the
+    result cannot be stored.
     """
     from kdexplorer.analysis.inference import predict_with_attention
 
@@ -179,7 +177,7 @@ def measure(
     for part, name in _split(images):
         missing = {_identify(one): one for one in students if _load(teacher, one, part, name) is None}
         chosen = ({_identify(teacher): teacher} | missing) if missing else {}
-        networks = {key: (network(one), one.card.normalization) for key, one in chosen.items()}
+        networks = {key: (one.network(), one.card.normalization) for key, one in chosen.items()}
         batches: dict[tuple[str, str], list[Any]] = {key: [] for key in networks}  # maps by power
         for begin in range(0, len(part), BATCH):
             batch = part[begin : begin + BATCH]

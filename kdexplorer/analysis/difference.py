@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -229,14 +229,19 @@ def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
     """
     from scipy.special import gammaincinv, ndtr
 
-    deviates, weights = np.polynomial.hermite_e.hermegauss(64)
-    places, by_place = np.polynomial.legendre.leggauss(64)
+    deviates, weights, places, by_place = _quadrature()
     deviations = np.sqrt(gammaincinv(freedom / 2, (places + 1) / 2) * 2 / freedom)[:, None]
     inside = np.ones((len(places), len(deviates)))
     for share, count in zip(*np.unique(shares, return_counts=True), strict=True):
         ends = [(side * limit * deviations - share**0.5 * deviates) / (1 - share) ** 0.5 for side in (-1, 1)]
         inside *= (ndtr(ends[1]) - ndtr(ends[0])) ** count
     return float(by_place @ inside @ weights / by_place.sum() / weights.sum())
+
+
+@cache
+def _quadrature() -> tuple[np.ndarray, ...]:
+    """Gauss's 64 places and their weights: for a normal deviate (Hermite), then from -1 to 1 (Legendre)."""
+    return *np.polynomial.hermite_e.hermegauss(64), *np.polynomial.legendre.leggauss(64)
 
 
 def describe_assumption(seeds: int) -> str:

@@ -82,8 +82,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
         instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
         known = "the test split of a known data set"
         raise DataError(f"{name} was not evaluated on {known}, so there is nothing to compare{instead}.")
-    part = get_dataset(dataset.substitute or dataset.key)
-    if part.first_test_images_of == dataset.key and not dataset.is_available():
+    part = get_dataset(available_dataset(dataset.key))
+    if part.first_test_images_of == dataset.key:
         card = on_part(checkpoint, part).card
         dataset = get_dataset(card.data.dataset)
     split = dataset.load("test")
@@ -249,7 +249,7 @@ def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str
     if dataset is None:
         return None
     split = dataset.load("test")
-    split = split.take(np.arange(min(TRIED, len(split))))
+    split = split.first(TRIED)
     logits = {card.normalization: checkpoint.logits()[: len(split)]}
     for one in COMMON_NORMALIZATIONS.values():
         if one not in logits:

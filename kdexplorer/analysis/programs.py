@@ -190,7 +190,7 @@ def import_logits(
     else:
         chosen = normalization
         if chosen is None:  # a program does not tell: whichever has the smaller cross-entropy on some training images
-            some = _first(splits["train"])
+            some = splits["train"].first(TRIED)
             found = {one: _predict_split(some, program, one, "") for one in (PIXELS, dataset.normalization)}
             chosen = min(found, key=lambda one: metrics.cross_entropy(found[one], some.labels))
         if show:
@@ -223,7 +223,7 @@ def find_or_import(source: Path | str, output: Path, dataset: Dataset, show: boo
     A function's content is what its network predicts for the first training images.
     """
     if isinstance(source, str):
-        content = _predict_split(_first(dataset.load("train")), open_function(source), PIXELS, "").tobytes()
+        content = _predict_split(dataset.load("train").first(TRIED), open_function(source), PIXELS, "").tobytes()
     else:
         content = source.read_bytes()
     stem = re.sub("[^A-Za-z0-9]+", "-", source if isinstance(source, str) else source.stem).strip("-")[:40]
@@ -261,10 +261,6 @@ def _read_stored(source: Path, dataset: Dataset) -> dict[SplitName, np.ndarray]:
             f"{sha256[:12]}, that of the data {dataset.fingerprint()[:12]}."
         )
     return found
-
-
-def _first(split: Split) -> Split:
-    return split.take(np.arange(min(TRIED, len(split))))
 
 
 def _predict_split(split: Split, program: Program, normalization: Normalization, title: str) -> np.ndarray:

@@ -156,7 +156,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
             bar.progress(share, f"Comparing attention maps: {share:.0%}, {left} left")
             give_way()
 
-        attention_similarity.measure(teacher, missing, sample, lambda one: one.network(), show_progress)
+        attention_similarity.measure(teacher, missing, sample, show_progress)
     place.empty()
 
 
@@ -176,7 +176,7 @@ def describe_similarity(
     for row in sorted(final, key=lambda row: -row.correlation):
         paired, student = row.to_scratch_baseline, students[row.name]
         objective = student.card.objective
-        uses_stages = objective is not None and any("stages" in method.needs for method in objective.methods)
+        uses_stages = objective is not None and "stages" in objective.needs
         if paired is not None and uses_stages and teacher.sha256 in student.card.teacher_hashes:
             verdict = {1: "Yes", 0: "No clear difference", -1: "No"}[paired.sign]
             theirs, own = as_text(teacher.name), as_text(row.name)

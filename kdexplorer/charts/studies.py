@@ -280,13 +280,14 @@ def differences(table: Table, reference: str) -> Spec | None:
 
     None where no entry can be compared with the reference.
     """
-    compared = [(one, one.differences[reference]) for one in summarize(table) if reference in one.differences]
+    summaries = summarize(table)
+    compared = [(one, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
     points = []
     for one, found in compared:
         low, high = (100 * end for end in found.interval) if found.interval else (None, None)
         points += [replace(point, low=low, high=high) for point in row_of(one.entry.label, _family(one), found.values)]
-    other = next((one.entry.label for one in summarize(table) if one.name == reference), reference)
+    other = next((one.entry.label for one in summaries if one.name == reference), reference)
     heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
     tested = ", simultaneous 95 % intervals (Dunnett's test)" * any(point.low is not None for point in points)
     subtitle = f"mean{tested}; small points: seeds"

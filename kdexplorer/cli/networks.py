@@ -19,7 +19,7 @@ from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels,
 from kdexplorer.errors import ConfigError, DataError, KDError
 from kdexplorer.files import check_place, write_bytes
 from kdexplorer.networks import all_architectures
-from kdexplorer.runs.checkpoints import Checkpoint, bundled_checkpoints, find_checkpoint
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.schema import validate
 from kdexplorer.studies import report
@@ -93,9 +93,7 @@ def compare_attention(options: argparse.Namespace) -> None:
     images = get_dataset(dataset_of(teacher)).gallery().images[: options.images]
     with shared.progress_bar("comparing attention") as update:
         count = len(images)
-        attention_similarity.measure(
-            teacher, students, images, Checkpoint.network, lambda share: update(round(share * count), count)
-        )
+        attention_similarity.measure(teacher, students, images, lambda share: update(round(share * count), count))
     rows = attention_similarity.build_rows(teacher, students, images, options.power)
     print(to_json(rows) if options.json else to_markdown(attention_similarity.tabulate(rows)))
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from operator import methodcaller
 from typing import Any, NamedTuple, get_args
 
+from tqdm import tqdm
+
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
@@ -157,8 +159,6 @@ def confirm(options: argparse.Namespace, question: str) -> bool:
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A bar on stderr, drawn from the first call of the function on that it gives (images done, total)."""
-    from tqdm import tqdm
-
     with tqdm(desc=title, unit="img", unit_scale=True, delay=1e-3) as bar:
 
         def update(done: int, total: int) -> None:

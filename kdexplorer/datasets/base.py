@@ -49,6 +49,10 @@ class Split:
         """The images at these positions, in their order."""
         return Split(self.images[indices], self.labels[indices], self.classes)
 
+    def first(self, count: int) -> Split:
+        """So many images from the first on, or all where there are fewer."""
+        return self.take(np.arange(min(count, len(self))))
+
 
 class Dataset:
     """A data set of 32-pixel images with a training and a test split; itself, one that is not installed."""

@@ -58,7 +58,6 @@ class Charts:
     """The charts of one handout.
 
     Attributes:
-        shapes: Vega specifications with empty data sets, as wide as their frame, without sliders of their own.
         human: the annotators' shares `[N, K]`, where they and a network's stored logits of the same images are known.
     """
 
@@ -93,7 +92,10 @@ class Charts:
         return {"shape": index, "rows": rows, "values": values, "description": spec["description"]}
 
     def compile_shapes(self) -> list[dict[str, Any]]:
-        """The shapes of all charts that were drawn, as Vega, in the order of their indices. Raises KDError."""
+        """The shapes of all charts that were drawn, in the order of their indices, as Vega with empty data sets.
+
+        They are as wide as their frame, without sliders of their own. Raises KDError.
+        """
         return compile_charts(list(self._indices), vega_lite_version(), LOOK)
 
     def pictures(self) -> list[dict[str, Any]]:

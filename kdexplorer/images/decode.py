@@ -125,12 +125,12 @@ def decode_sizes(
         raise ImageError("This is not a readable PNG, JPEG or WebP image. Try another file.") from error
 
 
-def read_pixels(data: bytes) -> np.ndarray:
-    """A PNG or WebP of a network's input size, from a trusted file, as uint8 `[3, 32, 32]`, RGB.
+def read_pixels(data: bytes, formats: tuple[str, ...] = ("PNG", "WEBP")) -> np.ndarray:
+    """A picture of a network's input size, from a trusted file, as uint8 `[3, 32, 32]`, RGB.
 
     Raises OSError, ValueError or SyntaxError for anything else.
     """
-    with Image.open(io.BytesIO(data), formats=["PNG", "WEBP"]) as image:
+    with Image.open(io.BytesIO(data), formats=formats) as image:
         if image.size != (SIZE, SIZE):
             raise ValueError(f"it has {image.width} x {image.height} pixels")
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

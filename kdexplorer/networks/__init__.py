@@ -177,7 +177,7 @@ def count_multiply_adds(architecture: str, classes: int = 10) -> int:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = build(architecture, classes).eval()
+    network = build_empty(architecture, classes).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, 32, 32))
     return counter.get_total_flops() // 2

@@ -23,7 +23,7 @@ import numpy as np
 from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import all_methods
-from kdexplorer.networks import STORED
+from kdexplorer.networks import STORED, build_empty
 from kdexplorer.runs.card import Card, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
 from kdexplorer.schema import is_name
@@ -215,8 +215,6 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
     Raises CheckpointError naming the first key that is missing, unknown, misshapen, of a wrong dtype, or not finite.
     """
     import torch
-
-    from kdexplorer.networks import build_empty
 
     network = build_empty(architecture, classes)
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}

@@ -40,7 +40,7 @@ def create_run(
     """Writes a new run folder in state queued. Raises RunError when it cannot be written.
 
     Its id is the date, the time, the name and four random digits; `run_id` is for callers that must find the same run
-    again (a sweep, a process that torchrun restarts).
+    again (a study, a process that torchrun restarts).
     """
     root = root or kind.parent_folder()
     run = kind(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))

@@ -28,7 +28,8 @@ def is_distilled(checkpoint: Checkpoint) -> bool:
 
 def teacher_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) -> Checkpoint | None:
     """The one of these that a network was distilled from, the first of several, or None."""
-    return next((other for other in chosen if other.sha256 in checkpoint.card.teacher_hashes), None)
+    hashes = checkpoint.card.teacher_hashes
+    return next((other for other in chosen if other.sha256 in hashes), None)
 
 
 def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
@@ -86,10 +87,11 @@ def first_family(found: Mapping[str, Checkpoint], teacher: Checkpoint) -> list[s
     students = {name: c for name, c in found.items() if teacher.sha256 in c.card.teacher_hashes}
     if not students:
         return []
-    first_name, first = next(iter(students.items()))
+    first = next(iter(students.values()))
     same: dict[str, str] = {}
     for name, c in students.items():
         if (c.architecture, c.card.run) == (first.architecture, first.card.run):
             same.setdefault(c.card.objective_key, name)
-    baseline = name_relatives(found, scratch_baseline_of).get(first_name)
-    return [*([baseline] if baseline else []), *sorted(same.values(), key=lambda name: objective_rank(found[name]))]
+    baseline = scratch_baseline_of(first, found.values())
+    named = [name for name, c in found.items() if c is baseline]
+    return [*named, *sorted(same.values(), key=lambda name: objective_rank(found[name]))]

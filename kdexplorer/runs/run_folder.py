@@ -289,7 +289,7 @@ def _lines(rows: list[EpochMetrics] | list[BatchMetrics]) -> bytes:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Whether a folder is that of a run or a sweep."""
+    """Whether a folder is that of a run, or of what else works in one."""
     return any((path / name).is_file() for name in ("config.json", "status.json"))
 
 

@@ -36,6 +36,7 @@ from kdexplorer.studies.table import (
     summarize,
     write_table,
 )
+from kdexplorer.training.estimate import format_duration
 
 
 def collect(folder: StudyFolder) -> None:
@@ -48,8 +49,9 @@ def collect(folder: StudyFolder) -> None:
     config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
     table = known = begin_table(config.study, path)
+    missing = table.missing()
     for planned in config.runs():
-        lacking = {*planned.entries} & {*table.missing().get(planned.seed, ())}
+        lacking = {*planned.entries} & {*missing.get(planned.seed, ())}
         if lacking and folder.run(planned).status().state == "finished":
             table = add_run(table, planned, folder.run(planned), more)
     if table is not known or (table.rows and not path.with_suffix(".md").exists()):
@@ -184,8 +186,6 @@ SAY = 30.0  # seconds between two lines about how far the runs are
 
 def describe_progress(run: Run) -> str:
     """How far a run is: `RUN: epoch 2 of 4, 3 min 10 s left`."""
-    from kdexplorer.training.estimate import format_duration
-
     status = run.status()
     if status.epoch is None or status.epochs is None:
         return f"{run.run_id}: {status.message or status.state}"

@@ -158,7 +158,7 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
 
     teacher, outputs, warning, seconds = trainer.teacher, None, "", 0.0
     whole = trainer.evaluation
-    trainer.evaluation = whole.take(np.arange(min(EVALUATION_BATCH, len(whole))))
+    trainer.evaluation = whole.first(EVALUATION_BATCH)
     share = len(whole) / len(trainer.evaluation)
     if teacher is not None:
         precisions = {trainer.dtype, torch.float32}  # what the start stores in float32 is read at the end
@@ -281,9 +281,7 @@ def store_estimate(estimate: Estimate | None) -> None:
 
 @functools.cache
 def _machine() -> str:
-    from kdexplorer.training.hardware import processor_name
-
-    return f"{processor_name()}, {os.cpu_count()} processors, torch {importlib.metadata.version('torch')}"
+    return f"{processes.processor_name()}, {os.cpu_count()} processors, torch {importlib.metadata.version('torch')}"
 
 
 def demo_seconds(estimate: Estimate, epochs: int) -> float:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
 from kdexplorer.errors import ConfigError
-from kdexplorer.processes import call_libc
+from kdexplorer.processes import call_libc, processor_name, read_cpuinfo
 from kdexplorer.runs.card import Environment
 from kdexplorer.training import ddp
 
@@ -154,7 +152,7 @@ def describe_environment(device: torch.device, precision: torch.dtype, processes
     if device.type == "cuda":
         processor = torch.cuda.get_device_name(device)
     else:
-        facts = _read_cpuinfo()
+        facts = read_cpuinfo()
         generation = [f"{name} {facts[name]}" for name in ("cpu family", "model", "CPU part") if name in facts]
         more = {"AVX512_BF16": torch.cpu._is_avx512_bf16_supported(), "AMX": torch.cpu._is_amx_tile_supported()}
         instructions = [torch.backends.cpu.get_cpu_capability(), *(name for name, exists in more.items() if exists)]
@@ -163,17 +161,3 @@ def describe_environment(device: torch.device, precision: torch.dtype, processes
         threads=torch.get_num_threads(), processes=processes, device=device.type,
         precision=str(precision).removeprefix("torch."), torch=torch.__version__, processor=processor,
     )  # fmt: skip
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    return _read_cpuinfo().get("model name") or platform.processor() or platform.machine()
-
-
-def _read_cpuinfo() -> dict[str, str]:
-    """What Linux says of the first processor; empty elsewhere."""
-    with contextlib.suppress(OSError):
-        first, *_ = Path("/proc/cpuinfo").read_text().split("\n\n")
-        lines = (line.partition(":") for line in first.splitlines())
-        return {name.strip(): value.strip() for name, _, value in lines}
-    return {}

@@ -20,10 +20,11 @@ from kdexplorer.config import RunConfig
 from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingError
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.networks import count_multiply_adds, count_parameters
+from kdexplorer.processes import processor_name
 from kdexplorer.runs.card import Card, DataFacts, Environment, EpochFigures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
-from kdexplorer.training.hardware import processor_name, without_tf32
+from kdexplorer.training.hardware import without_tf32
 from kdexplorer.training.progress import RunProgress
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer

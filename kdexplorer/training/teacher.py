@@ -219,7 +219,7 @@ class Teacher:
         """
         if side == FULL_RESOLUTION or self.config.teacher_view == "fixed":
             return ""
-        some = evaluation.take(np.arange(min(CHECKED_IMAGES, len(evaluation))))
+        some = evaluation.first(CHECKED_IMAGES)
         logits = predict_batches(self.network, some.images, self.normalization, CHECKED_BATCH, side=side)
         accuracy, full = (metrics.accuracy(one, some.labels) for one in (logits, outputs.logits[: len(some)]))
         if round((full - accuracy) * len(some)) <= MOST_LOST * len(some):

@@ -67,7 +67,7 @@ class Question(StrictModel):
         if (self.label or 0) >= len(self.classes) or any(len(one) != len(self.classes) for one in of_each):
             raise ValueError("its label, counts and shares must be those of its classes")
         try:
-            read_pixels(self.picture)
+            _ = self.pixels
         except (OSError, ValueError, SyntaxError) as error:
             raise ValueError("it has no picture of 32 × 32 pixels") from error
         return self
@@ -94,7 +94,7 @@ class Question(StrictModel):
     @property
     def pixels(self) -> np.ndarray:
         """uint8 `[3, 32, 32]`."""
-        return read_pixels(self.picture)
+        return read_pixels(self.picture, ("PNG",))
 
 
 def make_question(

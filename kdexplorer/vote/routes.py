@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
 from kdexplorer.vote.store import NO_QUESTION, BusyError, Store
 
@@ -29,7 +30,9 @@ BODY = 256
 SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
 """How often a page asks for the next question, and how many of all pages may ask in a second."""
 
-_TEMPLATE = Environment(autoescape=True).from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+_ENVIRONMENT = Environment(autoescape=True)
+_ENVIRONMENT.filters["percent"] = format_share
+_TEMPLATE = _ENVIRONMENT.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 
 

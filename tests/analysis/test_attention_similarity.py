@@ -8,6 +8,7 @@ from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods.at import AT, at_loss
+from kdexplorer.runs.checkpoints import Checkpoint
 
 GENERATOR = np.random.default_rng(0)
 
@@ -73,7 +74,7 @@ def test_a_single_image_has_no_chance_level(networks):
     assert np.isnan(compared[3]).all()
     np.testing.assert_array_equal(compared[4], 0)  # a mean over one image leaves nothing
     (teacher, baseline, _), image = networks, random_images(1)
-    attention_similarity.measure(teacher, [baseline], image, lambda c: c.network())
+    attention_similarity.measure(teacher, [baseline], image)
     rows = attention_similarity.build_rows(teacher, [baseline], image)
     assert len(rows) == 3
     assert all(np.isnan(row.chance) for row in rows)
@@ -83,7 +84,7 @@ def test_a_single_image_has_no_chance_level(networks):
 def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(networks, tiny):
     teacher, baseline, copy = networks
     images = get_dataset("synthetic").load("test").images[:40]
-    attention_similarity.measure(teacher, [baseline, copy], images, lambda c: c.network())
+    attention_similarity.measure(teacher, [baseline, copy], images)
     rows = attention_similarity.build_rows(teacher, [baseline, copy], images)
     assert [(row.name, row.stage) for row in rows] == [(c.name, stage) for c in (baseline, copy) for stage in (1, 2, 3)]
     correlations = attention_similarity.load_stored(teacher, [baseline], images)[baseline.path][0, 2]
@@ -117,10 +118,11 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        attention_similarity.measure(teacher, [baseline], images, lambda c: c.network(), interrupt)
+        attention_similarity.measure(teacher, [baseline], images, interrupt)
     assert attention_similarity.load_stored(teacher, [baseline], images[:20])[baseline.path] is not None
-    loaded = []
-    attention_similarity.measure(teacher, [baseline, again], images, lambda c: loaded.append(c) or c.network())
+    loaded, load = [], Checkpoint.network
+    monkeypatch.setattr(Checkpoint, "network", lambda c: loaded.append(c) or load(c))
+    attention_similarity.measure(teacher, [baseline, again], images)
     assert len(loaded) == 2 * 2  # teacher and student, for the two parts that were missing
     stored = attention_similarity.load_stored(teacher, [baseline, again], images)
     assert stored[baseline.path][0, 0].shape == (50, 3)

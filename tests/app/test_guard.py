@@ -10,19 +10,15 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, refusals, turns
+from kdexplorer.app.server import guard, turns
 
 GUEST = ("203.0.113.7", 5000)
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def nobody_known(monkeypatch):
-    for known in ("_addresses", "_browsers", "visitors"):
-        monkeypatch.setattr(turns, known, {})
-    monkeypatch.setattr(turns, "_waiting", [])
-    monkeypatch.setattr(turns, "_taken", [])
-    monkeypatch.setattr(turns, "is_training", lambda second: False)
+def patient(monkeypatch, nobody_known):
+    """Only a test's own limits end a turn."""
     for limit in ("LONGEST", "SILENT", "SLOW"):
         monkeypatch.setattr(guard, limit, 1e6)
 
@@ -192,7 +188,6 @@ async def test_the_script_sees_the_name_that_the_server_gives(monkeypatch):
 
 async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(turns, "CONNECTIONS", 5)
-    monkeypatch.setattr(refusals, "_seen", {})
     application = guard.Guard(Browser.application)
     browsers = [Browser(application) for _ in range(2)]
     await settle()

@@ -11,14 +11,10 @@ from kdexplorer.errors import KDError
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Seconds that pass only when a test says so; nobody is known, and nothing trains."""
+def clock(monkeypatch, nobody_known):
+    """Seconds that pass only when a test says so."""
     now = [1000.0]
     monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(turns, "is_training", lambda second: False)
-    known = {"_addresses": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
-    for name, value in (known | {"_waiting": [], "_taken": [], "_rest_until": 0.0}).items():
-        monkeypatch.setattr(turns, name, value)
     return now
 
 
@@ -30,10 +26,9 @@ def later(monkeypatch):
     return calls
 
 
-@pytest.fixture
-def arrive():
-    """`arrive(address, cookie)` connects a visitor."""
-    return lambda address="room", cookie="": turns.arrive(address, cookie)
+def arrive(address="room", cookie=""):
+    """Connects a visitor."""
+    return turns.arrive(address, cookie)
 
 
 def leave(visitor):
@@ -65,7 +60,7 @@ def order(waiting):
     return found
 
 
-def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive):
+def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock):
     visitor, other = arrive(), arrive()
     for seconds in (3, 1):
         turn = turns.ask(visitor)
@@ -76,7 +71,7 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock, arrive
     assert used("room") == used(visitor)
 
 
-def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
+def test_who_waits_goes_first_by_presenter_then_address_then_visitor():
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
     use(greedy, 2)
     use(modest, 0)
@@ -94,7 +89,7 @@ def test_who_waits_goes_first_by_presenter_then_address_then_visitor(arrive):
     assert order(waiting) == ["other", "modest", "greedy"]
 
 
-def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_waited_long(clock, arrive):
+def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_waited_long(clock):
     known, held = arrive(), turns.ask(Visitor(), computes=True)
     use(known, 5)
     waiting = {"new": turns.ask(arrive(), computes=True)}
@@ -104,7 +99,7 @@ def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_wai
     assert order(waiting) == ["new", "known", "newer"]
 
 
-def test_coming_and_going_gains_nothing(arrive):
+def test_coming_and_going_gains_nothing():
     use(arrive(), 1)
     greedy = arrive()
     use(greedy, 7)
@@ -113,7 +108,7 @@ def test_coming_and_going_gains_nothing(arrive):
     assert used(arrive()) == pytest.approx(4)  # what the address has used, for two
 
 
-def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock, arrive):
+def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):
     leave(arrive())
     use("room", 6)
     again = arrive()
@@ -124,7 +119,7 @@ def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used
     assert not turns._addresses
 
 
-def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(clock, arrive, monkeypatch):
+def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(clock, monkeypatch):
     monkeypatch.setattr(turns, "BROWSERS", 2)
     for name in ("old", "new", "idle"):
         visitor = arrive(cookie=name)
@@ -136,13 +131,13 @@ def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(cl
     assert {cookie for _, cookie in turns._browsers} == {"new", "last"}
 
 
-def test_the_browser_of_the_presenter_is_known_again(arrive):
+def test_the_browser_of_the_presenter_is_known_again():
     arrive(cookie="hers").favor()
     arrive().favor()  # a browser without cookies
     assert [arrive(cookie=cookie).is_presenter for cookie in ("hers", "his", "")] == [True, False, False]
 
 
-def test_two_pages_run_at_a_time_and_one_more_of_the_presenter(arrive):
+def test_two_pages_run_at_a_time_and_one_more_of_the_presenter():
     first, second, third = (turns.ask(arrive()) for _ in range(3))
     presenter = arrive()
     presenter.favor()
@@ -155,7 +150,7 @@ def test_two_pages_run_at_a_time_and_one_more_of_the_presenter(arrive):
     assert third.granted.done()
 
 
-def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock, arrive):
+def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock):
     held = turns.ask(arrive(), computes=True)
     left, waits = turns.ask(visitor := arrive(), computes=True), turns.ask(arrive(), computes=True)
     clock[0] += 5
@@ -175,7 +170,7 @@ def press(visitor):
     raise AssertionError("never")
 
 
-def test_who_asks_without_pause_is_told_from_who_thinks(clock, arrive):
+def test_who_asks_without_pause_is_told_from_who_thinks(clock):
     visitor = arrive()
     for _ in range(20):
         turns.end(turns.ask(visitor))
@@ -188,7 +183,7 @@ def test_who_asks_without_pause_is_told_from_who_thinks(clock, arrive):
     assert press(arrive()) == 4  # the first request counts nothing
 
 
-def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn(arrive):
+def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
     first, second, modest, presenter = arrive(), arrive(), arrive(), arrive()
     press(first), press(second), press(presenter)
     presenter.favor()
@@ -202,9 +197,7 @@ def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn(arrive):
 
 
 @pytest.mark.parametrize("computes", [False, True])
-def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(
-    clock, arrive, later, monkeypatch, computes
-):
+def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(clock, later, monkeypatch, computes):
     monkeypatch.setattr(turns, "is_training", lambda second: True)
     visitor, presenter = arrive(), arrive()
     presenter.favor()
@@ -252,7 +245,7 @@ def start(done, name, visitor, key=None, waiting=None):
     return thread
 
 
-def test_one_computes_and_the_others_are_told_how_many_are_before_them(arrive):
+def test_one_computes_and_the_others_are_told_how_many_are_before_them():
     done, waiting = [], []
     with turns.compute(arrive()):
         threads = [start(done, name, arrive(), waiting=waiting) for name in ("first", "second")]
@@ -264,7 +257,7 @@ def test_one_computes_and_the_others_are_told_how_many_are_before_them(arrive):
     assert not turns.computations
 
 
-def test_between_two_steps_who_has_used_least_goes_first(clock, arrive):
+def test_between_two_steps_who_has_used_least_goes_first():
     greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three"), []
     presenter.favor()
     use("one", 50)
@@ -278,9 +271,7 @@ def test_between_two_steps_who_has_used_least_goes_first(clock, arrive):
 
 
 @pytest.mark.parametrize("is_presenter", [False, True])
-def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_presenters(
-    clock, arrive, is_presenter, monkeypatch
-):
+def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_presenters(is_presenter, monkeypatch):
     monkeypatch.setattr(turns, "POLL", 0.001)
     first, second, done = arrive("one"), arrive("two"), []
     use("one", 50)
@@ -295,7 +286,7 @@ def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_p
     assert done == [*["the second"][:is_presenter], "another", "the first", *["the second"][is_presenter:]]
 
 
-def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
+def test_a_visitor_has_two_computations_and_the_presenter_any_number():
     visitor, presenter = arrive(), arrive()
     presenter.favor()
     with turns.compute(visitor):
@@ -309,7 +300,7 @@ def test_a_visitor_has_two_computations_and_the_presenter_any_number(arrive):
         assert len(turns.computations) == 1
 
 
-def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
+def test_all_together_have_as_many_as_there_are_threads(monkeypatch):
     monkeypatch.setattr(turns, "COMPUTATIONS", 2)
     with turns.compute(arrive()), pytest.raises(KDError, match="Too many"), turns.compute(arrive()):
         pass
@@ -320,14 +311,14 @@ def test_all_together_have_as_many_as_there_are_threads(arrive, monkeypatch):
         pass
 
 
-def test_a_page_that_computes_lets_other_pages_run(arrive):
+def test_a_page_that_computes_lets_other_pages_run():
     visitor = arrive()
     visitor.page = turns.ask(visitor)
     with turns.compute(visitor):
         assert visitor.page.ended.done()
 
 
-def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on(arrive):
+def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on():
     with pytest.raises(KeyError), turns.compute(arrive(), "key"):
         raise KeyError
 
@@ -349,7 +340,7 @@ def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on(arrive):
         pass
 
 
-def test_the_script_knows_its_visitor_by_a_header(arrive, monkeypatch):
+def test_the_script_knows_its_visitor_by_a_header(monkeypatch):
     visitor, headers = arrive(), {}
     monkeypatch.setattr(turns.st, "context", type("Context", (), {"headers": headers}))
     assert turns.own() is not visitor

@@ -20,17 +20,13 @@ def test_keys_and_labels_are_unique_and_an_unknown_key_lists_the_choices():
         get_dataset("mnist")
 
 
-def check_gallery(dataset, gallery):
+@each_dataset
+def test_the_gallery_is_the_test_split_or_a_part_of_it(dataset, tiny):
+    gallery = dataset.gallery()
     assert (gallery.images.shape, gallery.images.dtype) == ((len(gallery), 3, 32, 32), np.uint8)
     assert gallery.labels.dtype.kind == "i"
     assert set(gallery.labels.tolist()) <= set(range(len(dataset.classes)))
     assert len(gallery) <= dataset.sizes["test"]
-
-
-@each_dataset
-def test_the_gallery_is_the_test_split_or_a_part_of_it(dataset, tiny):
-    gallery = dataset.gallery()
-    check_gallery(dataset, gallery)
     if dataset.is_available():
         assert np.array_equal(gallery.images, dataset.load("test").images)
         assert np.array_equal(gallery.labels, dataset.load("test").labels)

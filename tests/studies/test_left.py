@@ -15,8 +15,7 @@ from tests.studies.test_experiments import TINY, shelf  # noqa: F401
 
 
 def make_estimate(seconds, fixing=0.0):
-    figures = {"evaluation": 1, "epoch": 2, "images_per_second": 100}
-    return Estimate(seconds=seconds, fixing=fixing, **figures)
+    return Estimate(seconds=seconds, evaluation=1, epoch=2, images_per_second=100, fixing=fixing)
 
 
 def store(name, seconds):

@@ -52,8 +52,8 @@ def test_runs_are_measured_one_after_the_other(monkeypatch):
 
     def start(command, stdout, **_):
         began.append(json.loads(Path(command[-1]).read_text())["epochs"])
-        figures = {"evaluation": 1, "epoch": 1, "images_per_second": 1}
-        stdout.write(json.dumps(figures | {"seconds": 10.0 * began[-1]}).encode())
+        figures = {"seconds": 10.0 * began[-1], "evaluation": 1, "epoch": 1, "images_per_second": 1}
+        stdout.write(json.dumps(figures).encode())
         return popen
 
     monkeypatch.setattr(estimate.subprocess, "Popen", start)

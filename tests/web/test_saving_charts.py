@@ -18,7 +18,7 @@ from kdexplorer.charts.gradients import gradient_push
 from kdexplorer.charts.soft_labels import columns
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.handout.vega import bundle_library
-from tests.charts.drawing import texts
+from tests.charts.drawing import rows_of, texts
 from tests.charts.test_every_chart import charts  # noqa: F401, a fixture
 from tests.tab import shared
 
@@ -140,8 +140,7 @@ def test_each_chart_becomes_a_file_with_the_rows_that_it_draws(tab, charts):  # 
         assert not any(str(value).startswith("data:") for row in cells for value in row.values()), name
         if name == "soft labels by epoch":
             written = {(row["network"], row["epoch"], row["class"]): float(row["p"]) for row in cells}
-            rows = [row for rows in spec["datasets"].values() for row in rows]
-            assert written == {(row["network"], str(row["epoch"]), row["class"]): row["p"] for row in rows}
+            assert written == {(row["network"], str(row["epoch"]), row["class"]): row["p"] for row in rows_of(spec)}
 
 
 def test_a_spreadsheet_computes_nothing(tab):

@@ -25,7 +25,7 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.web import export_network, runs_in_browser
 from tests.tab import shared
 
-INFER = Path(web.__file__).with_name("infer.js").read_text(encoding="utf-8")
+INFER = web.read("infer.js")
 BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
 BYTES = "const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));"
 
@@ -173,8 +173,7 @@ def test_a_photo_becomes_the_same_pixels_as_in_an_upload(engine, size):
 
 
 def test_a_photo_is_sent_as_it_is_under_the_names_that_the_page_accepts_and_else_converted():
-    script = Path(web.__file__).with_name("shrink_upload.js").read_text(encoding="utf-8")
     names = [*(f"photo.{ending}" for ending in TYPES), "PHOTO.JPG", "photo.jfif", "photo", "jpg"]
     given = [{"name": name, "type": "image/jpeg", "size": 1000} for name in names]
-    accepted = in_node("(given) => given.map(isAccepted)", given, script)
+    accepted = in_node("(given) => given.map(isAccepted)", given, web.read("shrink_upload.js"))
     assert accepted == [*[True] * len(TYPES), True, False, False, False]

@@ -20,7 +20,6 @@ from kdexplorer.charts.common import NetworkLogits, format_share
 from kdexplorer.charts.soft_labels import vote_bars
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.errors import KDError
-from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, data_url, enlarge_png, qr_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.routes import PATH
@@ -183,7 +182,7 @@ def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, o
     room, choice = soft_label(counts), choice_of(counts)
     described = "" if room is None or choice is None else f"{classes[choice]} {format_share(room[choice])}"
     row: dict[str, object] = {
-        "picture": data_url(enlarge_png(question.pixels.transpose(1, 2, 0), decode.SIZE)),
+        "picture": data_url(question.picture),
         "label": "" if truth.label is None else classes[truth.label],
         "audience": "" if room is None else "a tie" if choice is None else described,
         "votes": sum(counts),

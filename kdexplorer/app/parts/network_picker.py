@@ -79,8 +79,7 @@ def _list_students(found: Mapping[str, Network], teacher: Network, needs: str) -
     others = [name for name, c in found.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
     family = [name for name in lineage.first_family(found, teacher) if name in others]
     objectives = {name: found[name].card.objective for name in family[1:]}
-    methods = {name: one.methods if one else () for name, one in objectives.items()}
-    learned = [name for name, used in methods.items() if not needs or any(needs in method.needs for method in used)]
+    learned = [name for name, one in objectives.items() if not needs or (one is not None and needs in one.needs)]
     return others, [*family[:1], *(learned or family[1:])[:1]] or others[:1]
 
 

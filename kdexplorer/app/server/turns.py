@@ -237,7 +237,7 @@ def compute(
         KDError: when this visitor, or all together, have too many.
     """
     turn: Turn | None = None
-    mine = _keys.setdefault((visitor.is_presenter, object() if key is None else key), threading.Lock())
+    mine = threading.Lock() if key is None else _keys.setdefault((visitor.is_presenter, key), threading.Lock())
 
     def wait_for_turn() -> None:
         nonlocal turn

@@ -51,8 +51,7 @@ def decode_once(data: bytes) -> dict[decode.Fit, Photo]:
             else:
                 visitor.step_aside()
                 with st.spinner("Reading other visitors' pictures first …"):
-                    _slots.acquire()
-                    ending.callback(_slots.release)  # at once: the spinner's end may end the run
+                    ending.enter_context(_slots)  # at once: the spinner's end may end the run
         outcome = _decode(data)
     if isinstance(outcome, str):
         raise ImageError(outcome)

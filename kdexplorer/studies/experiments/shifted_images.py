@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.analysis.difference import Difference, correct, decide, over_images
+from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.analysis.measures import Evaluation
 from kdexplorer.datasets import Split, available_dataset, get_dataset
+from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint
@@ -60,10 +62,8 @@ NETWORKS = (TEACHER, "resnet20-scratch", "resnet20-response", "resnet8-scratch",
 
 def measure(table: Table, small: bool) -> Iterator[Table]:
     """Network by network, a table after each condition."""
-    from kdexplorer.analysis.inference import predict_batches
-
     split = get_dataset(available_dataset("cifar10")).load("test")
-    images = split.take(np.arange(min(SMALL_IMAGES if small else IMAGES, len(split))))
+    images = split.first(SMALL_IMAGES if small else IMAGES)
     steps = dict[str, np.ndarray]()
     described = f"first {len(images):,} test images of CIFAR-10"
     if table.images not in (None, len(images)):
@@ -159,8 +159,6 @@ def gradient_signs(network: StagedNetwork, images: Split, normalization: Normali
     """
     import torch
     import torch.nn.functional as F
-
-    from kdexplorer.datasets.augmentation import normalize
 
     def signs(start: int) -> torch.Tensor:
         part = images.take(np.arange(start, min(start + BATCH, len(images))))

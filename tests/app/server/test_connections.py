@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
-from kdexplorer.app.server import connections, refusals
+from kdexplorer.app.server import connections
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -80,7 +80,6 @@ def answer(found):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(connections, "SILENCE", 0.3)
-    monkeypatch.setattr(refusals, "_seen", {})
 
 
 SILENT = {
@@ -126,7 +125,6 @@ def test_small_answers_do_not_wait_for_one_another(quick, monkeypatch):
 
 def test_thousands_of_half_open_heads_are_outlived(monkeypatch, caplog):
     """With few files: others are answered meanwhile, nothing runs out, and the log has a line."""
-    monkeypatch.setattr(refusals, "_seen", {})
     monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)
     with serving() as port:
         held = []

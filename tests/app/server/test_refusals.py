@@ -2,14 +2,7 @@
 
 import logging
 
-import pytest
-
 from kdexplorer.app.server import refusals
-
-
-@pytest.fixture(autouse=True)
-def nothing_logged(monkeypatch):
-    monkeypatch.setattr(refusals, "_seen", {})
 
 
 def test_each_refusal_is_logged_once_per_network_and_minute(caplog, monkeypatch):

@@ -1,0 +1,20 @@
+"""What the tests of the application share: nobody is known, and nothing was logged."""
+
+import pytest
+
+from kdexplorer.app.server import refusals, turns
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged(monkeypatch):
+    """No refusal was logged within the last minute."""
+    monkeypatch.setattr(refusals, "_seen", {})
+
+
+@pytest.fixture
+def nobody_known(monkeypatch):
+    """No address, browser or presenter is known, nobody is there, waits or has a turn, and nothing trains."""
+    known = {"_addresses": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
+    for name, value in (known | {"_waiting": [], "_taken": [], "_rest_until": 0.0}).items():
+        monkeypatch.setattr(turns, name, value)
+    monkeypatch.setattr(turns, "is_training", lambda second: False)
