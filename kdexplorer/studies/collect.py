@@ -103,6 +103,7 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     if labels is not None and len(logits) != len(labels):
         raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
     measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+    measures |= {} if card.test_objective is None else {"objective": card.test_objective}
     measures |= measure(Evaluation(logits, labels, known))
     if labels is None:
         return Row(entry=checkpoint.name, measures=measures)

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from kdexplorer.studies.experiments import lab_claims, read
 from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
-from tests.studies.sample import first
+from tests.studies.sample import ACCURACIES, first, make_table
 
 NOISE = np.array([0.0, 0.001, -0.001, 0.002, -0.002])
 OPEN = "cannot be decided"
@@ -146,6 +146,31 @@ def test_the_labs_accuracies_are_compared_without_pairs():
     clear = networks(("", "resnet18-response", {"accuracy": 0.95}), images=10_000)
     assert "more than chance" in lab_claims.describe_lab(clear)
     assert "None of the lab's" in lab_claims.describe_lab(networks(("", "s", {})))
+
+
+def test_a_study_is_judged_by_seeds(bundled):
+    """Both distilled students are better than the one from labels; none reaches the bundled teacher, ResNet-56."""
+    accuracies = ACCURACIES | {"at": [value + 0.001 for value in ACCURACIES["kd"]]}
+    ahead, behind = lab_claims.judge_study(make_table(accuracies))
+    assert ahead.verdict == "supported"
+    means = {name: np.mean(values) for name, values in accuracies.items()}
+    teacher = bundled.entries["resnet56"].card.test_accuracy
+    for claim, other in ((ahead, means["scratch"]), (behind, teacher)):
+        for name, label in (("kd", "Kd: "), ("at", "at: ")):
+            assert f"{label}{100 * (means[name] - other):+.2f} points" in claim.evidence
+    assert behind.verdict == "not supported"
+    assert "resnet56" in behind.claim
+    assert [one.verdict for one in lab_claims.judge_study(make_table(accuracies, seeds=4))] == [OPEN, OPEN]
+    assert lab_claims.judge_study(None) == []
+
+
+def test_a_study_is_shown_with_its_seeds():
+    text = lab_claims.describe_with_seeds(make_table())
+    assert "with 5 seeds" in text
+    line = next(line for line in text.splitlines() if line.startswith("| kd |"))
+    assert "| 72.20, 73.10, 71.40, 72.60, 72.70 | 72.40 % (" in line
+    assert line.endswith("| +2.00 |")
+    assert lab_claims.describe_with_seeds(None) == ""
 
 
 def test_the_csv_has_what_the_verdicts_are_from():

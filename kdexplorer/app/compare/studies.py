@@ -63,14 +63,15 @@ BUNDLED = {
     "league-resnet8-controls": "Larger gradients, and the papers' settings",
     "lab-resnet18": "The lab's table with seeds: ResNet-50 teaches ResNet-18",
 }
-"""What the bundled comparisons are called on the page."""
+"""What the bundled comparisons are called on the page, which shows the first of them first."""
 
 
 def show_comparisons() -> None:
     """The choice of another bundled study that compares entries, where there are several, and its results."""
     empty = "There is no study of methods yet. Train one with `python -m kdexplorer study`."
-    found = {name: one for name, one in bundled_tables(with_grid=False).items() if len(one.declared.entries) > 1}
-    _pick_study(found, "league", empty)
+    tables = bundled_tables(with_grid=False)
+    known = [name for name in {**BUNDLED, **tables} if name in tables and len(tables[name].declared.entries) > 1]
+    _pick_study({name: tables[name] for name in known}, "league", empty)
 
 
 def _pick_study(found: dict[str, Table], kind: str, empty: str) -> None:
@@ -152,7 +153,8 @@ def show_claims() -> None:
         for one in claims:
             st.markdown(f"**{as_text(one.claim)}**: {as_text(one.evidence)}")
         st.markdown(lab_claims.describe_lab(results.measured))
+        st.markdown(lab_claims.describe_with_seeds(lab_claims.find_study()))
     st.caption(
-        "Computed from the networks and the sweep that come with KD Explorer. Tests of networks are over images, each "
-        "network was trained from one seed; tests of settings are over seeds."
+        "Computed from the networks and the studies that come with KD Explorer. Tests of networks are over images, "
+        "each network was trained from one seed; tests of settings and methods are over seeds."
     )

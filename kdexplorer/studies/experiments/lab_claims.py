@@ -1,11 +1,12 @@
-"""The lab report's claims, each with the evidence of these networks and of the bundled sweep, and a verdict.
+"""The lab report's claims, each with the evidence of these networks and of the bundled studies, and a verdict.
 
-Images are the unit of what is said of networks (each was trained once), seeds that of what is said of settings. A
-verdict is never better than its evidence.
+Images are the unit of what is said of networks (each was trained once), seeds that of what is said of settings and
+methods. A verdict is never better than its evidence.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -26,11 +27,12 @@ from kdexplorer.analysis.difference import (
     over_seeds,
     wilson_interval,
 )
+from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
-from kdexplorer.errors import DataError
+from kdexplorer.errors import DataError, KDError
 from kdexplorer.networks import get_architecture
-from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.studies.experiments.base import (
     Claim,
     Experiment,
@@ -38,9 +40,19 @@ from kdexplorer.studies.experiments.base import (
     Point,
     Results,
     describe_undecided,
+    judge_differences,
     say_what_decides,
 )
-from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits
+from kdexplorer.studies.table import (
+    Row,
+    Table,
+    accuracies_by,
+    bundled_tables,
+    describe_network,
+    differences,
+    pack_bits,
+    summarize,
+)
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -51,6 +63,9 @@ LAB = {
 """What the lab reported of 10,000 test images: loss and accuracy, by the name of the bundled network."""
 
 LAB_IMAGES = 10_000
+
+LAB_STUDY = "lab-resnet18"
+"""The bundled study that trains the lab's students with several seeds."""
 
 LAB_EXAMPLE, LAB_SOFTENED = (0.93, 0.05, 0.02), (0.51, 0.28, 0.21)
 """The report's example: predictions, and what it says they are at T = 4."""
@@ -109,6 +124,7 @@ def judge(results: Results) -> list[Claim]:
         judge_channels(("resnet18", "resnet50")),
         judge_beta(table),
         *judge_beating(table),
+        *judge_study(find_study()),
         judge_larger_loss(table),
     ]
 
@@ -225,6 +241,30 @@ def judge_beating(table: Table) -> list[Claim]:
     return judged
 
 
+def find_study() -> Table | None:
+    """The table of `LAB_STUDY`, once it has all its seeds."""
+    table = bundled_tables(with_grid=False).get(LAB_STUDY)
+    return None if table is None or table.missing() else table
+
+
+def judge_study(study: Table | None) -> list[Claim]:
+    """Whether the study's distilled students beat the one trained from labels, and their teacher, over seeds."""
+    if study is None:
+        return []
+    students = {name: study.values(name) for name in study.declared.entries}
+    others = {"the one trained from labels": students.pop(SCRATCH)}
+    with contextlib.suppress(KDError):  # an installed package is without the teacher
+        (teacher,) = find_teachers(study.declared.shared.teacher or "")
+        others[f"their teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
+    return [
+        judge_differences(
+            f"With seeds, distilled students beat {name}",
+            {student: differences(own, other) for student, own in students.items()},
+        )
+        for name, other in others.items()
+    ]
+
+
 def _over_lab(share: float, of_lab: float) -> Difference:
     """A share of 10,000 test images minus one of the lab's, tested without pairs: its predictions are unknown."""
     return over_counts(round(share * LAB_IMAGES), LAB_IMAGES, round(of_lab * LAB_IMAGES), LAB_IMAGES)
@@ -285,13 +325,34 @@ def describe_lab(table: Table) -> str:
     return f"{measures.to_markdown(lines)}\n\n{text}: {' '.join(listed)}"
 
 
+def describe_with_seeds(study: Table | None) -> str:
+    """The study's students as a Markdown table with means over seeds; empty without a study."""
+    if study is None:
+        return ""
+    lines = []
+    for one in summarize(study):
+        lab, to_scratch = LAB.get(f"resnet18-{one.name}"), one.differences.get(SCRATCH)
+        low, high = one.interval or (one.accuracy, one.accuracy)
+        lines.append({
+            "Student": one.name, "The lab's accuracy": f"{100 * lab[1]:.2f} %" if lab else "",
+            "Objective": MEASURES["objective"].cell(one.means),
+            "Cross-entropy": MEASURES["cross_entropy"].cell(one.means),
+            "Accuracy by seed": ", ".join(f"{100 * value:.2f}" for value in one.values()),
+            "Mean, 95 % interval": f"{100 * one.accuracy:.2f} % ({100 * low:.2f} – {100 * high:.2f})",
+            "To scratch": f"{100 * to_scratch.estimate:+.2f}" if to_scratch else "",
+        })  # fmt: skip
+    seeds = len(study.declared.seeds)
+    return f"ResNet-18 trained anew with {seeds} seeds, means over seeds:\n\n{measures.to_markdown(lines)}"
+
+
 def to_markdown(results: Results) -> str:
     """What the lab reported beside these networks, and the claims as a table."""
     lines = [
         {"The report's claim": one.claim, "Evidence here": one.evidence, "Verdict": one.verdict}
         for one in judge(results)
     ]
-    return f"{describe_lab(results.measured)}\n\n{measures.to_markdown(lines, 3)}"
+    parts = describe_lab(results.measured), describe_with_seeds(find_study()), measures.to_markdown(lines, 3)
+    return "\n\n".join(filter(None, parts))
 
 
 def figure(results: Results) -> Plot:
