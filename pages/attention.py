@@ -2,4 +2,4 @@
 
 from kdexplorer.app import attention
 
-attention.show_page()
+attention.show()

@@ -2,4 +2,4 @@
 
 from kdexplorer.app import audience
 
-audience.show_page()
+audience.show()

@@ -2,4 +2,4 @@
 
 from kdexplorer.app import live
 
-live.show_page()
+live.show()

@@ -2,4 +2,4 @@
 
 from kdexplorer.app import methods
 
-methods.show_page()
+methods.show()

@@ -2,4 +2,4 @@
 
 from kdexplorer.app import overview
 
-overview.show_page()
+overview.show()

@@ -2,4 +2,4 @@
 
 from kdexplorer.app import soft_labels
 
-soft_labels.show_page()
+soft_labels.show()

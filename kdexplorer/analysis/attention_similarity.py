@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdexplorer.analysis.difference import Difference, over_mean
-from kdexplorer.analysis.measures import Table
+from kdexplorer.analysis.measures import TextTable
 from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT, normalize_maps
 from kdexplorer.networks import get_architecture
@@ -231,7 +231,7 @@ def build_rows(
     return rows
 
 
-def tabulate(rows: Sequence[StageSimilarity]) -> Table:
+def tabulate(rows: Sequence[StageSimilarity]) -> TextTable:
     """The rows as text, numbers rounded for reading."""
     return [
         {

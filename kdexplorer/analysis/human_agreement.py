@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdexplorer.analysis.difference import Difference, over_mean
-from kdexplorer.analysis.measures import Table
+from kdexplorer.analysis.measures import TextTable
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, fit_temperature
 from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -134,7 +134,7 @@ def describe_agreement(rows: Sequence[AgreementRow]) -> str | None:
     )
 
 
-def tabulate(rows: Sequence[AgreementRow]) -> Table:
+def tabulate(rows: Sequence[AgreementRow]) -> TextTable:
     """The rows as text, numbers rounded for reading."""
     return [
         {

@@ -20,7 +20,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, format_p
 from kdexplorer.notation import describe_objective
 
-Table = list[dict[str, str]]
+TextTable = list[dict[str, str]]
 """Rows of cells by heading."""
 
 
@@ -169,7 +169,7 @@ def measure(evaluation: Evaluation, keys: Iterable[str] = MEASURES) -> dict[str,
     return {key: one.compute(evaluation) for key, one in known if one.compute is not None}
 
 
-def tabulate(rows: Sequence[Any], keys: Sequence[str], headings: Mapping[str, str] | None = None) -> Table:
+def tabulate(rows: Sequence[Any], keys: Sequence[str], headings: Mapping[str, str] | None = None) -> TextTable:
     """The measures of these keys as text; `headings` are others than the registry's, by key."""
     named = {(headings or {}).get(key, MEASURES[key].heading): MEASURES[key] for key in keys}
     return [{heading: measure.cell(row) for heading, measure in named.items()} for row in rows]

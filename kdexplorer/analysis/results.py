@@ -14,7 +14,7 @@ import numpy as np
 
 from kdexplorer.analysis import difference, measures, metrics
 from kdexplorer.analysis.difference import Difference, wilson_interval
-from kdexplorer.analysis.measures import MEASURES, Evaluation, Table
+from kdexplorer.analysis.measures import MEASURES, Evaluation, TextTable
 from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, all_datasets, find_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -172,7 +172,7 @@ COMPARISON = (
 """Each network with the paired test against one baseline."""
 
 
-def tabulate(rows: Sequence[ResultRow], baseline: str | None = None) -> Table:
+def tabulate(rows: Sequence[ResultRow], baseline: str | None = None) -> TextTable:
     """The `SUMMARY`, or with a baseline's name the measures of `COMPARISON` that are known of any row."""
     if baseline is None:
         return measures.tabulate(rows, SUMMARY)

@@ -30,7 +30,7 @@ FIGURES = {"map": "attention", "difference": "attention_difference"}
 """What colors show, and the figure that does so."""
 
 
-def show_page() -> None:
+def show() -> None:
     """The maps of one picture, and their similarity over many."""
     teacher, students, image, right = picture.first_screen(
         "attention",

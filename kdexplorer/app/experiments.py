@@ -120,7 +120,7 @@ def _show_run(experiment: Experiment) -> None:
 
 
 def _offer_start(experiment: Experiment) -> None:
-    """The buttons that start it, and how long what is left takes here; for a guest, what there is instead."""
+    """The buttons that start it, and how long what is left takes here; for a visitor, what there is instead."""
     if not access.is_presenter():
         st.caption("On this server only the presenter can start this. On your own machine use these commands.")
         return

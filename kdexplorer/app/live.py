@@ -25,7 +25,7 @@ from kdexplorer.images.decode import SIZE
 from kdexplorer.networks import all_architectures
 
 
-def show_page() -> None:
+def show() -> None:
     """The view, and a message with links once its picture is that of the other pages."""
     layout.header(
         "live",

@@ -26,7 +26,7 @@ from kdexplorer.networks import get_architecture
 from kdexplorer.notation import objective_formula
 
 
-def show_page() -> None:
+def show() -> None:
     """One method on the picture, its formula and its code; then all methods."""
     teacher, students, image, right = picture.first_screen(
         "methods",

@@ -25,7 +25,7 @@ SOFT = 4.0
 _accuracies = st.cache_data(max_entries=16, show_spinner=False)(evaluation.accuracies)
 
 
-def show_page() -> None:
+def show() -> None:
     """The picture and its soft labels, three ways to go on, and the results of the family."""
     layout.header(
         "overview",

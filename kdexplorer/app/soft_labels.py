@@ -27,7 +27,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 
 
-def show_page() -> None:
+def show() -> None:
     """The picture, the soft labels with their slider, and one tab."""
     teacher, students, image, right = picture.first_screen(
         "soft_labels",

@@ -24,14 +24,14 @@ DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 
 Add = Callable[[argparse.ArgumentParser], object]
 """Adds an argument to a parser."""
-Run = Callable[[argparse.Namespace], int | None]
+Handler = Callable[[argparse.Namespace], int | None]
 """Carries out a command and returns its exit code, or nothing when it is done. Raises KDError, or OSError."""
 
 
 class Command(NamedTuple):
     """What a command is called besides its name, what it takes, and what carries it out; its docstring is the help."""
 
-    run: Run
+    run: Handler
     arguments: tuple[Add, ...]
     aliases: tuple[str, ...]
 
@@ -46,10 +46,10 @@ COMMANDS: dict[str, Command] = {}
 """By name, of two words where it belongs to a group; filled by the modules of this package."""
 
 
-def command(name: str, *arguments: Add, aliases: tuple[str, ...] = ()) -> Callable[[Run], Run]:
+def command(name: str, *arguments: Add, aliases: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
     """Declares a function as a command."""
 
-    def declare(run: Run) -> Run:
+    def declare(run: Handler) -> Handler:
         COMMANDS[name] = Command(run, arguments, aliases)
         return run
 

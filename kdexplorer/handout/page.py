@@ -162,10 +162,10 @@ def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
     """Each question's picture and a caption: the label, how many voted, the entropy of the audience's soft label."""
     found = []
     for number, one in enumerate(questions, start=1):
-        room = soft_label(one.totals)
+        shares = soft_label(one.totals)
         parts = [f"Question {number}"] + ([f"label {one.classes[one.label]}"] if one.label is not None else [])
         parts.append(count_votes(sum(one.totals)))
-        parts += [] if room is None else [f"entropy {float(entropy(room)):.2f} nats"]
+        parts += [] if shares is None else [f"entropy {float(entropy(shares)):.2f} nats"]
         found.append({"picture": data_url(one.picture), "caption": ", ".join(parts)})
     return found
 

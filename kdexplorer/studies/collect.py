@@ -194,7 +194,7 @@ def describe_progress(run: Run) -> str:
     return f"{run.run_id}: epoch {status.epoch + 1} of {status.epochs}{left}"
 
 
-class Progress:
+class StudyProgress:
     """The state of a study while its driver works: status, log, a line for each run, and the table so far."""
 
     def __init__(self, folder: StudyFolder, work: Work, show: bool) -> None:

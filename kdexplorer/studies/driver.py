@@ -20,7 +20,7 @@ from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
 from kdexplorer.studies import ray_backend
-from kdexplorer.studies.collect import ATTEMPTS, Progress, collect, describe_progress
+from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress
 from kdexplorer.studies.experiments import get_experiment, read, table_path
 from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.folder import (
@@ -61,7 +61,7 @@ def execute_study(
 
 
 def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again: bool, work: Work) -> None:
-    progress = Progress(folder, work, show)
+    progress = StudyProgress(folder, work, show)
     progress.write("packing the students into runs")
     config = settle(folder.config(), bool(ray_address))
     launch.write_config(folder, config)
@@ -80,7 +80,7 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
         raise TrainingError(f"{len(progress.failed)} of {len(config.runs())} runs failed; {run_id}: {reason}")
 
 
-def train_in_turn(run: Run, progress: Progress) -> None:
+def train_in_turn(run: Run, progress: StudyProgress) -> None:
     """Trains one run in a process of its own, as Launch does, and waits for its end.
 
     The trainer outlives a driver that is killed; the next driver waits for it. Raises Stopped when the work shall stop,

@@ -26,14 +26,14 @@ from kdexplorer.runs.checkpoints import CARD, WEIGHTS, find_teachers
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.runs.run_folder import Run, RunStatus
 from kdexplorer.schema import read_record
-from kdexplorer.studies.collect import ATTEMPTS, Progress
+from kdexplorer.studies.collect import ATTEMPTS, StudyProgress
 
 POLL = 2.0  # seconds between two looks of a task at its folder
 
 Files = dict[str, bytes]  # contents by path inside a run's folder
 
 
-def train_on_cluster(todo: list[Run], address: str, progress: Progress) -> None:
+def train_on_cluster(todo: list[Run], address: str, progress: StudyProgress) -> None:
     """Submits all runs to the cluster and stores what they send, until all are over.
 
     Raises Stopped when the work shall stop, ConfigError without Ray, and RunError without a cluster at the address.
@@ -83,7 +83,7 @@ class _RemoteRun:
         self.run.write_status("queued", "waiting for a machine of the cluster", **self.facts)
         return task.remote(self.run.run_id, read_files(self.run.path, {}), read_teacher(self.config), threads)
 
-    def receive(self, ray: Any, task: Any, progress: Progress) -> Any:
+    def receive(self, ray: Any, task: Any, progress: StudyProgress) -> Any:
         """Takes one message. Returns what to wait for next, or None when the run is over."""
         try:
             message = ray.get(next(task))
@@ -127,7 +127,7 @@ class _RemoteRun:
             self.facts |= status.model_dump(exclude_defaults=True, exclude=own)
             self.run.write_status(status.state, status.message, **self.facts)
 
-    def _fail(self, message: str, progress: Progress) -> None:
+    def _fail(self, message: str, progress: StudyProgress) -> None:
         self.run.write_status("failed", message, **self.facts)
         progress.begin(self.run, "on no machine")
         progress.end(self.run, "failed", message)

@@ -11,7 +11,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies import driver, ray_backend
-from kdexplorer.studies.collect import ATTEMPTS, Progress
+from kdexplorer.studies.collect import ATTEMPTS, StudyProgress
 from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
 from kdexplorer.studies.study import make_grid_study
 
@@ -95,7 +95,7 @@ def test_a_run_is_submitted_again_while_it_gets_further(run, configure, steps):
     ray = FakeRay(steps)
     remote = ray_backend._RemoteRun(run, with_gpus=False)
     with study.log() as logger:
-        progress = Progress(study, Work(study, logger, threading.Event()), show=False)
+        progress = StudyProgress(study, Work(study, logger, threading.Event()), show=False)
         task = remote.submit(ray)
         while task is not None:
             task = remote.receive(ray, task, progress)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.app.audience import results
+from kdexplorer.app.audience import votes
 from kdexplorer.app.parts import chart_view, layout, network_picker, picture
 from kdexplorer.app.parts.layout import as_text, show_error
 from kdexplorer.app.server import access
@@ -31,7 +31,7 @@ VIEW, PROJECTOR = "view", "projector"
 _SEEN, _OPENED = "questions_seen", "question_opened"
 
 
-def show_page() -> None:
+def show() -> None:
     """The question with its votes, the link for phones and the presenter's controls; or the projector view."""
     if st.query_params.get(VIEW) == PROJECTOR:
         show_projector(network_picker.pick_networks(shown=False)[0], [])
@@ -62,8 +62,8 @@ def show_page() -> None:
         if question is None:
             show_first(teacher, students, seen, alone=False)
         else:
-            results.show_question(teacher)
-    results.show_history(store.closed(), [teacher, *students])
+            votes.show_question(teacher)
+    votes.show_history(store.closed(), [teacher, *students])
     if store.questions():
         warning = "Delete all questions and their totals? This cannot be undone."
         access.offer_deletion("Delete all questions", warning, "vote_clear", store.clear, "Deleted.")
@@ -82,8 +82,8 @@ def show_first(teacher: Network, students: list[Network], seen: str, alone: bool
                 st.markdown(f"**No question yet.**{hint}", width="content")
                 if access.is_presenter():
                     show_ask(teacher, image, seen)
-            results.show_code(small=False)
-            results.show_question(teacher)  # once there is one
+            votes.show_code(small=False)
+            votes.show_question(teacher)  # once there is one
 
 
 # Phones.
@@ -109,7 +109,7 @@ def parse_link(text: str) -> str:
 
 def show_link_options() -> None:
     """The link for phones to copy, which the presenter can change for all windows."""
-    link = results.phones_link()
+    link = votes.phones_link()
     with st.popover("Link for phones", width="content"):
         st.markdown(f"**{as_text(link)}**")
         layout.show_copy_button("copy_phones", link)
@@ -158,8 +158,8 @@ def show_buttons(teacher: Network, seen: str) -> None:
     if st.button("Next question", disabled=following is None, key="vote_next", help=what):
         access.act_and_rerun(lambda: _ask_test_image(teacher, following, seen))
     if question is not None and question.is_open:
-        other = "votes" if results.chosen_answer() == "all" else "all"
-        st.button(results.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
+        other = "votes" if votes.chosen_answer() == "all" else "all"
+        st.button(votes.ANSWERS[other], key="vote_answer", on_click=choices.put, args=("answer", other))
 
 
 def show_preparation(teacher: Network, students: list[Network], seen: str, with_picture: bool) -> None:
@@ -244,7 +244,7 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
         if question is None:
             show_first(teacher, students, seen)
         else:
-            results.show_question(teacher, projector=True)
+            votes.show_question(teacher, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):
         if access.is_presenter() and (question is not None or _prepared()):
             show_buttons(teacher, seen)

@@ -27,7 +27,7 @@ COLUMNS = {"name": TEXT, "architecture": TEXT, "preset": TEXT, "ce_weight": NUMB
 MAX_CHARACTERS = 64
 """Of a cell, as in the form's text fields."""
 
-Row = dict[str, Any]
+FormRow = dict[str, Any]
 
 
 def show_students(values: dict[str, Any]) -> None:
@@ -84,12 +84,12 @@ def _add(values: dict[str, Any]) -> None:
     _replace(values, [*values["students"], row])
 
 
-def _replace(values: dict[str, Any], students: list[Row]) -> None:
+def _replace(values: dict[str, Any], students: list[FormRow]) -> None:
     values["students"] = students
     redraw()
 
 
-def _show_terms(rows: list[Row]) -> None:
+def _show_terms(rows: list[FormRow]) -> None:
     """Draws the terms of the chosen student and its objective as a formula; edits change the row."""
     if st.session_state.get("form_student", 0) not in range(len(rows)):  # a browser may send a name that is gone
         st.session_state["form_student"] = 0
@@ -111,7 +111,7 @@ def _show_terms(rows: list[Row]) -> None:
             _show_term(row, position, term, f"form_term_{number}_{position}_{term['method']}")
 
 
-def _show_term(row: Row, position: int, term: Row, prefix: str) -> None:
+def _show_term(row: FormRow, position: int, term: FormRow, prefix: str) -> None:
     method = get_method(term["method"])
     fields = {name: field for name, field in method.Settings.model_fields.items() if name != "method"}
     head, *columns = st.columns(1 + len(fields), vertical_alignment="bottom")
@@ -128,17 +128,17 @@ def _show_term(row: Row, position: int, term: Row, prefix: str) -> None:
             draw_field(label, field, key, on_change=_set, args=(row, position, name, key))
 
 
-def _set(row: Row, position: int, name: str, key: str) -> None:
+def _set(row: FormRow, position: int, name: str, key: str) -> None:
     terms = list(row["terms"])
     terms[position] = terms[position] | {name: st.session_state[key]}
     _change_terms(row, terms)
 
 
-def _add_term(row: Row) -> None:
+def _add_term(row: FormRow) -> None:
     _change_terms(row, [*row["terms"], fill_term({"method": st.session_state["new_method"]})])
 
 
-def _change_terms(row: Row, terms: list[Row]) -> None:
+def _change_terms(row: FormRow, terms: list[FormRow]) -> None:
     row["terms"] = terms
     row["preset"] = find_preset(row)
     redraw()
@@ -147,7 +147,7 @@ def _change_terms(row: Row, terms: list[Row]) -> None:
 # --- Rows ---
 
 
-def make_row(values: Row, taken: Collection[str] = ()) -> Row:
+def make_row(values: FormRow, taken: Collection[str] = ()) -> FormRow:
     """A row with its gaps filled: the objective from its preset, and a name that is not taken."""
     architecture = values.get("architecture") or all_architectures()[0].key
     preset = values.get("preset")
@@ -159,24 +159,24 @@ def make_row(values: Row, taken: Collection[str] = ()) -> Row:
     return row | {"preset": find_preset(row)}
 
 
-def fill_term(term: Row) -> Row:
+def fill_term(term: FormRow) -> FormRow:
     """A term with the defaults of the settings that it lacks. Raises ConfigError for an unknown method."""
     fields = get_method(term["method"]).Settings.model_fields
     return {name: field.default for name, field in fields.items()} | term
 
 
-def _objective_of(preset: str) -> Row:
+def _objective_of(preset: str) -> FormRow:
     defaults = {name: field.default for name, field in Objective.model_fields.items()} | PRESETS[preset]
     return defaults | {"terms": [fill_term(term) for term in defaults["terms"]]}
 
 
-def find_preset(row: Row) -> str:
+def find_preset(row: FormRow) -> str:
     """The preset that has this row's objective, or `CUSTOM`."""
     same = (name for name in PRESETS if all(row[key] == _objective_of(name)[key] for key in ("ce_weight", "terms")))
     return next(same, CUSTOM)
 
 
-def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
+def edit_rows(rows: list[FormRow], edits: dict[str, Any]) -> tuple[list[FormRow], bool]:
     """The rows after edits in the table, and whether they differ from what it shows, so that it must be drawn again.
 
     A chosen preset sets its row's objective. A name that was made of architecture and preset follows them, and so does
@@ -186,7 +186,7 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
     deleted = {position for position in edits.get("deleted_rows") or () if isinstance(position, int)}
     added = [_read_cells(row) for row in (edits.get("added_rows") or [])[: max(0, MAX_STUDENTS - len(rows))]]
     edited_rows = edits.get("edited_rows") or {}
-    edited: list[Row] = []
+    edited: list[FormRow] = []
     differs = bool(added or deleted)
     for position, row in enumerate(rows):
         if position not in deleted:
@@ -200,7 +200,7 @@ def edit_rows(rows: list[Row], edits: dict[str, Any]) -> tuple[list[Row], bool]:
     return edited, differs
 
 
-def _read_cells(cells: Any) -> Row:
+def _read_cells(cells: Any) -> FormRow:
     """The cells that a browser has sent for one row, without what the table would not let a visitor enter."""
     sent = cells if isinstance(cells, dict) else {}
     return {
@@ -210,7 +210,7 @@ def _read_cells(cells: Any) -> Row:
     }
 
 
-def _edit_row(row: Row, changes: Row, taken: Collection[str]) -> Row:
+def _edit_row(row: FormRow, changes: FormRow, taken: Collection[str]) -> FormRow:
     new = row | changes
     if changes.get("preset") in PRESETS:
         new |= _objective_of(changes["preset"])

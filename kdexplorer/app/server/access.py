@@ -177,7 +177,7 @@ def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
 
 
 def offer_deletion(label: str, question: str, key: str, delete: Callable[[], object], done: str = "") -> None:
-    """A button that asks, and one that deletes; nothing for a guest.
+    """A button that asks, and one that deletes; nothing for a visitor without the right.
 
     Args:
         label: of the first button.

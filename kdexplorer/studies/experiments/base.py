@@ -139,7 +139,7 @@ Judge = Callable[[Results], list[Claim]]
 More = Callable[[np.ndarray, np.ndarray, "np.ndarray | None"], dict[str, float]]
 """What is measured of a student besides: from its logits `[N, K]`, the labels `[N]`, its teacher's logits or None."""
 
-Measure = Callable[[Table, bool], Iterator[Table]]
+MeasureNetworks = Callable[[Table, bool], Iterator[Table]]
 """Adds the rows that are missing to a table of an earlier start, or an empty one; of fewer images where the second is
 true. Yields the table after each network. Raises KDError when a network or the data cannot be used."""
 
@@ -163,7 +163,7 @@ class Experiment:
     studies: Callable[[bool], dict[str, Study]] = lambda small: {}
     more: More | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the measures that `more` adds
-    measure: Measure | None = None
+    measure: MeasureNetworks | None = None
     cost: str = ""  # what measuring takes, in words
 
     def describe_cost(self, small: bool = False) -> str:

@@ -45,7 +45,7 @@ class Truth(NamedTuple):
 
 
 def chosen_answer() -> str:
-    """Which of `ANSWERS` is shown of an open question; to guests it is always the first."""
+    """Which of `ANSWERS` is shown of an open question; to visitors it is always the first."""
     votes_only = next(iter(ANSWERS))
     chosen = choices.choose_one("answer", ANSWERS, votes_only, kind="answer")
     choices.publish("answer", None if chosen == votes_only else chosen)
@@ -145,14 +145,14 @@ def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float,
 
 def _describe(question: Question, counts: Sequence[int], truth: Truth) -> list[str]:
     """Votes and entropy; then the hard label and the T at which the teacher is closest, as far as they may be shown."""
-    room = soft_label(counts)
+    shares = soft_label(counts)
     lines = [f"**{count_votes(sum(counts))}** · {'open' if question.is_open else 'closed'}"]
-    if room is not None:
-        lines.append(f"entropy **{float(entropy(room)):.2f} nats**")
+    if shares is not None:
+        lines.append(f"entropy **{float(entropy(shares)):.2f} nats**")
     if truth.label is not None:
         lines.append(f"★ the label: **{as_text(question.classes[truth.label])}**")
-    if room is not None and truth.teacher is not None:
-        closest = fit_temperature(room, truth.teacher.logits)
+    if shares is not None and truth.teacher is not None:
+        closest = fit_temperature(shares, truth.teacher.logits)
         lines.append("no T is closest" if closest is None else f"closest T: **{closest:.2f}**")
     return lines
 
@@ -179,19 +179,19 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
 
 def _describe_row(question: Question, truth: Truth, teacher: str) -> dict[str, object]:
     counts, classes = question.totals, question.classes
-    room, choice = soft_label(counts), choice_of(counts)
-    described = "" if room is None or choice is None else f"{classes[choice]} {format_share(room[choice])}"
+    shares, choice = soft_label(counts), choice_of(counts)
+    described = "" if shares is None or choice is None else f"{classes[choice]} {format_share(shares[choice])}"
     row: dict[str, object] = {
         "picture": data_url(question.picture),
         "label": "" if truth.label is None else classes[truth.label],
-        "audience": "" if room is None else "a tie" if choice is None else described,
+        "audience": "" if shares is None else "a tie" if choice is None else described,
         "votes": sum(counts),
-        "entropy (nats)": None if room is None else abs(round(float(entropy(room)), 2)),
+        "entropy (nats)": None if shares is None else abs(round(float(entropy(shares)), 2)),
     }
     if truth.teacher is not None:
         logits = truth.teacher.logits
-        closest = None if room is None else fit_temperature(room, logits)
+        closest = None if shares is None else fit_temperature(shares, logits)
         row[teacher] = classes[int(logits.argmax())]
-        row["KL to the teacher at T = 1 (nats)"] = None if room is None else round(distance(room, logits), 3)
+        row["KL to the teacher at T = 1 (nats)"] = None if shares is None else round(distance(shares, logits), 3)
         row["closest T"] = None if closest is None else round(closest, 2)
     return row
