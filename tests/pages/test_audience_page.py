@@ -5,7 +5,7 @@ import time
 import pytest
 
 from kdexplorer.app import audience
-from kdexplorer.app.audience import results
+from kdexplorer.app.audience import votes
 from kdexplorer.app.server import access, headers
 from kdexplorer.datasets import get_dataset
 from kdexplorer.story import read_lecture
@@ -73,7 +73,7 @@ def test_the_slider_starts_at_the_pinned_temperature_unless_the_visitor_moves_it
     button(at, "Show the label and the teacher").click().run()
     assert params(specs(at)[0])["logT"] == 3
     open_store().vote(open_store().current().key, 0, browser(1))
-    at.session_state["slider_moved"] = results.CHART
+    at.session_state["slider_moved"] = votes.CHART
     at.session_state["T"] = 2.0
     at.run()
     assert params(specs(at)[0])["logT"] == 3  # it is where the visitor has moved it
@@ -149,7 +149,7 @@ def test_a_guest_sees_the_votes_alone_while_the_question_is_open(open_page, monk
     at = open_page("audience", ask="5", **view)
     button(at, "Next question").click().run()
     assert not specs(at)  # the QR code has the room
-    for voter in range(results.FEW):
+    for voter in range(votes.FEW):
         assert not specs(at.run())  # while the first are looking for their phones, too
         open_store().vote(open_store().current().key, 0, browser(voter))
     assert sources(at.run()) == {"audience"}
@@ -190,11 +190,11 @@ def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page
     at = open_page("audience", ask="5")
     button(at, "Next question").click().run()
     store, question = open_store(), open_store().current()
-    for voter in range(results.FEW):
+    for voter in range(votes.FEW):
         store.vote(question.key, question.label, browser(voter))
     button(at, "Projector view").click().run()
     assert at.query_params["view"] in ("projector", ["projector"])
-    assert f"{results.FEW} votes" in text(at)
+    assert f"{votes.FEW} votes" in text(at)
     assert audience.PATH in text(at)
     assert question.classes[question.label] not in specs(at)[0]["description"]
     assert "entropy **0.00 nats**" in text(at)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.app import running, settle
 from kdexplorer.analysis.metrics import entropy, kl_divergence, softmax
-from kdexplorer.app.audience import results
+from kdexplorer.app.audience import votes
 from kdexplorer.app.compare import SECTIONS
 from kdexplorer.app.soft_labels import TABS
 from kdexplorer.images import decode
@@ -285,7 +285,7 @@ def test_the_projector_view_is_read_from_the_back_and_outlives_the_server(chromi
     context.set_default_timeout(SLOW)
     room, phone = context.new_page(), context.new_page()
     phone.set_viewport_size(dict(zip(("width", "height"), PHONE, strict=True)))
-    others = [chromium.new_context() for _ in range(results.FEW - 1)]
+    others = [chromium.new_context() for _ in range(votes.FEW - 1)]
 
     def choose(page, name):
         page.get_by_role("button", name=name).click()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.app import settle
-from kdexplorer.app.audience import results
+from kdexplorer.app.audience import votes
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
@@ -218,7 +218,7 @@ def question(app_runs):
     samples = get_dataset("cifar10").gallery()
     asked = make_question(samples.images[3], samples.classes, "cifar10", 3, int(samples.labels[3]))
     open_store().start(asked)
-    for voter in range(results.FEW):
+    for voter in range(votes.FEW):
         open_store().vote(asked.key, 0, f"somebody {voter}")
 
 
