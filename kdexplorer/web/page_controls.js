@@ -31,6 +31,7 @@ const STORAGE = (() => { try { return localStorage; } catch { return null; } })(
 const OWN_KEYS = "input:not([type=range]), textarea, select, [contenteditable=true], [role=combobox], [role=textbox]";
 const ARROW_KEYS = "input, pre, .katex-display, [role=radio], [role=radiogroup], [role=tab], [role=tablist], [role=slider], [role=listbox]";
 
+const APP = "[data-testid=stApp]";
 const GROUPS = "[data-testid=stTopNav], [data-testid=stElementToolbar]";
 
 /** All range inputs of charts and of the live view, in the order of the page. */
@@ -177,7 +178,7 @@ function forgetMoves() {
 
 /** Whether the page is run, or a run was asked for: a message before its end would take back its change of the link. */
 function isRunning() {
-  const app = document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
+  const app = document.querySelector(`${APP}[data-test-script-state=notRunning]`);
   return !app || performance.now() < told + ASKED;
 }
 
@@ -205,7 +206,7 @@ function createSkip() {
   const button = Object.assign(document.createElement("button"), { id: "kd-skip", type: "button" });
   button.textContent = "Skip to the main control";
   button.addEventListener("click", () => {
-    const target = findSliders()[0] ?? document.querySelector("[data-testid=stMain] h1");
+    const target = findSliders()[0] ?? document.querySelector("main h1");
     if (target?.tagName === "H1") target.tabIndex = -1;
     target?.focus();
     target?.scrollIntoView({ block: "center" });
@@ -345,7 +346,7 @@ function addControls() {
   button.setAttribute("aria-label", "Show the keys");
   button.addEventListener("click", () => showHelp(help));
   document.body.prepend(createSkip());
-  (document.querySelector("[data-testid=stApp]") ?? document.body).append(button, help); // whose colors they have
+  (document.querySelector(APP) ?? document.body).append(button, help); // whose colors they have
   watchUploads();
   joinHistory();
   document.addEventListener("keydown", (event) => pressKey(event, help));

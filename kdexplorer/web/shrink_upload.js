@@ -3,7 +3,8 @@
 const LIMIT = 5 * 1024 * 1024; // bytes, as `images.decode.MAX_BYTES`
 const LARGEST_SIDE = 2048;
 const MOST_PIXELS = 10e6; // the least of `images.decode.MAX_MEGAPIXELS`
-const UPLOAD = "[data-testid=stFileUploaderDropzoneInput]";
+const PLACE = "[data-testid=stFileUploader]";
+const UPLOAD = `${PLACE} input[type=file]`;
 const SENT_AS_IT_IS = ["image/png", "image/jpeg", "image/webp"];
 const NAMES = /\.(png|jpe?g|webp)$/i; // by which Streamlit accepts a file: a JPEG may be called .jfif, too
 
@@ -44,7 +45,7 @@ async function hasFewPixels(file) {
 
 /** Shows a sentence below an upload's place, or removes it. */
 function sayBelow(input, sentence) {
-  const place = input.closest("[data-testid=stFileUploader]") ?? input.parentElement;
+  const place = input.closest(PLACE) ?? input.parentElement;
   place.querySelector(".kd-refused")?.remove();
   if (!sentence) return;
   const line = Object.assign(document.createElement("p"), { className: "kd-refused", textContent: sentence });
@@ -85,7 +86,7 @@ function watchUploads() {
     if (event.target.matches?.(UPLOAD)) take(event, event.target, event.target.files[0]);
   }, true);
   document.addEventListener("drop", (event) => {
-    const place = event.target.closest?.("[data-testid=stFileUploader]");
+    const place = event.target.closest?.(PLACE);
     take(event, place?.querySelector(UPLOAD), event.dataTransfer?.files[0]);
   }, true);
   acceptEverywhere();
@@ -94,7 +95,7 @@ function watchUploads() {
 /** What is dropped or pasted anywhere on a page with a place for photos goes there; Live has its own. */
 function acceptEverywhere() {
   const findInput = (event) => {
-    const taken = event.composedPath().some((one) => one.matches?.("[data-testid=stFileUploader], .kd-live, input, textarea"));
+    const taken = event.composedPath().some((one) => one.matches?.(`${PLACE}, .kd-live, input, textarea`));
     return taken ? null : document.querySelector(`.st-key-photo_input ${UPLOAD}`);
   };
   const give = (event, files) => {
