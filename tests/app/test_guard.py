@@ -38,14 +38,16 @@ def strings(*values):
     return lambda state: state.widget_states.widgets.add(id="$$ID-w").string_array_value.data.extend(values)
 
 
-def file_names(count):
+def file_names(count, request_id=""):
     message = BackMsg()
+    message.file_urls_request.request_id = request_id
     message.file_urls_request.file_names.extend("x" for _ in range(count))
     return message.SerializeToString()
 
 
-def operation(name):
+def operation(name, request_id=""):
     message = BackMsg()
+    message.backend_operation_request.request_id = request_id
     getattr(message.backend_operation_request, name).SetInParent()
     return message.SerializeToString()
 
@@ -73,6 +75,8 @@ DROPPED = {
     "not a number": rerun(widget(double_value=math.nan)),
     "a widget without a name": rerun(lambda state: state.widget_states.widgets.add(bool_value=True)),
     "many uploads' addresses": file_names(guard.FILES + 1),
+    "a handout's long name, which the answer repeats": operation("deferred_file", "x" * (guard.NAME + 1)),
+    "an upload's long name": file_names(1, "x" * (guard.NAME + 1)),
 }
 
 
@@ -83,6 +87,7 @@ def test_what_pages_send_is_read(name):
 
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
 MORE = ForwardMsg(session_event={}).SerializeToString()
+ALIVE = ForwardMsg(heartbeat_ack=True).SerializeToString()
 EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN).SerializeToString()
 
 
@@ -263,7 +268,7 @@ async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(mon
     assert browsers[4].runs == 0
 
 
-@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", MORE), ("SILENT", None)])
+@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", MORE), ("SILENT", None), ("SILENT", ALIVE)])
 async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch, limit, answer):
     monkeypatch.setattr(guard, limit, 0.01)
     browsers = [Browser() for _ in range(3)]
@@ -344,6 +349,33 @@ async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, ca
         await browser.answer(FINISHED)
     assert [browser.runs for browser in browsers] == [1] * 4
     assert len(caplog.records) == 1
+
+
+async def test_uploads_that_wait_too_long_or_are_too_many_end(monkeypatch, caplog):
+    monkeypatch.setattr(guard, "WAITING", 4)
+    monkeypatch.setattr(guard, "PATIENCE", 0.05)
+    monkeypatch.setattr(guard, "UPLOADS", 0)
+    application, sent = guard.Guard(None), []
+
+    async def send(event):
+        sent.append(event.get("status"))
+
+    scope = {"type": "http", "client": GUEST, "method": "PUT", "headers": []}
+    uploads = [asyncio.create_task(application(scope, None, send)) for _ in range(3)]
+    results = await asyncio.gather(*uploads, return_exceptions=True)
+    assert [type(result) for result in results] == [TimeoutError, TimeoutError, type(None)]
+    assert sent == [503, None]
+    assert "uploads" in caplog.text
+
+
+async def test_a_method_that_is_called_websocket_is_a_request():
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append(scope["type"])
+
+    await guard.Guard(application)({"type": "http", "method": "websocket", "client": GUEST, "headers": []}, None, None)
+    assert seen == ["http"]
 
 
 @pytest.mark.parametrize(("cookies", "first"), [(itertools.count(), 2), (itertools.repeat(0), 1)])

@@ -37,7 +37,7 @@ def leave(visitor):
 
 def used(who):
     """What an address or a visitor has used."""
-    use = who.use if isinstance(who, Visitor) else turns._addresses.get(who, turns.UNUSED)
+    use = who.browser.use if isinstance(who, Visitor) else turns._addresses.get(who, turns.UNUSED)
     return turns._left(use, turns.time.monotonic())
 
 
@@ -45,7 +45,7 @@ def use(who, seconds):
     """An address, or a visitor who is no newcomer then, has used so much more."""
     now = turns.time.monotonic()
     if isinstance(who, Visitor):
-        who.use, who.browser.left = (used(who) + seconds, now), now
+        who.browser.use, who.browser.left = (used(who) + seconds, now), now
     else:
         turns._addresses[who] = used(who) + seconds, now
 
@@ -106,6 +106,13 @@ def test_coming_and_going_gains_nothing():
     use("room", 8)
     leave(greedy)
     assert used(arrive()) == pytest.approx(4)  # what the address has used, for two
+
+
+def test_a_browser_that_comes_again_has_used_what_it_had_used():
+    greedy = arrive(cookie="greedy")
+    use(greedy, 7)
+    leave(greedy)
+    assert used(arrive(cookie="greedy")) == pytest.approx(7)
 
 
 def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):

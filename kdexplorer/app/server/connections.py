@@ -90,12 +90,13 @@ def watch(protocol: Any, most: int) -> Any:
 
         @property
         def is_silent(self) -> bool:
-            """Whether it has asked for nothing that is not answered."""
-            return self.cycle is None or self.cycle.response_complete
+            """Whether it has asked for nothing that is not answered; not one that became a WebSocket."""
+            is_answered = self.cycle is None or self.cycle.response_complete
+            return is_answered and self.transport.get_protocol() is self
 
         def _check(self, before: Any) -> None:
             """Closes it where it has been silent since the last time; `before` is the latest request of then."""
-            if self.transport.is_closing() or self.transport.get_protocol() is not self:  # it became a WebSocket
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:
                 waiting.pop(self, None)
             elif self.is_silent and self.cycle is before:
                 self.transport.abort()

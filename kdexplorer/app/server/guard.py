@@ -12,9 +12,9 @@ import functools
 import logging
 import math
 from typing import Any
-from weakref import WeakValueDictionary
 
 from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
@@ -23,20 +23,22 @@ from kdexplorer.app.server.headers import visitor_of
 from kdexplorer.app.server.refusals import log_refusal, network_of
 from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg
 
-UPLOADS = 64
-"""At a time, of which one takes 5 MB; further ones wait."""
+UPLOADS, WAITING, PATIENCE = 64, 400, 60.0
+"""At a time, of which one takes 5 MB; so many further ones wait, so many seconds."""
 BETWEEN_UPLOADS = 1.0
 """Seconds between two uploads of one browser: reading one takes some 40 ms."""
 LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
 """Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
-MESSAGE, VALUE, FILES = 256 * 1024, 64 * 1024, 64
-"""Bytes of a message and of one widget's value (what was changed in a table, as JSON), and uploads of a message."""
+MESSAGE, VALUE, FILES, NAME = 256 * 1024, 64 * 1024, 8, 100
+"""Bytes of a message and of one widget's value (what was changed in a table, as JSON), uploads of a message, and
+characters of a request's name, which its answer repeats."""
 BEGIN, END = {"rerun_script", "backend_operation_request"}, {"script_finished", "backend_operation_response"}
+ANSWERS = {"heartbeat_ack", "file_urls_response"}
+"""What the server sends without a run."""
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
-OPERATIONS = {"deferred_file", "dataframe_chunk"}
 UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
@@ -45,12 +47,13 @@ class Guard:
 
     def __init__(self, app: ASGIApp) -> None:
         """Stands before `app`."""
-        self.app, self._uploads = app, list[str]()
-        self._uploading = WeakValueDictionary[tuple[str, str], asyncio.Lock]()
+        self.app, self._waiting, self._uploads = app, list[str](), list[tuple[str, str]]()
+        """Addresses whose uploads wait, and those with the cookie whose uploads are read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        handle = {"websocket": self._connect, "PUT": self._upload}.get(scope.get("method", scope["type"]))
+        handles = {("websocket", None): self._connect, ("http", "PUT"): self._upload}
+        handle = handles.get((scope["type"], scope.get("method")))
         if handle is None:
             await self.app(scope, receive, send)
         else:
@@ -58,18 +61,23 @@ class Guard:
             await handle(address, cookie or "", scope, receive, send)
 
     async def _upload(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
-        one_at_a_time = self._uploading.setdefault((address, cookie), asyncio.Lock())
-        await one_at_a_time.acquire()
+        mine = address, cookie
+        if not turns.is_free(address, self._waiting, WAITING):
+            log_refusal(address, "more uploads than may wait")
+            await PlainTextResponse("Too many uploads at a time.", 503)(scope, receive, send)
+            return
+        self._waiting.append(address)
         try:
-            while not turns.is_free(address, self._uploads, UPLOADS):
-                await asyncio.sleep(0.1)
-            self._uploads.append(address)
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self._uploads.remove(address)
+            async with asyncio.timeout(PATIENCE):
+                while mine in self._uploads or not turns.is_free(address, [one for one, _ in self._uploads], UPLOADS):
+                    await asyncio.sleep(0.1)
         finally:
-            asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, one_at_a_time.release)
+            self._waiting.remove(address)
+        self._uploads.append(mine)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, self._uploads.remove, mine)
 
     async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = turns.arrive(address, cookie)
@@ -107,6 +115,7 @@ class _Connection:
             await asyncio.sleep(PACE)
             if kind is not None:
                 return event
+            log_refusal(self._visitor.address, "messages that no page sends")
 
     async def _take_turn(self, event: Message) -> Message:
         """The event, once its page has a turn; or that the browser has left meanwhile."""
@@ -138,8 +147,10 @@ class _Connection:
             with contextlib.suppress(OSError):
                 await self._send(event)
             slow.cancel()
-        self._heard = self._visitor.page
-        if event["type"] == "websocket.send" and ends_run(event.get("bytes") or b""):
+        kind = kind_of(event.get("bytes") or b"")
+        if kind not in ANSWERS:
+            self._heard = self._visitor.page
+        if kind in END:
             self._visitor.step_aside()
 
     def close(self) -> None:
@@ -155,11 +166,13 @@ def read(data: bytes) -> str | None:
         return None
     try:
         message = BackMsg.FromString(data)
-        kind = message.WhichOneof("type")
+        kind, files = message.WhichOneof("type"), message.file_urls_request
+        operation = message.backend_operation_request
         is_known = (
             kind not in DROPPED
-            and len(message.file_urls_request.file_names) <= FILES
-            and message.backend_operation_request.WhichOneof("payload") in {None, *OPERATIONS}
+            and len(files.file_names) <= FILES
+            and max(len(files.request_id), len(operation.request_id)) <= NAME
+            and operation.WhichOneof("payload") in {None, "deferred_file"}
             and all(map(_is_of_page, message.rerun_script.widget_states.widgets))
         )
         return kind if is_known else None
@@ -176,17 +189,17 @@ def _is_of_page(widget: Any) -> bool:
     return widget.id.startswith("$$") and widget.ByteSize() <= VALUE and all(map(math.isfinite, numbers))
 
 
-def ends_run(data: bytes) -> bool:
-    """Whether a message to the browser says that what `BEGIN` began has ended."""
-    if len(data) > 4096:  # such a message is short
-        return False
+def kind_of(data: bytes) -> str | None:
+    """The kind of a message to the browser, see `END`; None for a long one, and where a run begins again."""
+    if len(data) > 4096:  # those in `END` and `ANSWERS` are short
+        return None
     try:
         message = ForwardMsg.FromString(data)
         again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-        return message.WhichOneof("type") in END and not again
+        return None if again else message.WhichOneof("type")
     except (DecodeError, *UNREADABLE):
         warn()
-        return True
+        return "script_finished"
 
 
 @functools.cache

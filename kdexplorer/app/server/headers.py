@@ -28,6 +28,7 @@ from starlette.websockets import WebSocketClose
 from kdexplorer.app.server.refusals import log_refusal, network_of
 from kdexplorer.files import read_bytes
 from kdexplorer.runs.run_folder import runs_root
+from kdexplorer.vote.routes import PATH
 
 FRAME_VARIABLE = "KDEXPLORER_FRAME_ORIGINS"
 """Origins beside the application's own whose pages may show it in a frame, separated by spaces."""
@@ -138,8 +139,13 @@ class Gate:
     async def _send(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request: Headers, address: str | None
     ) -> None:
-        """Sends the answer with all headers."""
-        known = visitor_of(cookie_parser(request.get("cookie", ""))) is not None
+        """Sends the answer with all headers.
+
+        A phone whose browser came beyond its address's limit gets a cookie that votes with its first page after that.
+        """
+        cookies = cookie_parser(request.get("cookie", ""))
+        known, votes = visitor_of(cookies) is not None, voter_of(cookies) is not None
+        wants_cookie = not known or (scope["path"].endswith(PATH) and not votes)
         started = False
 
         async def send_with_headers(event: Message) -> None:
@@ -149,8 +155,9 @@ class Gate:
                 headers = MutableHeaders(raw=list(event.get("headers", ())))
                 headers.update(self._headers)
                 # Other files may be kept by a cache that serves many.
-                if not known and headers.get("content-type", "").startswith("text/html"):
-                    headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https", _admit(address)))
+                is_page = headers.get("content-type", "").startswith("text/html")
+                if wants_cookie and is_page and ((is_admitted := _admit(address)) or not known):
+                    headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https", is_admitted))
                 event["headers"] = headers.raw
             await send(event)
 

@@ -1,7 +1,7 @@
 """Who goes first: runs of pages and computations, in one order for the whole server.
 
 Nothing is rationed while the machine has time. Who waits is ordered: the presenter, then the address that has used
-least, then its visitor (a browser's connection) who has used least. Use is time in turns and is halved every ten
+least, then its visitor (a browser) who has used least. Use is time in turns and is halved every ten
 seconds. A class behind one router is one address, so this machine is an address like any other.
 """
 
@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 import streamlit as st
 
+from kdexplorer.app.server.refusals import log_refusal
 from kdexplorer.errors import KDError
 from kdexplorer.runs.run_folder import count_live
 
@@ -46,26 +47,28 @@ HEADER = "x-kdexplorer-visitor"
 
 @dataclass
 class Browser:
-    """How much a browser's visitor thinks: seconds between the end of a turn and the next request, lately."""
+    """What is known of a browser while it comes and goes."""
 
+    use: tuple[float, float]
+    """Seconds of turns, and when they were so many. It begins with the mean of its address, so that a new one gains
+    nothing."""
     thinks: float = FIRST_THOUGHT
-    """Averaged over the latest requests."""
+    """Seconds between the end of a turn and the next request, averaged over the latest requests."""
     left: float = math.nan
     """When the last turn ended, NaN before."""
 
 
 class Visitor:
-    """A browser's connection. It begins with the mean of its address, so that coming and going gains nothing."""
+    """A browser's connection."""
 
     def __init__(self, address: str = "", cookie: str = "") -> None:
         self.address, self.cookie, self.is_presenter = address, cookie, cookie in _presenters
         self.name = secrets.token_urlsafe(16)
-        self.browser = _browsers.setdefault((address, cookie), Browser()) if cookie else Browser()
         self.page: Turn | None = None
         """The latest run of a page."""
         now, others = time.monotonic(), sum(one.address == address for one in list(visitors.values()))
-        self.use = _left(_addresses.get(address, UNUSED), now) / (1 + others), now
-        """Seconds of turns, and when they were so many."""
+        new = Browser((_left(_addresses.get(address, UNUSED), now) / (1 + others), now))
+        self.browser = _browsers.setdefault((address, cookie), new) if cookie else new
 
     def favor(self) -> None:
         """This is the presenter's browser."""
@@ -100,7 +103,7 @@ class Turn:
         one = self.visitor
         has_just_come = math.isnan(one.browser.left) and now < self.asked + NEWCOMERS_WAIT
         of_address = _left(_addresses.get(one.address, UNUSED), now)
-        return not one.is_presenter, of_address, has_just_come, _left(one.use, now)
+        return not one.is_presenter, of_address, has_just_come, _left(one.browser.use, now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
@@ -138,10 +141,10 @@ def end(turn: Turn | None) -> None:
             _waiting.remove(turn)
         if turn not in _taken:
             return
-        one, now = turn.visitor, time.monotonic()
-        one.use = _left(one.use, now) + now - turn.began, now
-        _addresses[one.address] = _left(_addresses.get(one.address, UNUSED), now) + now - turn.began, now
-        one.browser.left = now
+        address, browser, now = turn.visitor.address, turn.visitor.browser, time.monotonic()
+        browser.use = _left(browser.use, now) + now - turn.began, now
+        _addresses[address] = _left(_addresses.get(address, UNUSED), now) + now - turn.began, now
+        browser.left = now
         _taken.remove(turn)
         turn.ended.set_result(None)
         if turn.is_heavy and is_training(int(now)):
@@ -252,6 +255,7 @@ def compute(
         with _lock:
             has_room = is_free(visitor.address, [one.address for one in computations], COMPUTATIONS)
             if not visitor.is_presenter and not (has_room and computations.count(visitor) < OF_A_VISITOR):
+                log_refusal(visitor.address, "more computations than a visitor or an address may have")
                 raise KDError("Too many computations at a time: wait until one of them has finished.")
             computations.append(visitor)
         ending.callback(computations.remove, visitor)

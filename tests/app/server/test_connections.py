@@ -127,12 +127,13 @@ def test_thousands_of_half_open_heads_are_outlived(monkeypatch, caplog):
     """With few files: others are answered meanwhile, nothing runs out, and the log has a line."""
     monkeypatch.setattr(connections, "raise_file_limit", lambda: 256)
     with serving() as port:
-        held = []
+        held, open_ = [], connect(port, upgrade("/stream"))
         for number in range(300):
             held.append(connect(port, REQUEST[:-2]))
             if number % 100 == 0:
                 assert answer(connect(port)) == b"HTTP/1.1 200 OK"
         assert answer(connect(port)) == b"HTTP/1.1 200 OK"
+        assert not is_closed(open_, 0.1)
         time.sleep(0.2)
         open_ = sum(not is_closed(one, 0.001) for one in held)
         assert open_ <= 160

@@ -223,6 +223,18 @@ def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(cli
     assert sum("new browsers" in str(record.args) for record in caplog.records) == 1
 
 
+def test_a_phone_that_came_beyond_the_limit_votes_once_there_is_room(client, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr(headers.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(headers, "BROWSERS", 1)
+    client()
+    cookie = client().headers["set-cookie"].split(";")[0]
+    for path, seconds, votes in (("/vote", 0, False), ("/", 60, False), ("/vote", 0, True)):
+        clock[0] += seconds
+        made = client(path, cookie=cookie).headers.get("set-cookie", "").split(";")[0].partition("=")[2]
+        assert (headers.voter_of({headers.COOKIE: made}) is not None) == votes == bool(made)
+
+
 def test_so_many_addresses_are_remembered(client, monkeypatch):
     monkeypatch.setattr(headers, "ADDRESSES", 3)
     for number in range(6):
