@@ -168,9 +168,22 @@ async def run_again(guest: Guest) -> None:
     await asyncio.sleep(0.01)
 
 
+async def hold_turns(guest: Guest) -> None:
+    """Asks for a run that never begins, and for answers that are no sign of one, with pauses."""
+    message = BackMsg()
+    message.rerun_script.fragment_id = "gone"
+    await guest.say(message)
+    await guest.say(BackMsg(app_heartbeat=True))
+    message = BackMsg()
+    message.backend_operation_request.request_id = "x" * 5000
+    message.backend_operation_request.deferred_file.file_id = "none"
+    await guest.say(message)
+    await asyncio.sleep(1.2)
+
+
 ATTACKS: dict[Callable[[Guest], Awaitable[None]], int] = {
     empty_rows: 2, huge_grid: 2, large_pictures: 6, many_uploads: 3, wrong_tokens: 8, handouts: 2, attention_studies: 2,
-    watch_run: 4, come_and_go: 2, clear_caches: 1, run_again: 2, stay_connected: 200,
+    watch_run: 4, come_and_go: 2, clear_caches: 1, run_again: 2, hold_turns: 12, stay_connected: 200,
 }  # fmt: skip
 """What the guest does, over how many connections each; the last begins later, to leave room for the others."""
 
