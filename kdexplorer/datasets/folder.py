@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -159,6 +160,9 @@ class ImageFolder(Dataset):
         file = cache_root() / self._name
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, facts.model_dump(mode="json"))
+        before = self.find()
+        if before is not None and self.sha256 not in {one.sha256 for one in prepared_folders()}:
+            shutil.rmtree(before, ignore_errors=True)  # its images were replaced
         return facts
 
 

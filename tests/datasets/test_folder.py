@@ -58,6 +58,17 @@ def test_a_folder_of_classes_is_divided_by_content(tmp_path):
     assert np.array_equal(again.load("test").images, test.images)
 
 
+def test_arrays_of_replaced_images_are_removed_unless_another_folder_has_the_same(tmp_path):
+    for name in ("first", "second"):
+        write(tmp_path / name)
+    before = read(tmp_path / "first").find()
+    assert read(tmp_path / "second").find() == before
+    for name, remains in (("first", True), ("second", False)):
+        write(tmp_path / name, seed=2)
+        assert read(tmp_path / name).find() != before
+        assert before.is_dir() == remains
+
+
 def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
     root = tmp_path / "shapes"
     write(root / "train")
