@@ -9,6 +9,7 @@ import streamlit as st
 from kdexplorer.analysis import metrics
 from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset, human_labels
+from tests.pages.runs import distilled
 
 CIFAR10 = get_dataset("cifar10")
 
@@ -49,10 +50,7 @@ def built(make_checkpoint, tmp_path_factory, cifar10_card):
 
     teacher = make("teacher", 0)
     make("small-scratch", 1, run="r")
-    make(
-        "small-response", 2, run="r", teacher={"name": "teacher", "sha256": teacher.sha256},
-        objective={"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]},
-    )  # fmt: skip
+    make("small-response", 2, run="r", **distilled(teacher))
     return folder
 
 
@@ -76,11 +74,7 @@ def evaluated(own, make_checkpoint):
 
     teacher = make("teacher", 110, 0, "resnet20")
     make("small-scratch", 60, 1, run="r")
-    make(
-        "small-response", 80, 2, run="r", teacher={"name": "teacher", "sha256": teacher.sha256},
-        objective={"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7}]},
-        test_terms={"cross_entropy": 1.0, "kd": 1.0},
-    )  # fmt: skip
+    make("small-response", 80, 2, run="r", test_terms={"cross_entropy": 1.0, "kd": 1.0}, **distilled(teacher))
     return own
 
 

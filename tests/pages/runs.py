@@ -1,10 +1,16 @@
-"""Run folders as a trainer leaves them."""
+"""Run folders as a trainer leaves them, and what their students' cards say."""
 
 import numpy as np
 
 from kdexplorer.config import RunConfig
+from kdexplorer.presets import PRESETS
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import EpochMetrics
+
+
+def distilled(teacher, preset="response"):
+    """What a student's card says of its teacher and its objective."""
+    return {"teacher": {"name": teacher.name, "sha256": teacher.sha256}, "objective": PRESETS[preset]}
 
 
 def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):

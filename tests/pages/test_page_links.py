@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kdexplorer.app.parts import layout
-from kdexplorer.datasets import get_dataset
 from tests.pages.reading import button, follow, make_photo, text, turn_to, upload
+from tests.pages.runs import distilled
 
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
@@ -68,9 +68,15 @@ def test_what_is_chosen_is_in_the_link_of_other_pages_too(family, open_page):
     assert again.button_group(key="student").value == "small-scratch"
 
 
-def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(family, make_checkpoint, open_page):
-    classes = get_dataset("cifar10").classes
-    make_checkpoint(family / "big", "resnet20", 5, np.zeros((10_000, 10)), classes=classes)
+@pytest.fixture
+def big(family, make_checkpoint, cifar10_card):
+    """A second teacher, with a student."""
+    known = {"logits": np.zeros((10_000, 10))} | cifar10_card
+    teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
+    make_checkpoint(family / "big-student", "resnet8", 6, **known, **distilled(teacher))
+
+
+def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(big, open_page):
     at = open_page("soft_labels")
     at.selectbox(key="teacher").set_value("big").run()
     at.multiselect(key="students").set_value(["small-response"]).run()
@@ -80,15 +86,6 @@ def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(f
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     at.selectbox(key="teacher").set_value("big").run()
     assert at.selectbox(key="teacher").value == "big"
-
-
-@pytest.fixture
-def big(family, make_checkpoint):
-    """A second teacher, with a student."""
-    known = {"logits": np.zeros((10_000, 10)), "classes": get_dataset("cifar10").classes}
-    teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
-    distilled = {"teacher": {"name": "big", "sha256": teacher.sha256}, "objective": {"terms": [{"method": "kd"}]}}
-    make_checkpoint(family / "big-student", "resnet8", 6, **known, **distilled)
 
 
 def test_a_chosen_teacher_stays_after_pages_whose_default_it_is_and_from_a_link_on_the_next_page(big, open_page):

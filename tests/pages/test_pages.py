@@ -11,7 +11,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import bundled_checkpoints, open_checkpoint
 from kdexplorer.runs.launch import create_run
 from tests.pages.reading import make_photo, params, specs, text, turn_to, upload
-from tests.pages.runs import make_run
+from tests.pages.runs import distilled, make_run
 
 CIFAR10 = get_dataset("cifar10")
 BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
@@ -50,20 +50,21 @@ def test_overview_compares_a_runs_students_with_their_teacher_on_the_same_images
     logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
     teacher = make_checkpoint(own / "teacher", "resnet20", 0, logits, **cifar10_card)
     run = make_run(students=("scratch", "response"), teacher="teacher")
-    facts = {"classes": CIFAR10.classes, "run": run.run_id, "test_accuracy": 0.25}
-    facts["data"] = {"dataset": "cifar10-small", "evaluation_split": "test", "evaluation_images": 2000}
-    kd = {"teacher": {"name": "teacher", "sha256": teacher.sha256}, "objective": {"terms": [{"method": "kd"}]}}
-    make_checkpoint(run.path / "s-scratch", "resnet8", 1, logits[:2000], **facts)
-    make_checkpoint(run.path / "s-response", "resnet8", 2, logits[:2000], **facts | kd)
+
+    def finish(dataset, split):
+        data = {"dataset": dataset, "evaluation_split": split, "evaluation_images": 2000}
+        for seed, (name, more) in enumerate({"s-scratch": {}, "s-response": distilled(teacher)}.items(), 1):
+            facts = {"classes": CIFAR10.classes, "run": run.run_id, "test_accuracy": 0.25, "data": data}
+            make_checkpoint(run.path / name, "resnet8", seed, logits[:2000], **facts | more)
+
+    finish("cifar10-small", "test")
     at = open_page()
     table = at.dataframe[0].value
     assert table["Network"].tolist() == ["teacher", "s-scratch", "s-response"]
     expected = 100 * metrics.accuracy(logits[:2000], CIFAR10.test_labels()[:2000])
     assert float(table["Accuracy (%)"].iloc[0]) == pytest.approx(expected, abs=0.01)
     assert "Evaluated on 2,000 test images" in text(at)
-    run_data = facts["data"] | {"dataset": "cifar10", "evaluation_split": "holdout"}
-    for number, (name, more) in enumerate({"s-scratch": {}, "s-response": kd}.items(), 1):
-        make_checkpoint(run.path / name, "resnet8", number, logits[:2000], **facts | more | {"data": run_data})
+    finish("cifar10", "holdout")
     assert not open_page().dataframe  # other images than the teacher's
 
 
@@ -106,14 +107,10 @@ def test_damaged_data_are_reported_with_what_to_do(family, name, tmp_path, open_
 
 
 def test_students_follow_their_teacher_on_every_page(family, open_page, make_checkpoint, cifar10_card):
-    logits = np.random.default_rng(5).normal(0, 3, (10_000, 10))
-    big = make_checkpoint(family / "big", "resnet20", 5, logits, **cifar10_card)
-    reference = {"name": "big", "sha256": big.sha256}
-    objective = {"terms": [{"method": "at"}]}
-    make_checkpoint(family / "their-scratch", "resnet8", 6, logits, run="b", **cifar10_card)
-    make_checkpoint(
-        family / "their-feature", "resnet8", 7, logits, run="b", objective=objective, teacher=reference, **cifar10_card
-    )
+    known = {"logits": np.random.default_rng(5).normal(0, 3, (10_000, 10))} | cifar10_card
+    big = make_checkpoint(family / "big", "resnet20", 5, **known)
+    make_checkpoint(family / "their-scratch", "resnet8", 6, run="b", **known)
+    make_checkpoint(family / "their-feature", "resnet8", 7, run="b", **known, **distilled(big, "feature"))
     at = open_page("attention", students="small-scratch,small-response")
     at.selectbox(key="teacher").set_value("big").run()
     assert at.multiselect(key="students").value == ["their-scratch", "their-feature"]

@@ -7,6 +7,7 @@ from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, make_photo, open_tab, params, results_table, specs, text, upload
+from tests.pages.runs import distilled
 
 
 def test_the_first_state_and_every_tab(family, open_page):
@@ -17,6 +18,7 @@ def test_the_first_state_and_every_tab(family, open_page):
     assert "2,000 of 2,000 images" in text(at)
     counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
     assert [tab.label for tab in at.tabs] == list(counts)  # without human labels
+    assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
     for tab, count in counts.items():
         open_tab(at, tab)
         assert len(specs(at)) == count, tab
@@ -34,13 +36,10 @@ def test_the_gradient_is_of_the_chosen_student(family, open_page):
     assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
 
 
-def test_alpha_starts_at_the_value_that_the_shown_student_was_trained_with(family, make_checkpoint, open_page):
-    teacher = open_checkpoint(family / "teacher")
-    make_checkpoint(
-        family / "small-response", "resnet8", 2, np.zeros((10_000, 10)), classes=teacher.classes, run="r",
-        teacher={"name": "teacher", "sha256": teacher.sha256}, data=teacher.card.data,
-        objective={"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]},
-    )  # fmt: skip
+def test_alpha_starts_at_the_trained_value_of_the_shown_student(family, make_checkpoint, cifar10_card, open_page):
+    card = distilled(open_checkpoint(family / "teacher")) | cifar10_card
+    card["objective"] = {"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]}
+    make_checkpoint(family / "small-response", "resnet8", 2, np.zeros((10_000, 10)), run="r", **card)
     at = open_page("soft_labels")
     assert (at.button_group(key="preset_alpha").value, params(specs(at)[1])["alpha"]) == (0.9, 0.9)
     at.button_group(key="student").set_value("small-scratch").run()
@@ -89,11 +88,6 @@ def test_compare_has_a_column_for_human_labels(family, human, open_page):
     logits = open_checkpoint(family / "small-scratch").logits()
     row = table[table["name"] == "small-scratch"].iloc[0]
     assert row["human_cross_entropy"] == pytest.approx(cross_entropy_to_humans(human, logits).mean())
-
-
-@pytest.mark.parametrize("name", ["soft_labels", "compare"])
-def test_a_handout_can_be_downloaded(family, name, open_page):
-    assert "handout" in [element.proto.id.rpartition("-")[2] for element in open_page(name).get("download_button")]
 
 
 def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):

@@ -10,6 +10,7 @@ from kdexplorer.app.parts.layout import PARTS, TITLES
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
 from tests.pages.reading import button, make_photo, params, specs, text, upload
+from tests.pages.runs import distilled
 
 COUNT = len(read_lecture().steps)
 STEP = """
@@ -147,9 +148,8 @@ def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, 
 def test_the_students_return_with_the_teacher_after_a_step_that_sets_another(
     family, own_lecture, make_checkpoint, cifar10_card, open_page
 ):
-    card = make_checkpoint(family / "other", "resnet8", 3, **cifar10_card)
-    of_other = {"name": "other", "sha256": card.sha256}
-    make_checkpoint(family / "its-student", "resnet8", 4, run="s", teacher=of_other, **cifar10_card)
+    other = make_checkpoint(family / "other", "resnet8", 3, **cifar10_card)
+    make_checkpoint(family / "its-student", "resnet8", 4, run="s", **cifar10_card | distilled(other))
     own_lecture.write_text(THREE.replace("T = 8\nimage = 7", 'teacher = "other"'))
     at = open_page("soft_labels", teacher="teacher", students="small-response")
     shown = []
