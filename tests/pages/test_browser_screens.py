@@ -121,17 +121,6 @@ GIVE = """async (way) => {
   document.querySelector("h1").dispatchEvent(event);
 }"""
 """Pastes or drops a picture on the page's title."""
-MAIN_CONTROLS = {
-    "": "input[type=range]",
-    "soft_labels": "input[type=range]",
-    "attention": ".st-key-stage",
-    "methods": ".st-key-method",
-    "live": "input[type=range]",
-    ASKED: ".st-key-vote_next",
-    "launch": ".st-key-train_now",
-    "compare": ".st-key-show",
-    "experiments": ".st-key-experiment",
-}
 IS_IN = """(control) => {
   let active = document.activeElement;
   while (active?.shadowRoot) active = active.shadowRoot.activeElement;
@@ -204,8 +193,8 @@ def check_texts(page, least):
 
 def check_keyboard(page, name):
     """A few stops lead to the page's main control, and every slider has a name and its value as text."""
-    stops = 0
-    while not page.evaluate(IS_IN, MAIN_CONTROLS[name]):
+    control, stops = ".st-key-stage" if name == "attention" else PARTS[name][-2], 0
+    while not page.evaluate(IS_IN, control):
         page.keyboard.press("Tab")
         stops += 1
         assert stops < 10
