@@ -11,6 +11,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.story import read_lecture
 from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
+from tests.vote.conftest import ask, browser
 
 CIFAR10 = get_dataset("cifar10")
 SAMPLES = CIFAR10.gallery()
@@ -18,10 +19,6 @@ VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")
 """The lecture's step with the vote."""
 
 pytestmark = pytest.mark.usefixtures("family")
-
-
-def browser(number):
-    return f"browser-{number:014d}"
 
 
 def sources(at):
@@ -228,14 +225,6 @@ def test_enter_asks_beside_a_question_of_the_last_lecture_but_not_after_its_own(
     assert in_popover(second)
 
 
-def test_everything_can_be_deleted(open_page):
-    at = open_page("audience", ask="5")
-    button(at, "Next question").click().run()
-    button(at, "Yes, delete").click().run()
-    assert open_store().questions() == ()
-    assert "No question yet" in text(at)
-
-
 def test_the_presenter_is_told_where_votes_may_be_made_up(open_page, monkeypatch):
     assert not open_page("audience").warning
     monkeypatch.setattr(headers, "_new", {"203.0.113.7": (headers.MANY + 100, time.monotonic())})
@@ -280,12 +269,6 @@ def test_a_prepared_list_has_each_image_once():
 
 
 def test_a_teacher_with_other_classes_is_not_compared(open_page):
-    at = open_page("audience", ask="5")
-    button(at, "Next question").click().run()
-    store = open_store()
-    changed = {"key": "00000000", "classes": ("yes", "no"), "label": None, "teacher": None}
-    question = store.current().model_copy(update=changed)
-    store.start(question)
-    store.close()
-    at.run()
-    assert "other classes" in text(at)
+    open_store().start(ask(label=None, classes=("yes", "no")))
+    open_store().close()
+    assert "other classes" in text(open_page("audience"))
