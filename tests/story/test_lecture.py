@@ -20,14 +20,6 @@ def write(tmp_path, text):
     return path
 
 
-def test_the_bundled_lecture_begins_with_a_vote_has_optional_steps_and_ends_with_three_statements():
-    steps = read_lecture().steps
-    assert all(step.notes.strip() for step in steps)
-    assert [step.figure for step in steps].index("vote") == 1
-    assert [step.figure for step in steps if step.optional] == ["gradient", "taxonomy"]
-    assert len(steps[-1].points) == 3
-
-
 def test_the_numbers_on_the_slides_are_those_of_the_bundled_networks(bundled):
     steps, entries = read_lecture().steps, bundled.entries
     right = {name: f"{100 * one.card.test_accuracy:.1f}" for name, one in entries.items()}
