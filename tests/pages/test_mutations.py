@@ -28,8 +28,11 @@ from tests.studies.sample import make_grid, make_table
 from tests.studies.test_verdicts import known
 from tests.vote.conftest import ask
 
-EVERY = [pytest.param(431, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)]
-"""Which of the mutations: every so many."""
+
+@pytest.fixture(params=[pytest.param(431, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)])
+def every(request):
+    """Which of the mutations: every so many."""
+    return request.param
 
 
 @pytest.fixture
@@ -128,7 +131,6 @@ def full_card(evaluated):
     return card
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, check):
     scratch = evaluated.parent / "scratch"
     scratch.mkdir()
@@ -194,7 +196,6 @@ def run(evaluated, make_checkpoint):
     return run
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
     def read(mutation):
         path = run.path.with_name("broken")
@@ -255,7 +256,6 @@ def sweep(evaluated):
     return folder
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check, check_each):
     def place(*group):
         root = new_place("KDEXPLORER_RUNS")
@@ -281,7 +281,6 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check, 
     check_each(usable, place, ("launch", {"sweep": sweep.run_id}), ("compare", shown))
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check_each):
     path = evaluated.parent / "studies" / "league-mutated.json"
     path.parent.mkdir()
@@ -306,7 +305,6 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check
 # --- Experiments and the audience's votes -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
 def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_each):
     documents = {}
@@ -321,7 +319,6 @@ def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_ea
     check_each(chosen, lambda mutation: first.write_text(mutation.text), *views)
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, check_each):
     new_place("KDEXPLORER_RUNS")
     run = open_experiment("fidelity")
@@ -336,7 +333,6 @@ def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_p
     check_each(mutations(documents)[::every], put, ("experiments", {"experiment": "fidelity"}))
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, check_each):
     closed = ask().model_copy(update={"counts": (1,) * 10})
     documents = {"1": closed.model_dump(), "2": ask(label=5, index=9, seed=1).model_dump()}
@@ -356,7 +352,6 @@ def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, check_ea
 # --- Files beside them ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("every", EVERY)
 def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, check_each):
     estimate = {"images_per_second": 100.0, "evaluation": 1.0, "epoch": 2.0, "seconds": 20.0}
     documents = {
