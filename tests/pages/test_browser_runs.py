@@ -24,15 +24,11 @@ def runs(app_runs):
             stop_run(run)
 
 
-def number(page, label):
-    """A number field, by its label."""
-    return page.get_by_role("spinbutton", name=label).or_(page.get_by_label(label, exact=True)).first
-
-
 def fill(page, **fields):
-    """Types into number fields of the form."""
-    for label, value in fields.items():
-        field = number(page, label.replace("_", " "))
+    """Types into number fields of the form, by their labels."""
+    for name, value in fields.items():
+        label = name.replace("_", " ")
+        field = page.get_by_role("spinbutton", name=label).or_(page.get_by_label(label, exact=True)).first
         field.fill(str(value))
         field.press("Enter")
 

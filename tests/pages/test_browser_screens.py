@@ -111,16 +111,6 @@ BELOW = """() => {
     .map((one) => one.outerHTML.slice(0, 80));
 }"""
 """What a figure alone, or a lecture's, shows below its place, where the buttons are."""
-GIVE = """async (way) => {
-  const canvas = Object.assign(document.createElement("canvas"), {width: 60, height: 40}), given = new DataTransfer();
-  canvas.getContext("2d").fillRect(5, 5, 20, 20);
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
-  given.items.add(new File([blob], "photo.png", {type: "image/png"}));
-  const options = {bubbles: true, composed: true, cancelable: true, clipboardData: given, dataTransfer: given};
-  const event = way === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options);
-  document.querySelector("h1").dispatchEvent(event);
-}"""
-"""Pastes or drops a picture on the page's title."""
 IS_IN = """(control) => {
   let active = document.activeElement;
   while (active?.shadowRoot) active = active.shadowRoot.activeElement;
@@ -241,13 +231,6 @@ def test_two_clicks_lead_to_the_soft_label_of_ones_own_photo(tab, tmp_path):
     page.get_by_alt_text("Your photo before it was reduced").wait_for()
     tab.chart("This image has no hard label")
     assert page.get_by_text("whatever the photo shows").is_visible()
-
-
-@pytest.mark.parametrize("way", ["paste", "drop"])
-def test_a_photo_is_taken_anywhere_on_a_page_with_a_picture(tab, way):
-    page = tab.open("soft_labels").page
-    page.evaluate(GIVE, way)
-    page.get_by_alt_text("Your photo", exact=True).wait_for()
 
 
 def test_the_attention_maps_are_large(tab):
