@@ -9,7 +9,11 @@ import streamlit as st
 from kdexplorer.analysis import metrics
 from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset, human_labels
+from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.studies.folder import StudyConfig, open_study
+from kdexplorer.studies.table import write_table
 from tests.pages.runs import distilled
+from tests.studies.sample import make_grid
 
 CIFAR10 = get_dataset("cifar10")
 
@@ -76,6 +80,17 @@ def evaluated(own, make_checkpoint):
     make("small-scratch", 60, 1, run="r")
     make("small-response", 80, 2, run="r", test_terms={"cross_entropy": 1.0, "kd": 1.0}, **distilled(teacher))
     return own
+
+
+@pytest.fixture
+def swept(evaluated):
+    """A sweep with results in its folder, as its driver leaves it: the best setting is T = 2 with weight 0.7."""
+    table, _ = make_grid((0.6, 0.6, 0.9, 0.6), dataset="synthetic", teacher="teacher")
+    table = table.model_copy(update={"teacher": open_checkpoint(evaluated / "teacher").sha256})
+    folder = open_study(StudyConfig(study=table.study))
+    write_table(table, folder.path / "table.json")
+    folder.write_status("stopped", runs=3, finished=2)
+    return folder
 
 
 @pytest.fixture

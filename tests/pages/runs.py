@@ -15,9 +15,10 @@ def distilled(teacher, preset="response"):
 
 def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):
     """A run folder as the trainer would leave it."""
+    objectives = PRESETS if teacher else {}
     config = RunConfig(
         name=name, dataset="synthetic", train_images=300, batch_size=64, epochs=epochs, teacher=teacher,
-        students=[{"name": f"s-{student}", "architecture": "resnet8"} for student in students],
+        students=[{"name": f"s-{one}", "architecture": "resnet8", **objectives.get(one, {})} for one in students],
     )  # fmt: skip
     run = create_run(config, name)
     generator = np.random.default_rng(0)

@@ -14,12 +14,11 @@ from kdexplorer.files import write_json
 from kdexplorer.networks import STORED
 from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import imported_root
-from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.report import describe_study
-from kdexplorer.studies.table import summarize, write_table
+from kdexplorer.studies.table import summarize
 from tests.pages.reading import button, link_labels, results_table, specs, text
 from tests.pages.runs import distilled, make_run
-from tests.studies.sample import make_grid, make_table
+from tests.studies.sample import make_table
 
 CIFAR10 = get_dataset("cifar10")
 
@@ -199,16 +198,6 @@ def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_th
 
 
 # --- Sweeps -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def swept(evaluated):
-    """A sweep with results in its folder, as its driver leaves it: the best setting is T = 2 with weight 0.7."""
-    table, _ = make_grid((0.6, 0.6, 0.9, 0.6), dataset="synthetic", teacher="teacher")
-    folder = open_study(StudyConfig(study=table.study))
-    write_table(table, folder.path / "table.json")
-    folder.write_status("stopped", runs=3, finished=2)
-    return folder
 
 
 def test_a_sweep_shows_its_progress_its_results_and_its_controls(swept, open_page):

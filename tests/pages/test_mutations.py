@@ -18,13 +18,13 @@ from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import BatchMetrics, Run, TeacherFigures
 from kdexplorer.studies.experiments import get_experiment, table_path
-from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, open_experiment, open_study, prepare
-from kdexplorer.studies.study import make_grid_study
-from kdexplorer.studies.table import read_table, write_table
+from kdexplorer.studies.folder import StudyFolder, left_to_train, open_experiment, prepare
+from kdexplorer.studies.table import read_table
 from kdexplorer.vote.store import Store, open_store
 from tests.pages.mutations import check_plain, find_culprits, mutations
 from tests.pages.runs import make_run
-from tests.studies.sample import make_grid, make_table
+from tests.pages.test_experiments_page import store
+from tests.studies.sample import make_table
 from tests.studies.test_verdicts import known
 from tests.vote.conftest import ask
 
@@ -177,22 +177,17 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
 
 # --- Runs -------------------------------------------------------------------------------------------------
 
-RUN_FILES = ("config.json", "status.json", "teacher.json", "metrics.jsonl", "batches.jsonl")
-
 
 @pytest.fixture
 def run(evaluated, make_checkpoint):
     """A finished run with everything that a run leaves."""
-    run = make_run("stopped", students=("scratch", "kd"), teacher="teacher", message="stopped", warning="careful",
+    run = make_run("stopped", students=("scratch", "response"), teacher="teacher", message="stopped", warning="careful",
                    epoch=1, epochs=2, step=1, steps_per_epoch=4, images_per_second=9.0, seconds_left=3.0)  # fmt: skip
-    config = json.loads((run.path / "config.json").read_text())
-    config["students"][1]["terms"] = [{"method": "kd", "weight": 0.7, "temperature": 4.0}]
-    write_json(run.path / "config.json", config)
     probes = np.zeros((20, 10)).tolist()
     figures = TeacherFigures(name="teacher", accuracy=0.9, cross_entropy=0.3, probes=probes, probe_labels=[0, 9])
     write_json(run.path / "teacher.json", figures.model_dump())
     run.append_batch_metrics([BatchMetrics(epoch=0.5, student="s-scratch", train={"accuracy": 0.5, "objective": 1.0})])
-    make_checkpoint(run.path / "s-kd", run=run.run_id, objective={"terms": [{"method": "kd"}]})
+    make_checkpoint(run.path / "s-response", run=run.run_id, objective={"terms": [{"method": "kd"}]})
     return run
 
 
@@ -206,7 +201,8 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
         finally:
             shutil.rmtree(path)
 
-    chosen = mutations({name: read_first(run.path / name) for name in RUN_FILES})[::every]
+    names = ("config.json", "status.json", "teacher.json", "metrics.jsonl", "batches.jsonl")
+    chosen = mutations({name: read_first(run.path / name) for name in names})[::every]
     usable, broken = divide([one for one in chosen if one.file == "config.json"], read)
     usable += [one for one in chosen if one.file != "config.json"]
 
@@ -239,29 +235,18 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
 
 # --- Sweeps -----------------------------------------------------------------------------------------------
 
-STUDY_FILES = ("config.json", "status.json", "table.json")
 
+def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check, check_each):
+    left = left_to_train(swept.config())
+    prepare(swept, left)
+    facts = {"runs": 3, "finished": 1, "working": (left[0].run,), "failed": {left[1].run: "why"}}
+    swept.write_status("stopped", "stopped", **facts)
 
-@pytest.fixture
-def sweep(evaluated):
-    """A study of a grid with results."""
-    recipe = {"dataset": "synthetic", "teacher": "teacher", "epochs": 1, "batch_size": 20, "train_images": 60}
-    study = make_grid_study("resnet8", recipe, 3, temperatures=[1.0, 2.0], weights=[0.7])
-    folder = open_study(StudyConfig(study=study))
-    left = left_to_train(folder.config())
-    prepare(folder, left)
-    write_table(make_grid((0.5, 0.6, 0.9, 0.6))[0], folder.path / "table.json")
-    facts = {"runs": 3, "finished": 1, "working": (left[1].run,), "failed": {left[2].run: "why"}}
-    folder.write_status("stopped", "stopped", **facts)
-    return folder
-
-
-def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check, check_each):
     def place(*group):
         root = new_place("KDEXPLORER_RUNS")
         for number, mutation in enumerate(group):
-            target = root / "studies" / (sweep.run_id if len(group) == 1 else f"{sweep.run_id}-m{number}")
-            copied = StudyFolder(shutil.copytree(sweep.path, target))
+            target = root / "studies" / (swept.run_id if len(group) == 1 else f"{swept.run_id}-m{number}")
+            copied = StudyFolder(shutil.copytree(swept.path, target))
             (copied.path / mutation.file).write_text(mutation.text)
         return copied
 
@@ -274,11 +259,12 @@ def test_no_file_of_a_sweep_breaks_a_page(sweep, every, new_place, look, check, 
         look("launch", sweep=place(*group).run_id)
         look("compare", networks="teacher", show="Sweep")
 
-    chosen = mutations({name: read_first(sweep.path / name) for name in STUDY_FILES})[::every]
+    names = ("config.json", "status.json", "table.json")
+    chosen = mutations({name: read_first(swept.path / name) for name in names})[::every]
     usable, refused = divide(chosen, read)
     check(refused, look_at_refused, 10)
-    shown = {"networks": "teacher", "show": "Sweep", "sweep": sweep.run_id}
-    check_each(usable, place, ("launch", {"sweep": sweep.run_id}), ("compare", shown))
+    shown = {"networks": "teacher", "show": "Sweep", "sweep": swept.run_id}
+    check_each(usable, place, ("launch", {"sweep": swept.run_id}), ("compare", shown))
 
 
 def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check_each):
@@ -307,16 +293,13 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check
 
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
 def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_each):
-    documents = {}
-    for name, table in known(get_experiment(key)).tables.items():
-        path = table_path(key, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        documents[path] = table.model_dump(mode="json")
-        write_json(path, documents[path])
-    first, document = next(iter(documents.items()))
-    chosen = mutations({first.name: document})[::every]
+    results = known(get_experiment(key))
+    store(get_experiment(key), results)
+    name, table = next(iter(results.tables.items()))
+    path = table_path(key, name)
+    chosen = mutations({path.name: table.model_dump(mode="json")})[::every]
     views = ("experiments", {"experiment": key}), ("overview", {})
-    check_each(chosen, lambda mutation: first.write_text(mutation.text), *views)
+    check_each(chosen, lambda mutation: path.write_text(mutation.text), *views)
 
 
 def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, check_each):
