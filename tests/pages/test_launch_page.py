@@ -1,6 +1,5 @@
 """Launch without a browser: the form, a run, and each way in which they can go wrong."""
 
-import itertools
 import json
 import os
 import re
@@ -16,9 +15,8 @@ from kdexplorer.app.launch import run as run_view
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
-from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
+from kdexplorer.presets import PRESETS
 from kdexplorer.runs.array_store import list_files, save_array
-from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder as study_folder
@@ -34,10 +32,8 @@ pytestmark = pytest.mark.usefixtures("own")
 
 @pytest.fixture
 def bundled_networks(own, monkeypatch):
-    """The networks of the clone instead, with the demo's teacher."""
+    """The networks of the clone instead."""
     monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
-    if STARTING_POINTS[DEMO]["teacher"] not in {checkpoint.name for checkpoint in bundled_checkpoints()}:
-        pytest.skip("the demo's teacher is missing")
 
 
 @pytest.fixture
@@ -108,20 +104,6 @@ def test_the_complete_data_are_used_where_they_are_available(bundled_networks, m
     assert (experiment(at)["dataset"], experiment(at)["train_images"]) == ("cifar10", None)
 
 
-def test_students_are_added_and_removed(evaluated, open_page):
-    at = open_page("launch")
-    at.selectbox(key="new_preset").set_value("response")
-    button(at, "Add student").click().run()
-    assert "no teacher is given" in text(at)
-    at.selectbox(key="form_teacher").set_value("teacher").run()
-    assert "resnet8:response" in text(at)
-    assert "--teacher teacher" in text(at)
-    button(at, "Remove the last student").click().run()
-    assert "resnet8:response" not in text(at)
-    at.session_state["form_student"] = "resnet20"  # a browser may send a name that is gone
-    assert at.run().selectbox(key="form_student").value == 0
-
-
 FAMILIES = {method.family: method.key for method in all_methods()}
 
 
@@ -144,10 +126,13 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
     assert experiment(at)["students"][0]["terms"] == []
 
 
-def test_every_setting_of_a_term_has_a_widget_of_its_kind(evaluated, open_page):
+def test_a_student_is_added_with_a_widget_for_every_setting_of_its_terms_and_removed(evaluated, open_page):
     at = open_page("launch")
     at.selectbox(key="new_preset").set_value("combined")
     button(at, "Add student").click().run()
+    assert "no teacher is given" in text(at)
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    assert "--teacher teacher" in text(at)
     at.selectbox(key="form_student").set_value(1).run()
     numbers = {field.key.rpartition("_")[2]: field for field in at.number_input if "form_term" in field.key}
     choices = {field.key.rpartition("_")[2]: field for field in at.selectbox if "form_term" in field.key}
@@ -159,6 +144,10 @@ def test_every_setting_of_a_term_has_a_widget_of_its_kind(evaluated, open_page):
     row = experiment(at)["students"][1]
     assert [row["terms"][0]["temperature"], row["terms"][1]["power"], row["preset"]] == [2.0, 2, "custom"]
     assert "T = 2" in at.latex[0].value
+    button(at, "Remove the last student").click().run()
+    assert [row["preset"] for row in experiment(at)["students"]] == ["scratch"]
+    at.session_state["form_student"] = "resnet20"  # a browser may send a name that is gone
+    assert at.run().selectbox(key="form_student").value == 0
 
 
 def weight(at):
@@ -194,7 +183,7 @@ def test_the_form_keeps_its_values_while_other_pages_are_visited(evaluated, open
     assert weight(at).value == 0.5
 
 
-def test_starting_shows_the_run_and_its_link(queued, monkeypatch, open_page):
+def test_starting_shows_the_run_and_its_link(queued, open_page):
     at = open_page("launch")
     button(at, "Start training").click().run()
     (run,) = list_runs()
@@ -207,14 +196,8 @@ def test_starting_shows_the_run_and_its_link(queued, monkeypatch, open_page):
     assert list_runs() == [run]
     assert other.query_params["run"] == at.query_params["run"]
     os.utime(run.path / "config.json", (0, 0))
-    second = open_page("launch")
-
-    def refuse(config):
-        raise RunError("a run cannot be written: check the folder and the disk.")
-
-    monkeypatch.setattr(form, "launch_run", refuse)
-    button(second, "Add to the queue").click().run()
-    assert "cannot be written" in second.error[0].value
+    button(open_page("launch"), "Add to the queue").click().run()
+    assert len(list_runs()) == 2
 
 
 @pytest.fixture
@@ -309,9 +292,6 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     wait_for(has_ended)
     at.run()
     assert "the network is down" in at.error[0].value
-    at.segmented_control(key="form_dataset").set_value("cifar10-small").run()
-    assert not button(at, "Start training").disabled
-    at.segmented_control(key="form_dataset").set_value("cifar10").run()
     program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
     button(at, "Download CIFAR-10").click().run()
     wait_for(has_ended)
@@ -394,34 +374,22 @@ def test_a_live_run_has_progress_and_cannot_be_deleted(open_page):
 
 
 MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <img src=x> $z$ :red[w] `v`"
-NAMES = {
-    "launch": ["run", "sweep"],
-    "soft_labels": ["teacher", "students", "image", "T"],
-    "compare": ["networks", "baseline", "runs"],
-}
-
-
-@pytest.mark.parametrize("page", NAMES)
-def test_markup_in_a_link_is_shown_as_text(evaluated, page, open_page):
-    warnings = open_page(page, **dict.fromkeys(NAMES[page], MARKUP)).warning
-    assert len(warnings) == len(NAMES[page])
-    for warning in warnings:
-        assert page != "launch" or "There is no" in warning.value
-        assert not re.search(r"(?<!\\)[\[<`$]", warning.value)
-        assert "//" not in warning.value
-        assert "www." not in warning.value
+LINKED = (
+    "run", "sweep", "teacher", "students", "image", "T", "alpha", "networks", "baseline", "runs", "show", "source",
+)  # fmt: skip
+REPORTED = {"launch": 2, "soft_labels": 5, "attention": 5, "compare": 7}
+"""Pages, and how many of these values of a link they know."""
+ODD = ("-1", "\0", "9" * 5000, "1e999", "../..", ",,,,")
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        *("x" * 100_000, "nan"),
-        *(pytest.param(v, marks=pytest.mark.reliability) for v in ("-1", "\0", "9" * 5000, "1e999", "../..", ",,,,")),
-    ],
+    "value", [MARKUP, "x" * 100_000, "nan", *(pytest.param(one, marks=pytest.mark.reliability) for one in ODD)]
 )
-def test_odd_values_in_a_link_never_show_a_traceback(evaluated, value, open_page):
-    for page in ("soft_labels", "attention", "compare", "launch"):
-        open_page(page, **dict.fromkeys([*itertools.chain(*NAMES.values()), "alpha", "show", "source"], value))
+def test_odd_values_in_a_link_are_reported_as_text_and_never_show_a_traceback(evaluated, value, open_page):
+    for page, count in REPORTED.items():
+        warnings = open_page(page, **dict.fromkeys(LINKED, value)).warning
+        assert value != MARKUP or len(warnings) == count
+        assert not any(re.search(r"(?<!\\)[\[<`$]|//|www\.", warning.value) for warning in warnings)
 
 
 def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypatch, open_page):
