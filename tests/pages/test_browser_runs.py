@@ -72,8 +72,6 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     state(page, "Stopped")
     page.goto(link)
     page.get_by_role("button", name="New run").wait_for()
-    page.reload()
-    page.get_by_role("button", name="New run").wait_for()
     assert page.url == link
     page.get_by_text("air_16-response against air_16-scratch").wait_for()
     state(page, "Finished")

@@ -11,8 +11,7 @@ from tests.tab import PROJECTOR, SLOW
 
 pytestmark = pytest.mark.browser
 
-LECTURE = read_lecture()
-STEPS = LECTURE.steps
+STEPS = read_lecture().steps
 BELOW = """() => {
   const main = document.querySelector("[data-testid=stMain]");
   const footer = document.querySelector(".st-key-story_footer").getBoundingClientRect();
@@ -94,10 +93,8 @@ def test_keys_move_the_figure_and_a_focused_slider_keeps_its_own(tab):
     at_step(tab, 7)
     page.keyboard.press("m")
     at_step(tab, 8)
-    before = page.url
     page.keyboard.press("ArrowDown")
     page.wait_for_url(re.compile("method=(?!kd)"))
-    assert page.url != before
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("PageDown")  # not while the list is open
