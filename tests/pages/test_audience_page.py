@@ -43,8 +43,7 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):
         store.vote(question.key, choice, browser(number))
     at.run()
-    assert "3 votes" in text(at)
-    assert "open" in text(at)
+    assert "**3 votes** · open" in text(at)
     chart = specs(at)[0]
     assert name not in chart["description"]  # the answer is not shown while the room votes
     shares = {row["class"]: row["fixed"] for row in dataset(at, 0, "votes")}
@@ -56,8 +55,6 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
 
     button(at, "Close and reveal").click().run()
-    assert store.current().counts[question.label] == 2
-    assert "3 votes" in text(at)
     row = at.dataframe[0].value.iloc[0]
     assert (row["label"], row["audience"], row["votes"]) == (name, f"{name} 67%", 3)
     assert "On 1 picture with a label" in text(at)
