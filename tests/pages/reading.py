@@ -1,16 +1,15 @@
 """What a page shows, as AppTest sees it."""
 
-import io
 import json
 
 import pyarrow.ipc
-from PIL import Image
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from benchmarks.app import ROOT
+from tests.images.image_files import encode, photo
 
-VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
-"""Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
+PHOTO = encode(photo())
+"""A PNG file."""
 
 
 def text(at):
@@ -57,13 +56,6 @@ def follow(at, page, **query):
     at.query_params.clear()
     at.query_params.update(query)
     return turn_to(at, page)
-
-
-def make_photo():
-    """A PNG file."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (80, 40), (200, 30, 30)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def upload(at, name, content):

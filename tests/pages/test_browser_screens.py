@@ -10,12 +10,10 @@ from PIL import Image
 
 from benchmarks.app import settle
 from kdexplorer.app.audience import votes
-from kdexplorer.datasets import get_dataset
-from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.store import open_store
-from tests.pages.reading import VIEWS
 from tests.pages.runs import make_run
 from tests.tab import LARGE, PHONE, PROJECTOR
+from tests.vote.conftest import ask
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +42,8 @@ WIDE = {
 }
 """What else stands on a projector's first screen."""
 
+VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
+"""Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
 ON_LARGE = ("soft_labels", "live", "compare")
 """Pages that are looked at on a large projector too: charts with a slider, the live view, a table."""
 SMALL = """([least]) => {
@@ -95,10 +95,8 @@ PERCENTAGES = """() => {
 }"""
 """Of each bar of the live view: how far right of it its percentage begins, in sizes of the text, and whether this ends
 in the bar's own column and stands in its row."""
-RIGHT = (
-    "Math.max(0, ...[...document.querySelectorAll('.stVegaLiteChart svg')]"
-    ".map((svg) => Math.round(svg.getBoundingClientRect().right)))"
-)
+RIGHT = """Math.max(0, ...[...document.querySelectorAll(".stVegaLiteChart svg")]
+  .map((svg) => Math.round(svg.getBoundingClientRect().right)))"""
 """Where the charts end."""
 SIDEWAYS = """() => {
   const main = document.querySelector("[data-testid=stMain]") || document.documentElement;
@@ -194,8 +192,7 @@ def check_keyboard(page, name):
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
-    samples = get_dataset("cifar10").gallery()
-    asked = make_question(samples.images[3], samples.classes, "cifar10", 3, int(samples.labels[3]))
+    asked = ask()
     open_store().start(asked)
     for voter in range(votes.FEW):
         open_store().vote(asked.key, 0, f"somebody {voter}")

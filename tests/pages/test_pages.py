@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import image_filters, metrics
-from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
-from kdexplorer.runs.checkpoints import bundled_checkpoints, open_checkpoint
-from kdexplorer.runs.launch import create_run
-from tests.pages.reading import make_photo, params, specs, text, turn_to, upload
+from kdexplorer.runs.checkpoints import open_checkpoint
+from tests.pages.reading import PHOTO, specs, text, turn_to, upload
 from tests.pages.runs import distilled, make_run
 
 CIFAR10 = get_dataset("cifar10")
-BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
 PAGES = [None, "soft_labels", "attention"]
 
 
@@ -22,9 +19,6 @@ def alt_texts(at):
     return [picture.alt for element in at.image for picture in element.proto.imgs]
 
 
-@pytest.mark.skipif(
-    not {"resnet56", "resnet20-scratch", "resnet20-response"} <= BUNDLED, reason="the bundled networks are missing"
-)
 def test_overview_begins_with_a_chosen_example_its_soft_labels_and_results(open_page):
     at = open_page()
     soft, _ = specs(at)
@@ -37,7 +31,7 @@ def test_overview_begins_with_a_chosen_example_its_soft_labels_and_results(open_
 def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_photo(open_page):
     at = open_page("overview", image="15")
     assert alt_texts(at)[0].startswith("Test image 15")
-    upload(at, "cat.png", make_photo())
+    upload(at, "cat.png", PHOTO)
     assert alt_texts(at)[:2] == ["Your photo before it was reduced", "Your photo"]
     assert "whatever the photo shows" in text(at)
     at.button(key="pick_thumb_361").click().run()
@@ -64,6 +58,8 @@ def test_overview_compares_a_runs_students_with_their_teacher_on_the_same_images
     expected = 100 * metrics.accuracy(logits[:2000], CIFAR10.test_labels()[:2000])
     assert float(table["Accuracy (%)"].iloc[0]) == pytest.approx(expected, abs=0.01)
     assert "Evaluated on 2,000 test images" in text(at)
+    at = open_page("soft_labels", students=f"{run.run_id}/s-scratch")
+    assert "**teacher** → s-scratch" in [one.value for one in at.markdown]
     finish("cifar10", "holdout")
     assert not open_page().dataframe  # other images than the teacher's
 
@@ -120,14 +116,6 @@ def test_students_follow_their_teacher_on_every_page(family, open_page, make_che
     at.selectbox(key="teacher").set_value(None).run()
     assert at.selectbox(key="teacher").value is None
     assert set(at.multiselect(key="networks").value) == {"big", "their-scratch", "their-feature"}
-
-
-def test_a_link_reproduces_the_view(family, open_page):
-    at = open_page("soft_labels", image="7", T="2", alpha="0.3", students="small-scratch", teacher="teacher")
-    assert "Test image 7:" in text(at)
-    assert at.multiselect(key="students").value == ["small-scratch"]
-    assert params(specs(at)[0])["logT"] == 1
-    assert params(specs(at)[1])["alpha"] == 0.3
 
 
 FORGED = [
@@ -194,23 +182,6 @@ def test_every_filter_shows_its_first_image(family, open_page):
         assert expected in text(at), name
 
 
-def test_a_runs_student_has_a_short_name_above_the_page(family, make_checkpoint, cifar10_card, open_page):
-    run = create_run(RunConfig(dataset="synthetic", students=[{"name": "own", "architecture": "resnet8"}]), "mine")
-    make_checkpoint(run.path / "own", "resnet8", 3, np.eye(10)[np.arange(10_000) % 10], **cifar10_card)
-    at = open_page("soft_labels", students=f"{run.run_id}/own")
-    assert "**teacher** → own" in [one.value for one in at.markdown]
-
-
-def test_a_class_keeps_its_images(family, open_page):
-    at = open_page("soft_labels")
-    at.selectbox(key="class").select("frog").run()
-    assert "**frog**" in text(at)
-    labels = CIFAR10.gallery().labels
-    frogs = int((labels == CIFAR10.classes.index("frog")).sum())
-    assert f"{frogs} of 2,000 images" in text(at)
-    assert "These are the first of the test split" in text(at)
-
-
 def test_a_filter_that_no_image_passes_says_so(own, make_checkpoint, cifar10_card, open_page):
     labels = CIFAR10.gallery().labels
     logits = np.zeros((10_000, 10))
@@ -220,10 +191,11 @@ def test_a_filter_that_no_image_passes_says_so(own, make_checkpoint, cifar10_car
     wrong = next(name for name in at.selectbox(key="filter").options if "wrong" in name.lower())
     at.selectbox(key="filter").select(wrong).run()
     assert "No image passes this filter" in text(at)
+    assert "0 of 2,000 images" in text(at)
 
 
 def test_an_upload_is_shown_on_every_page(family, open_page):
-    at = upload(open_page("soft_labels"), "photo.png", make_photo())
+    at = upload(open_page("soft_labels"), "photo.png", PHOTO)
     assert "Your photo" in alt_texts(at)
     assert "only the teacher pushes" in text(at)
     at.button_group(key="fit").set_value("Letterbox").run()
@@ -237,7 +209,7 @@ def test_an_upload_is_freed_once_its_pixels_were_read(family, monkeypatch, open_
 
     freed, remove = [], Manager.remove_file
     monkeypatch.setattr(Manager, "remove_file", lambda self, *which: freed.append(which) or remove(self, *which))
-    at = upload(open_page("soft_labels"), "one.png", make_photo())
+    at = upload(open_page("soft_labels"), "one.png", PHOTO)
     assert len(freed) == 1
     assert "Your photo" in alt_texts(at)
     upload(at, "bad.png", b"bad")
@@ -245,13 +217,13 @@ def test_an_upload_is_freed_once_its_pixels_were_read(family, monkeypatch, open_
     assert at.error
 
 
-@pytest.mark.parametrize("content", [b"", make_photo()[:40]])
+@pytest.mark.parametrize("content", [b"", PHOTO[:40]])
 def test_a_file_that_is_no_image_is_reported(family, content, open_page):
     at = upload(open_page("soft_labels"), "photo.png", content)
     assert "PNG, JPEG or WebP" in at.error[0].value
     assert "Test image" in alt_texts(at)[0]  # all stays
     assert specs(at)
-    upload(at, "photo.png", make_photo())
+    upload(at, "photo.png", PHOTO)
     assert not at.error
     at.button_group(key="source").set_value("Test images").run()
     assert "Test image" in alt_texts(at)[0]

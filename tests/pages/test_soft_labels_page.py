@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
-from tests.pages.reading import dataset, make_photo, open_tab, params, results_table, specs, text, upload
+from tests.pages.reading import PHOTO, dataset, open_tab, params, results_table, specs, text, upload
 from tests.pages.runs import distilled
 
 
@@ -16,6 +16,7 @@ def test_the_first_state_and_every_tab(family, open_page):
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
     assert "2,000 of 2,000 images" in text(at)
+    assert "These are the first of the test split" in text(at)
     counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
     assert [tab.label for tab in at.tabs] == list(counts)  # without human labels
     assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
@@ -49,6 +50,7 @@ def test_alpha_starts_at_the_trained_value_of_the_shown_student(family, make_che
     assert at.button_group(key="preset_alpha").value == 0.3
     at.button_group(key="preset_alpha").set_value(None).run()
     assert at.button_group(key="preset_alpha").value == 0.9
+    assert params(specs(open_page("soft_labels", alpha="0.4"))[1])["alpha"] == 0.4
 
 
 def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
@@ -57,7 +59,7 @@ def test_class_similarity_without_labels_says_how_images_are_grouped(family, mon
     assert "the class that the teacher predicts" in text(at)
 
 
-def test_human_labels_have_a_tab(family, human, open_page):
+def test_human_labels_have_a_tab_and_a_column_on_compare(family, human, open_page):
     at = open_page("soft_labels", image="3")
     assert len(specs(at)) == 2  # with the gradient
     open_tab(at, "Human labels")
@@ -65,12 +67,14 @@ def test_human_labels_have_a_tab(family, human, open_page):
     assert len(specs(at)) == 4
     table = next(element.value for element in at.markdown if element.value.startswith("| Network"))
     row = next(line for line in table.splitlines() if "small-response" in line)
-    logits = open_checkpoint(family / "small-response").logits()
-    assert f"{cross_entropy_to_humans(human, logits).mean():.3f}" in row
+    expected = cross_entropy_to_humans(human, open_checkpoint(family / "small-response").logits()).mean()
+    assert f"{expected:.3f}" in row
+    column = results_table(open_page("compare")).set_index("name")["human_cross_entropy"]
+    assert column["small-response"] == pytest.approx(expected)
 
 
 def test_human_labels_are_about_test_images_only(family, human, open_page):
-    at = upload(open_page("soft_labels"), "photo.png", make_photo())
+    at = upload(open_page("soft_labels"), "photo.png", PHOTO)
     assert len(specs(at)) == 2
     open_tab(at, "Human labels")
     assert "choose one to see their labels" in text(at)
@@ -81,13 +85,6 @@ def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path,
     at = open_page("soft_labels")
     assert "cifar10h-counts.npy" in at.error[0].value
     assert len(specs(at)) == 2
-
-
-def test_compare_has_a_column_for_human_labels(family, human, open_page):
-    table = results_table(open_page("compare"))
-    logits = open_checkpoint(family / "small-scratch").logits()
-    row = table[table["name"] == "small-scratch"].iloc[0]
-    assert row["human_cross_entropy"] == pytest.approx(cross_entropy_to_humans(human, logits).mean())
 
 
 def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):
