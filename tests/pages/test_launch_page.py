@@ -377,7 +377,7 @@ MARKUP = "![x](http://evil.example/x.png) [y](//evil.example) www.evil.example <
 LINKED = (
     "run", "sweep", "teacher", "students", "image", "T", "alpha", "networks", "baseline", "runs", "show", "source",
 )  # fmt: skip
-REPORTED = {"launch": 2, "soft_labels": 5, "attention": 5, "compare": 7}
+REPORTED = {"launch": 2, "soft_labels": 5, "attention": 3, "compare": 7}
 """Pages, and how many of these values of a link they know."""
 ODD = ("-1", "\0", "9" * 5000, "1e999", "../..", ",,,,")
 
