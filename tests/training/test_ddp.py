@@ -98,38 +98,6 @@ def test_two_processes_follow_one_and_the_losses_differ_where_batch_norm_does(ti
     assert unsynced != pytest.approx({key: one[key] for key in unsynced}, rel=2e-2)
 
 
-def test_a_loss_that_compares_images_is_that_of_the_global_batch_with_its_gradient(monkeypatch):
-    """Rank 1 of 2: the other's slice is known, so the gradient times the team's size is averaged to the global one."""
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = (torch.randn(8, 6, dtype=torch.float64, generator=generator) for _ in range(2))
-    labels = torch.arange(8) % 3
-    wholes = iter([student, student[:, :2], teacher, teacher[:, :2], labels])
-
-    def all_gather(parts, own):
-        whole = next(wholes)
-        assert torch.equal(own, whole[4:])
-        for part, found in zip(parts, whole.split(4), strict=True):
-            part.copy_(found)
-
-    monkeypatch.setattr(ddp.dist, "all_gather", all_gather)
-    monkeypatch.setattr(ddp.dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(ddp.dist, "get_rank", lambda: 1)
-
-    def loss(student, teacher, labels):
-        return sp_loss(student.logits, teacher.logits) + (student.embedding.sum() * labels.sum())
-
-    own = student[4:].clone().requires_grad_()
-    found = ddp.Team(rank=1, size=2).relate(
-        loss, Outputs(own, [], own[:, :2]), Outputs(teacher[4:], [], teacher[4:, :2]), labels[4:]
-    )
-    whole = student.clone().requires_grad_()
-    expected = loss(Outputs(whole, [], whole[:, :2]), Outputs(teacher), labels)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
-    found.backward()
-    expected.backward()
-    torch.testing.assert_close(own.grad, 2 * whole.grad[4:])
-
-
 @pytest.mark.slow
 def test_a_process_that_is_killed_costs_the_steps_since_the_last_state(words, tmp_path):
     done, run = torchrun(tmp_path, words, "--max-restarts", "1", DOOMED_STEP="3")
@@ -144,21 +112,8 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_state(words, tm
 # --- The parts ----------------------------------------------------------------------------------------------
 
 
-def test_without_torchrun_a_team_has_one_member():
-    team = ddp.join()
-    assert team == ddp.Team(0, 1)
-    assert team.leads
-    assert team.part(7) == slice(0, 7)
-    assert team.any(True)
-    assert not team.any(False)
-    assert team.mean({"a": 1.5}) == {"a": 1.5}
-    assert team.lead(lambda: 3) == 3
-    network = nn.BatchNorm2d(2)
-    assert team.forward(network) is team.network(network, synchronized=True) is network
-    assert ddp.run_id("x") is None
-
-
 def test_a_team_that_starts_again_continues_its_run_whatever_the_clock_says(runs_root, monkeypatch):
+    assert ddp.run_id("x") is None  # without torchrun each command begins one
     monkeypatch.setenv("WORLD_SIZE", "2")
     first = ddp.run_id("x")
     (runs_root / first).mkdir(parents=True)
@@ -173,14 +128,36 @@ def test_a_batch_is_shared_evenly_or_not_at_all():
         ddp.Team(0, 3).part(10)
 
 
+def draw():
+    """Features of six images, and weights of what they become."""
+    generator = torch.Generator().manual_seed(0)
+    features, weights = (torch.randn(6, 3, 4, 4, generator=generator) for _ in range(2))
+    return features * 3 + 5, weights
+
+
+def compare(team):
+    """A loss that compares images with each other, over the global batch, and its gradient for this member's images."""
+    part = team.part(6)
+    own, theirs = (values.double().flatten(1)[part] for values in draw())
+    own.requires_grad_()
+
+    def loss(student, teacher, labels):
+        difference = student.embedding - teacher.embedding
+        return sp_loss(student.logits, teacher.logits) + (difference.sum(dim=1) * labels).sum()
+
+    outputs = (Outputs(one, [], one[:, :2]) for one in (own, theirs))
+    found = team.relate(loss, *outputs, (torch.arange(6) % 3)[part])
+    found.backward()
+    return found.detach(), own.grad
+
+
 def _member(rank, size, port, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     gc.disable()
     threads = psutil.Process().num_threads()
     team = ddp.join()
-    generator = torch.Generator().manual_seed(0)
-    x, weights = torch.randn(6, 3, 4, 4, generator=generator) * 3 + 5, torch.randn(6, 3, 4, 4, generator=generator)
+    x, weights = draw()
     network = team.network(nn.Sequential(nn.BatchNorm2d(3)), synchronized=True)
     mine = x[team.part(6)].clone().requires_grad_()
     out = network(mine)
@@ -190,33 +167,36 @@ def _member(rank, size, port, folder):
         team.lead(lambda: (_ for _ in ()).throw(ConfigError("raised by the leader")))
     except ConfigError as error:
         received = (*received, str(error))
-    torch.save(
-        {"out": out.detach(), "grad": mine.grad, "state": network.state_dict(), "received": received},
-        folder / f"{rank}.pt",
-    )
+    found = {"out": out.detach(), "grad": mine.grad, "state": network.state_dict(), "received": received}
+    torch.save(found | {"compared": compare(team)}, folder / f"{rank}.pt")
     ddp.leave()
     # Nothing keeps the group's threads until the interpreter's end: there they abort the process now and then.
     assert psutil.Process().num_threads() <= threads
 
 
-def test_two_members_normalize_over_the_whole_batch_and_receive_what_the_leader_computes(tmp_path):
-    """Against torch's own batch norm on the whole batch, forward, backward and running statistics."""
+def test_two_members_compute_over_the_whole_batch_and_receive_what_the_leader_computes(tmp_path):
+    """Against torch's own batch norm on the whole batch, forward, backward and running statistics.
+
+    Gradients are averaged over the team, so that of a loss of the global batch is multiplied by its size before.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(_member, (2, port, tmp_path), nprocs=2)
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    generator = torch.Generator().manual_seed(0)
-    x, weights = torch.randn(6, 3, 4, 4, generator=generator) * 3 + 5, torch.randn(6, 3, 4, 4, generator=generator)
-    whole, x = nn.BatchNorm2d(3), x.requires_grad_()
+    x, weights = draw()
+    whole, x = ddp.join().network(nn.BatchNorm2d(3), synchronized=True), x.requires_grad_()
     out = whole(x)
     (out * weights).sum().backward()
     torch.testing.assert_close(torch.cat([f["out"] for f in found]), out.detach(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(torch.cat([f["grad"] for f in found]), x.grad, rtol=1e-4, atol=1e-5)
+    loss, gradient = compare(ddp.Team())
+    torch.testing.assert_close(torch.cat([f["compared"][1] for f in found]), 2 * gradient)
     for each in found:
         torch.testing.assert_close(each["state"]["0.running_mean"], whole.running_mean)
         torch.testing.assert_close(each["state"]["0.running_var"], whole.running_var)
         assert each["received"] == ({"from": 0}, True, {"rank": 0.5}, "raised by the leader")
+        assert each["compared"][0].item() == pytest.approx(loss.item(), rel=1e-12)
 
 
 @pytest.mark.slow
