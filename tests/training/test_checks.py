@@ -11,6 +11,7 @@ BASE = {"dataset": "synthetic", "train_images": 300, "batch_size": 64, "students
 DISTILLED = PLAIN | {"terms": [{"method": "at"}]}
 COLD = PLAIN | {"terms": [{"method": "kd", "temperature": 0}]}
 UNTAUGHT = PLAIN | {"ce_weight": 0, "terms": [{"method": "tf_kd"}]}
+TAUGHT = {"students": [DISTILLED], "teacher": "t"}
 UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 
 
@@ -37,14 +38,10 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         ({"dataset": "cifar10"}, "dataset", "not available yet"),
         ({"students": [PLAIN, PLAIN | {"name": "S"}]}, "students", "two students"),
         ({"students": [PLAIN | {"ce_weight": 0}]}, "students", "s: the objective has no term"),
-        ({"students": [DISTILLED], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
-        ({"students": [UNTAUGHT], "teacher": "t", "mixup": True}, "students", "the ce_weight of s"),
-        ({"students": [DISTILLED], "teacher": "t", "teacher_view": "fixed"}, "students", "more than logits"),
-        (
-            {"students": [DISTILLED], "teacher": "t", "teacher_view": "fixed", "mixup": True},
-            "students",
-            "another teacher_view",
-        ),
+        (TAUGHT | {"mixup": True}, "students", "the ce_weight of s"),
+        (TAUGHT | {"students": [UNTAUGHT], "mixup": True}, "students", "the ce_weight of s"),
+        (TAUGHT | {"teacher_view": "fixed"}, "students", "more than logits"),
+        (TAUGHT | {"teacher_view": "fixed", "mixup": True}, "students", "another teacher_view"),
         ({"without_class": 10}, "without_class", "only 10 classes"),
     ],
 )

@@ -33,10 +33,6 @@ def compute(student=STUDENT, teacher=TEACHER, labels=LABELS, ce_weight=1.0, labe
     return compute_objective(objective, bind_terms(objective, NETWORK, NETWORK), student, labels, targets, **options)
 
 
-def maps(outputs):
-    return [attention_map(stage) for stage in outputs.stages]
-
-
 def test_the_objective_is_the_weighted_sum_and_reports_each_term_those_of_one_method_numbered():
     hot = {**KD, "temperature": 8.0, "weight": 0.2}
     parts = compute(ce_weight=0.3, terms=[KD, AT, hot, hot])
@@ -45,7 +41,8 @@ def test_the_objective_is_the_weighted_sum_and_reports_each_term_those_of_one_me
         -np.log(softmax(STUDENT.logits.numpy(), axis=1)[np.arange(8), np.arange(8)]).mean()
     )
     assert parts["kd"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 3).item()
-    assert parts["at"].item() == at_loss(maps(STUDENT), maps(TEACHER)).item()
+    maps = ([attention_map(stage) for stage in one.stages] for one in (STUDENT, TEACHER))
+    assert parts["at"].item() == at_loss(*maps).item()
     assert parts["kd.2"].item() == parts["kd.3"].item() == kd_loss(STUDENT.logits, TEACHER.logits, 8).item()
     expected = 0.3 * parts["cross_entropy"] + 0.7 * parts["kd"] + 50 * parts["at"] + 0.4 * parts["kd.2"]
     assert parts["objective"].item() == pytest.approx(expected.item())
