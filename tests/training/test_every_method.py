@@ -52,13 +52,3 @@ def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter
         torch.testing.assert_close(ends[1][name]["adapters"], ends[0][name]["adapters"], rtol=0, atol=0)
         begin = state[name]["adapters"][name]
         assert any(not torch.equal(begin[key], value) for key, value in ends[0][name]["adapters"][name].items())
-
-
-def test_the_method_without_a_teacher_trains_without_one(tiny):
-    terms = [{"method": method.key} for method in all_methods() if not method.needs]
-    assert terms
-    run = train_to_end(make_config({"name": "alone", "architecture": "resnet8", "terms": terms}, train_images=40))
-    card = open_checkpoint(run.path / "alone").card
-    assert card.teacher is None
-    assert not (run.path / "teacher.json").exists()
-    assert set(card.test_terms) == {"cross_entropy", *(term["method"] for term in terms)}

@@ -1,4 +1,4 @@
-"""Several teachers as one: averaged probabilities, each network with its own normalization; chains of teachers."""
+"""Several teachers as one: averaged probabilities, each network with its own normalization."""
 
 import numpy as np
 import pytest
@@ -66,14 +66,3 @@ def test_stored_logits_of_several_are_averaged(make_checkpoint, tmp_path):
     made = [make_checkpoint(tmp_path / f"t{i}", seed=i, logits=one) for i, one in enumerate(logits)]
     found = load_teacher_logits(make_config(RESPONSE, teacher=joined(made)))
     np.testing.assert_allclose(softmax(found), np.mean([softmax(one) for one in logits], axis=0), atol=1e-9)
-
-
-def test_a_student_teaches_the_next_of_its_architecture_and_a_smaller_one(tiny, teacher):
-    """Born-again networks (Furlanello 2018) and teacher assistants (Mirzadeh 2020) are chains of runs."""
-    first = train_to_end(make_config(RESPONSE, teacher=str(teacher.path), epochs=1))
-    parent = open_checkpoint(first.path / "response")
-    again = train_to_end(make_config(RESPONSE, teacher=f"{first.run_id}/response", epochs=1))
-    child = open_checkpoint(again.path / "response")
-    assert (child.architecture, child.card.teacher.sha256) == (parent.architecture, parent.sha256)
-    third = train_to_end(make_config(RESPONSE, teacher=f"{first.run_id}/response+{again.run_id}/response", epochs=1))
-    assert child.sha256 in open_checkpoint(third.path / "response").card.teacher_hashes
