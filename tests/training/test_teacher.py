@@ -9,11 +9,10 @@ import torch.nn.functional as F
 
 from kdexplorer.analysis.metrics import accuracy, softmax
 from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.methods import Method, get_method
 from kdexplorer.runs import array_store
 from kdexplorer.training import estimate, hardware
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.teacher import BatchPredictions, EvaluationTeacher, Teacher
+from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import AT, RESPONSE, bits, create, make_config, stop_at, train_to_end
@@ -97,13 +96,8 @@ def test_in_another_environment_they_are_computed(response, computed, monkeypatc
 
 def test_a_gpu_computes_other_bits_in_single_precision_once_tf32_is_off(response, monkeypatch):
     teacher = Trainer(response).teacher
-    monkeypatch.setattr(
-        teacher_module,
-        "describe_environment",
-        lambda *_, **__: hardware.describe_environment(torch.device("cpu"), torch.float32, 1),
-    )
-    teacher.device = torch.device("cuda")
-    facts = []
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    teacher.device, facts = torch.device("cuda"), []
     for allowed in (True, False):
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
         facts.append(teacher.facts_in(torch.float32))
@@ -161,23 +155,13 @@ def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
     assert stored() == []
 
 
-def test_embeddings_are_read_too_where_a_method_needs_them(tiny, teacher, computed, monkeypatch):
-    monkeypatch.setattr(get_method("kd"), "needs", frozenset({"logits", "embedding"}))
-    config = make_config(RESPONSE, teacher=str(teacher.path))
-    used, reduce = [], Method.reduce_teacher
-
-    def recorded(self, outputs):
-        if len(outputs.logits) == 5:
-            used.append(outputs.embedding)
-        return reduce(self, outputs)
-
-    monkeypatch.setattr(Method, "reduce_teacher", recorded)
+def test_embeddings_are_read_too_where_a_method_needs_them(tiny, teacher, computed):
+    config = make_config(RESPONSE | {"terms": [{"method": "rkd"}]}, teacher=str(teacher.path))
     expected = bits(train_to_end(config))
     assert len(stored()) == 6
     computed()
     assert bits(train_to_end(config)) == expected
     assert computed() == []
-    assert all(torch.equal(read, first) for first, read in zip(used[:12], used[12:], strict=True))
 
 
 def test_the_estimate_knows_which_epochs_are_stored(response, monkeypatch):
@@ -203,11 +187,6 @@ def small(tiny, teacher):
     return make_config(RESPONSE, teacher=str(teacher.path), start_resolution=16)
 
 
-def check_size(config, side=16):
-    trainer = Trainer(config)
-    return trainer.teacher.check_size(trainer.evaluation, trainer.evaluate_teacher(), side)
-
-
 @pytest.mark.parametrize(("right", "warned"), [(435, False), (434, True), (470, False)])
 def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypatch, right, warned):
     split = Split(np.zeros((500, 3, 32, 32), np.uint8), np.zeros(500, dtype=np.int64), ())
@@ -225,7 +204,8 @@ def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypat
 
 def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher, monkeypatch):
     monkeypatch.setattr(teacher_module, "MOST_LOST", -1.0)
-    text, split = check_size(small), get_dataset("synthetic").load("test")
+    trainer, split = Trainer(small), get_dataset("synthetic").load("test")
+    text, full_size = (trainer.teacher.check_size(split, trainer.evaluate_teacher(), side) for side in (16, 32))
     mean, std = (np.reshape(part, (3, 1, 1)) for part in teacher.card.normalization.model_dump().values())
     pixels = torch.tensor((split.images / 255 - mean) / std, dtype=torch.float32)
     with torch.inference_mode():
@@ -234,7 +214,7 @@ def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher, 
     assert f"{100 * accuracy(logits, split.labels):.1f} % of 60 " in text
     assert f"at 32 pixels {100 * accuracy(full, split.labels):.1f} %" in text
     assert f"{100 * softmax(logits).max(axis=1).mean():.0f} %. In" in text
-    assert check_size(small, 32) == ""
+    assert full_size == ""
 
 
 def test_the_run_the_terminal_and_the_estimate_warn_to_the_end(small, monkeypatch, capsys):
@@ -277,15 +257,3 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
     assert seconds_of_teacher(response) == 0.0
     assert seconds_of_teacher(reduced) == 300.0
     assert seconds_of_teacher(stages) == 600.0
-
-
-def test_two_runs_that_compute_the_same_epoch_store_it_once(runs_root):
-    batches = np.random.default_rng(0).normal(size=(3, 2, 10)).astype(np.float32)
-    writers = [BatchPredictions({"number": 1}, {"logits": batches.shape}) for _ in range(2)]
-    for step, batch in enumerate(batches):
-        for writer in writers:
-            assert writer.get(0, 32, step) is None
-            writer.add(0, 32, step, {"logits": torch.from_numpy(batch)})
-    assert len(stored()) == 1
-    reader = BatchPredictions({"number": 1}, {"logits": batches.shape})
-    assert all((reader.get(0, 32, step)["logits"] == batch).all() for step, batch in enumerate(batches))
