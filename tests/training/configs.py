@@ -87,6 +87,18 @@ def stop_and_resume(config, where):
     return expected
 
 
+def record_forwards(trainer, record):
+    """Calls `record(inputs, **options)` before each forward pass in training, the teacher's included."""
+    for owner in (trainer.teacher, *trainer.students):
+        forward = owner.forward
+
+        def recorded(inputs, forward=forward, **options):
+            record(inputs, **options)
+            return forward(inputs, **options)
+
+        owner.forward = recorded
+
+
 def predict(network, images, normalization):
     """Logits of uint8 images, with the normalization written out."""
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (normalization.mean, normalization.std))

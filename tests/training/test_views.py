@@ -7,16 +7,15 @@ import pytest
 import torch
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
-from kdexplorer.datasets.augmentation import TEACHER, augment, mix
+from kdexplorer.datasets.augmentation import epoch_order, mix
 from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
 from kdexplorer.training.state import export_snapshots
-from kdexplorer.training.teacher import Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer, load_run_data
-from tests.training.configs import bits, create, make_config, predict, stop_halfway, train_to_end
+from tests.training.configs import bits, create, make_config, predict, record_forwards, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
 FIXED, INDEPENDENT, MIXUP = {"teacher_view": "fixed"}, {"teacher_view": "independent"}, {"mixup": True}
@@ -35,27 +34,23 @@ def test_each_view_resumes_to_the_same_bits(alone, view):
     assert bits(run) == expected
 
 
-def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
+def test_a_teacher_sees_what_is_chosen(alone):
     def seen(view):
-        """What a student and the teacher see of a batch; `None` where the teacher computes nothing."""
-        trainer, given = Trainer(alone.model_copy(update=view)), [None]
-        monkeypatch.setattr(Teacher, "compute", lambda teacher, forward, inputs: given.append(inputs))
-        monkeypatch.setattr(Teacher, "_reduce", lambda teacher, outputs: outputs and outputs.logits[:, 0])
-        trainer.teacher.predictions, trainer.teacher.fixed = None, torch.arange(40.0)[:, None]
-        inputs, labels, targets = trainer._load_batch(0, 1)
-        if view == FIXED:
-            assert torch.equal(trainer.labels[targets.long()], labels)
-        return inputs, given[-1]
+        """What the networks see of a batch, a teacher that computes before the student."""
+        trainer, given = Trainer(alone.model_copy(update=view)), []
+        record_forwards(trainer, lambda inputs: given.append(inputs))
+        trainer.step(0, 1)
+        return given
 
-    student, teacher = seen({})
+    teacher, student = seen({})
     assert torch.equal(student, teacher)
-    inputs, teacher = seen(INDEPENDENT)
+    teacher, inputs = seen(INDEPENDENT)
     assert torch.equal(inputs, student)
     assert not torch.equal(inputs, teacher)
-    inputs, teacher = seen(FIXED)
+    assert torch.equal(*seen(INDEPENDENT | {"crop_padding": 0}))  # mirrored alike
+    (inputs,) = seen(FIXED)
     assert torch.equal(inputs, student)
-    assert teacher is None
-    mixed, teacher = seen(MIXUP)
+    teacher, mixed = seen(MIXUP)
     assert torch.equal(mixed, teacher)
     assert not torch.equal(mixed, student)
 
@@ -63,10 +58,12 @@ def test_a_teacher_sees_what_is_chosen(alone, monkeypatch):
 def test_fixed_logits_are_those_of_the_images_as_they_are(alone, teacher):
     trainer = Trainer(alone.model_copy(update=FIXED))
     assert not trainer.reads_teacher(0)
-    trainer.step(0, 0)
+    _, _, targets = trainer._load_batch(0, 1)
     assert trainer.reads_teacher(0)
-    expected = predict(teacher.network(), trainer.images.numpy(), teacher.card.normalization)
-    np.testing.assert_allclose(trainer.teacher.fixed.numpy(), expected, atol=1e-4)
+    (outputs,) = targets.values()
+    images = trainer.images[epoch_order(40, 0, 0)[10:20]].numpy()
+    expected = predict(teacher.network(), images, teacher.card.normalization)
+    np.testing.assert_allclose(outputs.logits.numpy(), expected, atol=1e-4)
 
 
 def test_a_mixture_has_at_least_half_of_its_own_image():
@@ -78,13 +75,6 @@ def test_a_mixture_has_at_least_half_of_its_own_image():
     assert len(torch.unique(mixed[1])) == 1
     assert not torch.equal(mixed, mix(images, 1, 2, 4))
     assert torch.equal(mixed, mix(images, 1, 2, 3))
-
-
-def test_a_teachers_crops_are_drawn_apart_and_mirrored_alike():
-    images = torch.arange(8 * 3 * 16 * 16).reshape(8, 3, 16, 16) % 251
-    arguments = (images.to(torch.uint8), np.arange(8), 0, 0, 0)
-    assert not torch.equal(augment(*arguments, 4, "alternating"), augment(*arguments, 4, "alternating", stream=TEACHER))
-    assert torch.equal(augment(*arguments, 0, "alternating"), augment(*arguments, 0, "alternating", stream=TEACHER))
 
 
 def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
