@@ -60,10 +60,14 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
 # --- Damage -----------------------------------------------------------------------------------------------
 
 
-def damages(good, fired):
-    """What may be found in the place of a state; unpickling one of them would create the file `fired`."""
+def test_a_damaged_or_hostile_state_is_reported_and_the_run_continues_from_the_one_before(
+    halfway, undisturbed, tmp_path
+):
+    run, fired, continued = halfway, tmp_path / "fired", []  # which would be created by unpickling
+    shutil.copytree(run.path, tmp_path / "kept")
+    good = (run.path / "state.pt").read_bytes()
     middle = len(good) // 2
-    return {
+    damages = {
         "empty": b"",
         "cut": good[:1000],
         "cut at the end": good[:-1],
@@ -72,14 +76,7 @@ def damages(good, fired):
         "another run's": good.replace(b"scratch", b"Scratch"),
         "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
     }
-
-
-def test_a_damaged_or_hostile_state_is_reported_and_the_run_continues_from_the_one_before(
-    halfway, undisturbed, tmp_path
-):
-    run, fired, continued = halfway, tmp_path / "fired", []
-    shutil.copytree(run.path, tmp_path / "kept")
-    for name, content in damages((run.path / "state.pt").read_bytes(), fired).items():
+    for name, content in damages.items():
         shutil.rmtree(run.path)
         shutil.copytree(tmp_path / "kept", run.path)
         (run.path / "state.pt").write_bytes(content)
@@ -167,17 +164,6 @@ def test_a_state_without_float16s_scale_is_continued_in_float16(paired, tmp_path
     save_state(tmp_path, Trainer(paired), 0, 1)
     reduced = Trainer(paired.model_copy(update={"precision": "float16"}))
     assert restore_state(reduced, tmp_path / "state.pt") == (0, 1)
-
-
-def test_a_finished_run_warns_of_no_save_that_failed(paired, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    run = create(paired)
-    monkeypatch.setattr("kdexplorer.training.train.save_state", fail)
-    assert execute(run) == "finished"
-    assert "No space left" in run.log_tail(50)
-    assert run.status().warning == ""
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,6 @@ def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_tr
     assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
 
 
-def test_another_seed_gives_other_bits(paired, undisturbed):
-    weights, _ = bits(train_to_end(paired.model_copy(update={"seed": 1})))
-    assert weights["scratch"] != undisturbed[0]["scratch"]
-
-
 # --- Killed and launched ----------------------------------------------------------------------------------
 
 
@@ -174,39 +169,29 @@ def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(
     reliability["launches at the same instant, both finished"] += 2
 
 
-def is_waiting(run):
-    return run.status().message == "waiting for the run before it"
+def test_a_run_waits_its_turn_and_can_be_stopped_before_it(tiny, runs_root):
+    run, before, found = create(make_config(epochs=1)), FileLock(runs_root / ".lock", thread_local=False), []
 
+    def when_it_waits(do):
+        def wait():
+            wait_for(lambda: run.status().message == "waiting for the run before it")
+            found.append((run.status().state, (run.path / "state.pt").exists()))
+            do()
 
-def test_a_second_run_waits_its_turn(tiny, runs_root):
-    run = create(make_config(epochs=1))
-    before = FileLock(runs_root / ".lock")
+        threading.Thread(target=wait).start()
+
     with before:
-        thread = threading.Thread(target=execute, args=(run,))
-        thread.start()
-        wait_for(lambda: is_waiting(run))
-        assert run.status().state == "queued"
-        assert not (run.path / "state.pt").exists()
-    thread.join(300)
-    assert run.status().state == "finished"
+        when_it_waits(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert execute(run) == run.status().state == "stopped"
+        when_it_waits(before.release)
+        assert execute(run) == run.status().state == "finished"
+    assert found == [("queued", False)] * 2
 
 
 def test_another_gpu_has_an_order_of_its_own(tiny, runs_root):
     config = make_config(epochs=1, device="cuda:1")
     with FileLock(runs_root / ".lock"), pytest.raises(ConfigError, match=r"CUDA|no cuda:1"):
         execute(create(config))  # it did not wait: here is no second GPU
-
-
-def test_a_waiting_run_can_be_stopped(tiny, runs_root):
-    run = create(make_config(epochs=1))
-    with FileLock(runs_root / ".lock"):
-        thread = threading.Thread(
-            target=lambda: wait_for(lambda: is_waiting(run)) or os.kill(os.getpid(), signal.SIGTERM)
-        )
-        thread.start()
-        assert execute(run) == "stopped"
-    assert run.status().state == "stopped"
-    assert execute(run) == "finished"
 
 
 # --- What goes wrong --------------------------------------------------------------------------------------
@@ -232,15 +217,20 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_names_student_term_and_step
     assert finished_students(run) == []
 
 
-def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, monkeypatch):
+def after_the_last_step(monkeypatch, change):
+    """Changes the first student's network after the last step."""
     step = Trainer.step
 
-    def explode(trainer, epoch, number):
-        step(trainer, epoch, number)
-        if (epoch, number) == (1, 5):
-            trainer.students[0].network.fc.weight.data.fill_(torch.inf)
+    def changed(trainer, *now):
+        step(trainer, *now)
+        if now == (1, 5):
+            change(trainer.students[0].network)
 
-    monkeypatch.setattr(Trainer, "step", explode)
+    monkeypatch.setattr(Trainer, "step", changed)
+
+
+def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, monkeypatch):
+    after_the_last_step(monkeypatch, lambda network: network.fc.weight.data.fill_(torch.inf))
     run = create(make_config())
     with pytest.raises(TrainingError, match=r"scratch: \w+ became nan on the test images after epoch 2, step 6"):
         execute(run)
@@ -249,14 +239,7 @@ def test_weights_that_blow_up_in_an_epochs_last_step_fail_the_run_as_well(tiny, 
 
 
 def test_a_student_that_float16_cannot_hold_costs_the_run_no_other(paired, monkeypatch):
-    def cast(network, cast=state_module.to_half_precision):
-        if network is trainers[0].students[0].result:
-            network.bn1.running_var.fill_(1e5)
-        return cast(network)
-
-    trainers, make = [], train_module.Trainer
-    monkeypatch.setattr(train_module, "Trainer", lambda *given: trainers.append(make(*given)) or trainers[0])
-    monkeypatch.setattr(state_module, "to_half_precision", cast)
+    after_the_last_step(monkeypatch, lambda network: network.bn1.running_var.fill_(1e5))
     run = create(paired)
     with pytest.raises(TrainingError, match=r"^scratch: bn1.running_var .*: lower the learning rate.$"):
         execute(run)
@@ -285,10 +268,11 @@ def test_a_full_disk_loses_neither_the_run_nor_its_last_good_state(paired, undis
     assert writes == ["state.pt"] * 2  # the run continued after the first refusal
     assert run.status().state == "failed"
     assert "free some space and resume" in run.status().message
-    assert "the last good one is kept" in run.status().warning
+    assert "(No space left on device); the last good one is kept" in run.status().warning
     assert len(run.metrics()) == 4
     assert torch.load(run.path / "state.pt", weights_only=True)["epoch"] == 1
 
+    monkeypatch.setattr(state_module, "write_bytes", fail_as_full_disk)  # no state, but the students
     assert execute(run) == "finished"
     assert bits(run) == undisturbed
     assert run.status().warning == ""
@@ -318,9 +302,6 @@ def test_a_run_that_cannot_be_trained_fails_with_its_reason(tiny, runs_root):
         execute(run)
     with FileLock(runs_root / ".lock", timeout=1):
         pass  # the next run can have its turn
-
-
-# --- Minutes ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
