@@ -105,27 +105,21 @@ def test_a_kill_in_the_middle_of_a_save_costs_nothing(small):
 
 
 @pytest.mark.reliability
-def test_a_kill_before_every_single_write_costs_nothing(small, reliability):
-    expected = bits(train_to_end(small))
-    for number in itertools.count(1):
-        run = create(small)
-        if not train_until_killed(run, number):
-            break
-        check_resumes(run, expected)
-        reliability["kills between two writes survived, to the same bits"] += 1
-    assert number > 50
-
-
-@pytest.mark.reliability
-def test_a_kill_before_every_single_write_of_a_run_that_is_resumed_costs_nothing(small, reliability):
-    """Killed again and again, each time one write later than it came before."""
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_kill_before_every_single_write_costs_nothing(small, reliability, resumed):
+    """Each time of a new run; or a run is killed again and again, each time one write later than it came before."""
     expected, run = bits(train_to_end(small)), create(small)
     for number in itertools.count(1):
         if not train_until_killed(run, number):
             break
-        assert run.status().state in ("queued", "lost", "finished")
         reliability["kills between two writes survived, to the same bits"] += 1
+        if resumed:
+            assert run.status().state in ("queued", "lost", "finished")
+        else:
+            check_resumes(run, expected)
+            run = create(small)
     check_resumes(run, expected)
+    assert resumed or number > 50
 
 
 def damage(run, name, garbage):
