@@ -69,18 +69,11 @@ def test_a_faulty_file_is_left_out_and_named(register, caplog, old, new, words):
 
 
 @each_method
-def test_a_method_describes_itself(method):
-    assert method.__doc__
-    assert method.family in FAMILIES
+def test_a_method_and_every_setting_is_described_and_settings_have_defaults(method):
     for text in (method.key, method.label, method.reference, method.formula, method.summary):
         assert text.strip() == text != ""
-    assert method.key.isidentifier()
     assert method.key == method.key.lower()
     assert method.needs <= {"logits", "stages", "embedding"}
-
-
-@each_method
-def test_every_setting_has_a_default_and_a_description(method):
     settings = method.Settings()
     assert settings.method == method.key
     assert issubclass(method.Settings, MethodSettings)
