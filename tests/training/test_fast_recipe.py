@@ -54,14 +54,11 @@ def test_a_fast_run_begins_whitened_with_dirac_filters_and_trains_the_rest(tiny,
     assert "conv1.weight" not in changed
 
 
-@pytest.mark.parametrize("architecture", ["air_16", "resnet8"])
-def test_without_whitening_the_first_layer_is_trained(tiny, architecture):
-    trainer = Trainer(make_config({"name": "one", "architecture": architecture}))
-    weight = trainer.students[0].network.conv1.weight
-    before = weight.detach().clone()
+def test_without_whitening_the_first_layer_is_trained(tiny):
+    trainer = Trainer(make_config(AIR))
+    before = trainer.students[0].network.conv1.weight.clone()
     trainer.step(0, 0)
-    trainer.step(0, 1)
-    assert not torch.equal(weight, before)
+    assert not torch.equal(trainer.students[0].network.conv1.weight, before)
 
 
 @pytest.fixture
