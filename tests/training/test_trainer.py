@@ -14,7 +14,6 @@ from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.training import hardware
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
 from kdexplorer.training.trainer import Trainer, load_run_data, median_seconds
@@ -26,44 +25,39 @@ OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
 # --- Hardware ---------------------------------------------------------------------------------------------
 
 
+GTX_1080, NO_CODE = (6, 1), "no code for this GPU"
+
+
 @pytest.mark.parametrize(
-    ("name", "gpus", "found"),
+    ("name", "gpus", "capability", "built", "found"),
     [
-        ("auto", 0, "cpu"), ("cpu", 2, "cpu"), ("auto", 2, "cuda:0"), ("cuda", 1, "cuda:0"), ("cuda:1", 2, "cuda:1"),
-        ("cuda", 0, "no CUDA device that torch can use; choose 'cpu' or 'auto'"),
-        ("cuda:2", 2, "no cuda:2: it has 2, and the first is cuda:0"),
+        ("auto", 0, (8, 0), "sm_80", "cpu"),
+        ("cpu", 2, (8, 0), "sm_80", "cpu"),
+        ("auto", 2, (8, 0), "sm_80", "cuda:0"),
+        ("cuda", 1, (8, 0), "sm_80", "cuda:0"),
+        ("cuda:1", 2, (8, 0), "sm_80", "cuda:1"),
+        ("cuda", 0, (8, 0), "sm_80", "no CUDA device that torch can use; choose 'cpu' or 'auto'"),
+        ("cuda:2", 2, (8, 0), "sm_80", "no cuda:2: it has 2, and the first is cuda:0"),
+        # A GPU for which torch has no code is left to those who ask for it.
+        ("auto", 1, GTX_1080, "sm_75 sm_80 compute_90", "cpu"),
+        ("cuda", 1, GTX_1080, "sm_75 sm_80 compute_90", NO_CODE),
+        ("auto", 1, (8, 6), "sm_75 sm_80", "cuda:0"),
+        ("auto", 1, (7, 5), "sm_80", "cpu"),
+        ("cuda", 1, (7, 5), "sm_80", NO_CODE),
+        ("auto", 1, (12, 0), "sm_90 compute_90", "cuda:0"),
     ],
-)  # fmt: skip
-def test_a_gpu_is_found_by_its_number(monkeypatch, name, gpus, found):
+)
+def test_a_gpu_is_found_by_its_number(monkeypatch, name, gpus, capability, built, found):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(hardware, "_has_kernels", lambda index: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", built.split)
     if " " in found:
         with pytest.raises(ConfigError, match=found):
             resolve_device(name)
     else:
         assert str(resolve_device(name)) == found
-
-
-@pytest.mark.parametrize(
-    ("capability", "built", "usable"),
-    [
-        ((6, 1), ["sm_75", "sm_80", "compute_90"], False),  # a GTX 1080 and a build without its generation
-        ((8, 6), ["sm_75", "sm_80"], True),
-        ((7, 5), ["sm_80"], False),
-        ((12, 0), ["sm_90", "compute_90"], True),
-    ],
-)
-def test_a_gpu_for_which_torch_has_no_code_is_left_to_those_who_ask_for_it(monkeypatch, capability, built, usable):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.version, "cuda", "12.8")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
-    assert str(resolve_device("auto")) == ("cuda:0" if usable else "cpu")
-    if not usable:
-        with pytest.raises(ConfigError, match="no code for this GPU"):
-            resolve_device("cuda")
 
 
 @pytest.mark.parametrize(("name", "precision"), [("NVIDIA GeForce GTX 1650", "float32"), ("Tesla T4", "float16")])
