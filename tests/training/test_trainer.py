@@ -6,14 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from kdexplorer.config import learning_rate
-from kdexplorer.datasets import Normalization, get_dataset
+from kdexplorer.datasets import Normalization
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
 from kdexplorer.errors import ConfigError, TrainingError
-from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
-from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
 from kdexplorer.training.trainer import Trainer, load_run_data, median_seconds
@@ -107,14 +105,9 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(t
 # --- One teacher, several students, the same batches ------------------------------------------------------
 
 
-def assert_same_bits(found, expected):
-    """Of the weights and statistics of networks."""
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-
-
 def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
     (student,) = Trainer(make_config(SCRATCH | {"initial": str(teacher.path)})).students
-    assert_same_bits(student.network.state_dict(), teacher.network().state_dict())
+    torch.testing.assert_close(student.network.state_dict(), teacher.network().state_dict(), rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in student.network.parameters())
 
 
@@ -131,37 +124,41 @@ def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired,
         assert parts == results[0][1]
 
 
-def test_a_step_is_what_a_plain_loop_does(paired):
-    """Two steps of one student, written out: unfolded teacher, the losses, SGD with Nesterov momentum by hand."""
-    config = paired.model_copy(update={"seed": 1})
-    trainer, network = Trainer(config), build("resnet8", seed=1)
-    teacher = find_checkpoint(config.teacher).network()
-    velocity = {}
-    for step in range(2):
-        trainer.step(0, step)
-        indices = epoch_order(30, 1, 0)[step * 5 : step * 5 + 5]
-        batch = augment(trainer.images, indices, 1, 0, step, 4, "alternating")
-        inputs, labels = normalize(batch, trainer.normalization), trainer.labels[indices]
+def test_a_step_is_what_a_plain_loop_does_at_a_lower_resolution_too(tiny, make_checkpoint, tmp_path):
+    """Two steps of one student, written out: each network's pixels, unfolded teacher, the losses, SGD with Nesterov."""
+    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
+    config = make_config(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16, seed=1)
+    trainer, network, teacher, velocity = Trainer(config), build("resnet8", seed=1), other.network(), {}
+    for epoch, step, side in ((0, 1, 16), (3, 2, 32)):
+        trainer.step(epoch, step)
+        indices = epoch_order(30, 1, epoch)[step * 5 : step * 5 + 5]
+        batch = augment(trainer.images, indices, 1, epoch, step, 4, "alternating")
+        inputs, of_teacher = (
+            F.interpolate(normalize(batch, one), size=(side, side), mode="bilinear", antialias=True)
+            for one in (trainer.normalization, OTHER_NORMALIZATION)
+        )
         with torch.no_grad():
-            teacher_logits, teacher_stages, _ = teacher(inputs, all_outputs=True)
+            teacher_logits, teacher_stages, _ = teacher(of_teacher, all_outputs=True)
         logits, stages, _ = network(inputs, all_outputs=True)
         loss = (
-            0.3 * F.cross_entropy(logits, labels)
+            0.3 * F.cross_entropy(logits, trainer.labels[indices])
             + 0.7 * kd_loss(logits, teacher_logits, 3.0)
             + 100 * at_loss([attention_map(x) for x in stages], [attention_map(x) for x in teacher_stages])
         )
         network.zero_grad()
         loss.backward()
-        rate = learning_rate(config, step, 12)
+        rate = learning_rate(config, 6 * epoch + step, 24)
         with torch.no_grad():
             for name, p in network.named_parameters():
                 gradient = p.grad + (config.weight_decay * p if p.ndim > 1 else 0)
-                velocity[name] = gradient if step == 0 else 0.9 * velocity[name] + gradient
+                velocity[name] = gradient + 0.9 * velocity.get(name, 0)
                 p -= rate * (gradient + 0.9 * velocity[name])
     trained = trainer.students[1].network
     torch.testing.assert_close(list(trained.parameters()), list(network.parameters()), rtol=1e-3, atol=1e-5)
     for key in ("bn1.running_mean", "layer3.0.bn2.running_var"):
         torch.testing.assert_close(trained.state_dict()[key], network.state_dict()[key])
+    expected = predict(teacher, trainer.evaluation.images, OTHER_NORMALIZATION)
+    np.testing.assert_allclose(trainer.evaluate_teacher().logits, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -174,7 +171,7 @@ def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teach
         alone.step(0, step)
         together.step(0, step)
     first, second = alone.students[0], together.students[2]
-    assert_same_bits(first.network.state_dict(), second.network.state_dict())
+    torch.testing.assert_close(first.network.state_dict(), second.network.state_dict(), rtol=0, atol=0)
     assert first.sums == second.sums
 
 
@@ -183,30 +180,6 @@ def test_the_teacher_is_reduced_once_for_methods_with_equal_settings_whatever_th
     squares = COMBINED | {"name": "squares", "terms": [{"method": "at", "power": 2}]}
     trainer = Trainer(make_config(COMBINED, heavy, squares, teacher=str(teacher.path)))
     assert [method.key for method in trainer.teacher.methods] == ["kd", "at", "at"]
-
-
-def test_all_networks_see_the_same_images_at_a_lower_resolution_too_each_as_it_was_trained(
-    tiny, make_checkpoint, tmp_path
-):
-    other = make_checkpoint(tmp_path / "other", seed=3, normalization=OTHER_NORMALIZATION)
-    config = make_config(SCRATCH, COMBINED, teacher=str(other.path), epochs=4, start_resolution=16)
-    trainer, seen = Trainer(config), []
-    expected = predict(other.network(), trainer.evaluation.images, OTHER_NORMALIZATION)
-    np.testing.assert_allclose(trainer.evaluate_teacher().logits, expected, atol=1e-4)
-    record_forwards(trainer, lambda inputs, **_: seen.append(inputs))
-    trainer.step(2, 2)
-    batch = augment(trainer.images, epoch_order(30, 0, 2)[10:15], 0, 2, 2, 4, "alternating")
-    pixels = batch.float() / 255
-    own = get_dataset("synthetic").normalization
-    for inputs, used in zip(seen, (OTHER_NORMALIZATION, own, own), strict=True):
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (used.mean, used.std))
-        small = F.interpolate((pixels - mean) / std, size=(24, 24), mode="bilinear", antialias=True)
-        torch.testing.assert_close(inputs, small, rtol=1e-4, atol=1e-5)
-    seen.clear()
-    trainer.step(3, 0)
-    assert {inputs.shape[-1] for inputs in seen} == {32}
-    maps = trainer.evaluate_teacher().targets(0, 120)[get_method("at")()].stages
-    assert maps[0].shape[-1] == 32  # evaluated at full size
 
 
 def test_stages_are_computed_only_where_a_term_needs_them(tiny, teacher):
