@@ -16,17 +16,12 @@ from kdexplorer.training.objective import count_activations, count_student_memor
 from tests.training.configs import COMBINED, SCRATCH, make_config
 
 
-def small(**changes):
-    """Epochs of four steps."""
-    return make_config(train_images=80, batch_size=20, **changes)
-
-
 def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(estimate.sys, "argv", ["estimate", str(tmp_path / "config.json")])
-    (tmp_path / "config.json").write_text(small().model_dump_json())
+    (tmp_path / "config.json").write_text(make_config().model_dump_json())
     assert estimate.main() == 0
     assert json.loads(capsys.readouterr().out)["seconds"] > 0
-    (tmp_path / "config.json").write_text(small(teacher="nobody").model_dump_json())
+    (tmp_path / "config.json").write_text(make_config(teacher="nobody").model_dump_json())
     assert estimate.main() == 1
     assert "no checkpoint 'nobody'" in capsys.readouterr().err
 
@@ -37,11 +32,11 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
 @pytest.mark.slow
 def test_a_process_says_what_is_wrong():
     with pytest.raises(RunError, match="no checkpoint 'nobody'"):
-        estimate.Measurement([small(teacher="nobody")], len).wait()
+        estimate.Measurement([make_config(teacher="nobody")], len).wait()
 
 
 def test_a_measurement_can_be_canceled():
-    measurement = estimate.Measurement([small()], len)
+    measurement = estimate.Measurement([make_config()], len)
     measurement.cancel()
     with pytest.raises(RunError):
         measurement.poll()
@@ -58,7 +53,7 @@ def test_runs_are_measured_one_after_the_other(monkeypatch):
 
     monkeypatch.setattr(estimate.subprocess, "Popen", start)
     monkeypatch.setattr(estimate.processes, "lower_priority", lambda pid: None)
-    configs = [small(epochs=epochs) for epochs in (2, 3)]
+    configs = [make_config(epochs=epochs) for epochs in (2, 3)]
     measurement = estimate.Measurement(configs, lambda found: [one.seconds for one in found], "Part {part}")
     assert (measurement.poll(), began, measurement.describe()) == (None, [2], "Part 1 … 0 s")
     assert (measurement.poll(), began, measurement.describe()) == (None, [2, 3], "Part 2 … 0 s")
@@ -108,8 +103,8 @@ def test_the_whole_is_the_sum_of_its_parts_with_steps_timed_at_each_resolution(t
     monkeypatch.setattr(estimate.processes, "age", lambda: 7.0)
     seconds = {0: 1.0, 2: 2.0, 3: 4.0}  # the first epochs at 16, at 24 and at 32 pixels a side
     monkeypatch.setattr(estimate, "_time_steps", lambda _, epoch: (seconds[epoch], 10 * seconds[epoch]))
-    figures = estimate.measure(small(epochs=5, start_resolution=16))
+    figures = estimate.measure(make_config(epochs=5, start_resolution=16))
     steps = [1.0, 1.0, 2.0, 4.0, 4.0]
-    assert figures.images_per_second == pytest.approx(20 * 5 / sum(steps))
-    beyond = figures.seconds - 7.0 - 4 * sum(steps) - 6 * figures.evaluation
+    assert figures.images_per_second == pytest.approx(5 * 5 / sum(steps))
+    beyond = figures.seconds - 7.0 - 6 * sum(steps) - 6 * figures.evaluation
     assert beyond == pytest.approx(10 * sum(seconds.values()))  # each size is compiled for once
