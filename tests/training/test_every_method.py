@@ -14,19 +14,15 @@ from tests.training.configs import bits, create, make_config, stop_at, train_to_
 KEYS = [method.key for method in all_methods()]
 
 
-@pytest.fixture
-def config(tiny, make_checkpoint, tmp_path, monkeypatch):
-    """Each method's student of a teacher that is wider and whose stages do not end in ReLU: two epochs of two steps."""
+def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter_behind(
+    tiny, make_checkpoint, tmp_path, monkeypatch
+):
+    """Two epochs of two steps; the teacher is wider, and its stages do not end in ReLU."""
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)
     teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)
     students = [{"name": key, "architecture": "resnet8", "terms": [{"method": key}]} for key in KEYS]
-    return make_config(
-        *students, teacher=str(teacher.path), train_images=20, batch_size=10, learning_rate=0.01,
-        start_resolution=16,
-    )  # fmt: skip
-
-
-def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter_behind(config):
+    small = {"train_images": 20, "batch_size": 10, "learning_rate": 0.01, "start_resolution": 16}
+    config = make_config(*students, teacher=str(teacher.path), **small)
     whole = train_to_end(config)
     weights, figures = bits(whole)
     assert len(set(weights.values())) == len(KEYS)  # each method leads elsewhere

@@ -37,8 +37,6 @@ def test_the_result_is_the_average_of_the_weights(tiny):
         expected = decay * expected + (1 - decay) * student.network.state_dict()["fc.weight"]
     assert student.result.state_dict()["fc.weight"].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
     assert student.result.state_dict()["bn1.num_batches_tracked"] == 3
-    assert trainer.evaluate(student, None)[0].shape == (60, 10)
-    assert student.result is not student.network
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "step"])

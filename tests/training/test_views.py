@@ -74,7 +74,6 @@ def test_a_mixture_has_at_least_half_of_its_own_image():
     assert all(0.5 <= one <= 1 for one in share)
     assert len(torch.unique(mixed[1])) == 1
     assert not torch.equal(mixed, mix(images, 1, 2, 4))
-    assert torch.equal(mixed, mix(images, 1, 2, 3))
 
 
 def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
