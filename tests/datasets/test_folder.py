@@ -15,7 +15,6 @@ from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 
 CLASSES = ("disc", "ring", "square")
-SUFFIXES = ("png", "jpg", "webp")
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +23,13 @@ def data(monkeypatch, tmp_path):
     (tmp_path / "data").mkdir()
 
 
-def write(folder, count=20, seed=0, side=50, suffixes=SUFFIXES, classes=CLASSES):
+def write(folder, count=20, seed=0):
     """`count` pictures of each class."""
-    drawn = draw_shapes(10 * count, seed)
-    for label, name in enumerate(classes):
+    drawn, suffixes = draw_shapes(10 * count, seed), ("png", "jpg", "webp")
+    for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number, pixels in enumerate(drawn.images[drawn.labels == label]):
-            image = Image.fromarray(pixels.transpose(1, 2, 0)).resize((side, side + number))
+            image = Image.fromarray(pixels.transpose(1, 2, 0)).resize((50, 50 + number))
             image.save(folder / name / f"{seed}-{number}.{suffixes[number % len(suffixes)]}")
 
 
