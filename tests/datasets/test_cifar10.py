@@ -16,9 +16,11 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
+from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.base import content_order
+from kdexplorer.datasets.base import content_order, hold_out, load_probes
 from kdexplorer.errors import DataError
+from kdexplorer.studies.collect import load_labels
 from tests.runs.forgery import Marker
 
 CIFAR10, CIFAR100 = get_dataset("cifar10"), get_dataset("cifar100")
@@ -238,11 +240,16 @@ def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch
     assert not (packed and (small / dataset.folder).exists())
 
 
-def test_runs_of_earlier_versions_keep_the_order_of_their_source(parquet):
+def test_runs_of_earlier_versions_keep_the_order_of_their_source_and_hold_images_out_of_it(parquet):
     images, labels = source_images("train")
     kept = CIFAR10.load("train", order="source")
     assert np.array_equal(kept.images, images)
     assert np.array_equal(kept.labels, labels)
+    held = hold_out(labels, 20)
+    assert np.array_equal(load_probes(CIFAR10, 20, "source")[0], images[held])
+    student = {"name": "s", "architecture": "resnet8"}
+    config = RunConfig(dataset="cifar10", students=[student], holdout=20, image_order="source")
+    assert np.array_equal(load_labels(config), labels[held])
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
 from kdexplorer.datasets.base import Split, hold_out, load_probes
 from kdexplorer.errors import ConfigError, DataError
-from kdexplorer.studies.collect import load_labels
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
 each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
@@ -59,26 +57,6 @@ def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
     images, labels = load_probes(synthetic, holdout=30)
     assert np.array_equal(images, train.images[held[:20]])
     assert np.array_equal(labels, train.labels[held[:20]])
-
-
-def test_held_out_images_are_those_of_the_order_that_is_trained_in(monkeypatch):
-    cifar10 = get_dataset("cifar10-small")
-    images, labels = np.zeros((40, 3, 32, 32), np.uint8), np.arange(40) % 10
-    asked = []
-
-    def load(self, split, progress=None, order="content"):
-        asked.append((split, order))
-        return Split(images, labels if order == "content" else labels[::-1], self.classes)
-
-    monkeypatch.setattr(type(cifar10), "load", load)
-    monkeypatch.setattr(type(cifar10), "is_available", lambda self: True)
-    held = labels[::-1][hold_out(labels[::-1], 20)]
-    assert np.array_equal(load_probes(cifar10, 20, "source")[1], held)
-    config = RunConfig(
-        dataset="cifar10-small", students=[{"name": "s", "architecture": "resnet8"}], holdout=20, image_order="source"
-    )
-    assert np.array_equal(load_labels(config), held)
-    assert asked == [("train", "source")] * 2
 
 
 @pytest.mark.parametrize(("holdout", "count"), [(0, 3), (30, 0)])
