@@ -1,6 +1,7 @@
 """Charts of one image: what Vega computes in the browser are the numbers of the metrics, whatever is shown."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,15 +32,18 @@ def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
     assert common.select_classes(logits, 0) == [*top, 0]
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_bars_and_numbers_are_those_over_all_classes(count):
+@pytest.mark.parametrize(("count", "t"), [(10, 4.0), (12, 0.5), (12, 4.0), (12, 20.0)])
+def test_bars_and_numbers_are_those_over_all_classes_at_the_temperature_where_the_slider_begins(count, t):
     teacher, students, classes, label = networks(count)
-    svg = draw(soft_labels.columns(Source([teacher, *students], classes, label, 4.0)))
+    spec = soft_labels.columns(Source([teacher, *students], classes, label, t))
+    (slider,) = (param["bind"] for param in spec["params"] if "bind" in param)
+    assert (2 ** slider["min"], 2 ** slider["max"]) == pytest.approx((0.5, 20))
+    svg = draw(spec)
     found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
     shown = common.select_classes(teacher.logits, label)
     assert len(found) == 3 * len(shown) == 3 * min(count, 11)
     for one in [teacher, *students]:
-        expected = softmax(one.logits, 4.0)
+        expected = softmax(one.logits, t)
         assert [found[one.name, classes[k]] for k in shown] == pytest.approx(expected[shown], abs=6e-5)
         if count > len(shown):
             others = {
@@ -49,13 +53,13 @@ def test_bars_and_numbers_are_those_over_all_classes(count):
             assert rest == pytest.approx(1 - expected[shown].sum(), abs=6e-5)
     words = texts(svg)
     for one in [teacher, *students]:
-        own = float(entropy(softmax(one.logits, 4.0)))
+        own = float(entropy(softmax(one.logits, t)))
         assert f"{own:.2f}" in words
         assert f"{math.exp(own):.2f}" in words
     for one in students:
-        kl = kl_divergence(teacher.logits[None], one.logits[None], 4.0)
+        kl = kl_divergence(teacher.logits[None], one.logits[None], t)
         assert f"{kl:.3f}" in words
-        assert f"{16 * kl:.3f}" in words
+        assert f"{t**2 * kl:.3f}" in words
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -108,11 +112,57 @@ def test_two_students_of_many_classes_show_their_own_predictions_too(label):
         assert "10 of 30 classes: the teacher's most probable, these" in heading(spec, "subtitle")
 
 
-@pytest.mark.parametrize("pinned", [0.5, 1.0, 3.0, 20.0])
-def test_the_slider_is_logarithmic_and_starts_at_the_pinned_temperature(pinned):
-    teacher, students, classes, label = networks(10)
-    spec = soft_labels.columns(Source([teacher, *students], classes, label, pinned))
-    params = {p["name"]: p for p in spec["params"]}
-    slider = params["logT"]
-    assert 2 ** slider["value"] == pytest.approx(pinned, rel=1e-3)
-    assert (2 ** slider["bind"]["min"], 2 ** slider["bind"]["max"]) == pytest.approx((0.5, 20))
+# --- The room's votes beside the teacher ------------------------------------------------------------------------
+
+CLASSES = ["cat", "dog", "ship"]
+TEACHER = NetworkLogits("big", style.TEACHER, np.array([2.0, 1.0, -1.0]))
+HUMAN = np.array([0.5, 0.25, 0.25])
+
+projector_bars = partial(soft_labels.vote_bars, projector=True)
+
+
+def bars(svg, source):
+    """Each class's share as drawn."""
+    found = [mark for mark in marks(svg, "whose") if mark["whose"] == source]
+    return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
+
+
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_every_source_is_drawn_with_its_shares_and_the_teachers_distance(temperature, chart):
+    svg = draw(chart([3, 1, 0], CLASSES, 0, TEACHER, HUMAN, temperature))
+    soft = softmax(TEACHER.logits, temperature)
+    assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert bars(svg, "big") == pytest.approx(dict(zip(CLASSES, soft, strict=True)), abs=1e-3)
+    assert bars(svg, "human labels") == dict(zip(CLASSES, HUMAN, strict=True))
+    kl = 0.75 * np.log(0.75 / soft[0]) + 0.25 * np.log(0.25 / soft[1])
+    assert {"75%", "25%", f"{soft[0]:.0%}", "★ cat", f"teacher, KL {kl:.2f}"} <= set(texts(svg))
+    assert f"big at T = {temperature:.2f}" in " ".join(texts(svg))
+
+
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
+def test_the_votes_alone_give_nothing_away(chart):
+    spec = chart([3, 1, 0], CLASSES)
+    svg = draw(spec)
+    assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
+    assert not [text for text in texts(svg) if "★" in text or "big" in text]
+    assert not [param for param in spec["params"] if "bind" in param]
+
+
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
+def test_only_the_rows_change_with_a_vote(chart):
+    """So the browser keeps the slider where it is."""
+    first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
+    assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
+    assert first | {"datasets": {}} == second | {"datasets": {}}
+    assert first["datasets"] != second["datasets"]
+    assert "teacher" in texts(draw(first))  # without a distance, for nobody has voted
+
+
+@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
+@pytest.mark.parametrize("name", ["o'brien", 'a"b', "x' + format(now(), '.0f') + '", "back\\slash"])
+def test_a_networks_name_is_text_in_every_expression(name, chart):
+    teacher = NetworkLogits(name, style.TEACHER, TEACHER.logits)
+    svg = draw(chart([3, 1, 0], CLASSES, 0, teacher, HUMAN, 2.0))
+    assert bars(svg, name) == pytest.approx(dict(zip(CLASSES, softmax(TEACHER.logits, 2.0), strict=True)), abs=1e-3)
+    assert any(name in text for text in texts(svg))
