@@ -41,9 +41,11 @@ def test_a_chosen_teacher_is_the_only_one_else_those_are_that_had_labels_alone_a
 
 
 def test_every_role_has_a_color_and_a_second_cue():
-    """A marker and a label are one network's alone; a dash is one network's within its color."""
+    """A label and a marker, as a character too, are one role's alone; a dash is one role's within its color."""
     looks = [style.look_of(role) for role in [*ROLES, style.HUMAN]]
-    assert len({look.shape for look in looks}) == len({look.label for look in looks}) == len(looks)
+    marks = [look.mark for look in looks]
+    assert (*marks[:2], marks[-1]) == ("●", "■", "✦")  # the last one for what has no character
+    assert len({look.label for look in looks}) == len({*marks}) == len(looks)
     assert len({(look.color, look.dash) for look in looks}) == len(looks)
 
 
@@ -74,13 +76,6 @@ def test_a_method_keeps_its_own_cues_and_others_get_those_that_are_left(crowded)
 
 def test_a_method_that_is_not_installed_has_a_look_and_its_key_as_label():
     assert [style.look_of(role).label for role in ("magic", "kd+magic")] == ["magic", "KD + magic"]
-
-
-def test_every_marker_of_the_registry_is_a_character_too():
-    marks = [style.look_of(role).mark for role in ROLES]
-    assert marks[:2] == ["●", "■"]
-    assert len(set(marks)) == len(marks)
-    assert style.Look("#000000", "unheard of", (1, 0), "").mark not in style.MARKS.values()
 
 
 def test_three_networks_of_every_method_have_markers_of_their_own():
