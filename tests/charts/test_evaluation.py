@@ -4,39 +4,28 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis.metrics import per_class_accuracy
-from kdexplorer.analysis.verdicts import OWN, RIGHT
+from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT
 from kdexplorer.charts import evaluation, style
-from kdexplorer.charts.evaluation import OUTCOMES, inheritance
 from tests.charts.drawing import rows_of
 from tests.charts.records import make_row
 from tests.charts.test_class_maps import LOOKS, predictions
 
 
-def outcomes(*counts):
-    """Where the teacher is wrong: right, its class, another; where it is right: right, wrong."""
-    return {
-        "wrong": dict(zip(OUTCOMES, counts, strict=False)),
-        "right": dict(zip((RIGHT, OWN), counts[3:], strict=True)),
-    }
-
-
 def test_each_bar_adds_up_and_wrong_images_come_first():
-    counts = {"student": outcomes(20, 70, 10, 880, 20), "baseline": outcomes(30, 60, 10, 870, 30)}
-    spec = inheritance(counts, "teacher")
-    rows = rows_of(spec, "images")
-    bars = list(dict.fromkeys(row["bar"] for row in rows))
-    assert spec["layer"][0]["encoding"]["y"]["sort"] == [
+    counts = {
+        "student": {"wrong": {RIGHT: 20, REPEATED: 70, OWN: 10}, "right": {RIGHT: 880, OWN: 20}},
+        "baseline": {"wrong": {RIGHT: 30, REPEATED: 60, OWN: 10}, "right": {RIGHT: 870, OWN: 30}},
+    }
+    spec = evaluation.inheritance(counts, "teacher")
+    bars = [
         "student, teacher wrong", "baseline, teacher wrong", "student, teacher right", "baseline, teacher right",
     ]  # fmt: skip
+    assert spec["layer"][0]["encoding"]["y"]["sort"] == bars
     for bar in bars:
-        parts = [row for row in rows if row["bar"] == bar]
-        assert sum(row["images"] for row in parts) == (100 if "wrong" in bar else 900)
-        assert parts[-1]["to"] == 1 or abs(parts[-1]["to"] - 1) < 1e-9
-    images = {(row["bar"], row["outcome"]): row["images"] for row in rows}
-    right, repeated, own = OUTCOMES
-    assert images["student, teacher wrong", repeated] == 70
-    assert images["student, teacher wrong", own] == 10
-    assert images["baseline, teacher right", right] == 870
+        parts = [row for row in rows_of(spec, "images") if row["bar"] == bar]
+        name, where = bar.split(", teacher ")
+        assert {row["outcome"]: row["images"] for row in parts} == counts[name][where]
+        assert parts[-1]["to"] == pytest.approx(1, abs=1e-9)
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
 
 
