@@ -54,23 +54,20 @@ def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation
     assert spec["description"].endswith(label or "90.0%")
 
 
-def test_a_network_that_was_continued_is_named_and_one_that_is_seldom_evaluated_is_not():
+def test_a_network_that_is_seldom_evaluated_has_few_points_and_was_not_continued():
     seldom = [CurvePoint(one.network, one.epoch, one.train, one.test if one.epoch == 2 else {}) for one in points()]
-    assert "continued" not in str(draw_curves(seldom, LOOKS)["params"])
-    later = [one for one in points() if one.network == "plain" or one.epoch == 2]
-    assert "distilled from epoch 3: continued" in heading(draw_curves(later, LOOKS), "subtitle")
+    spec = draw_curves(seldom, LOOKS)
+    assert {row["epoch"] for row in rows_of(spec, "epoch")} == {3}
+    assert "continued" not in str(spec["params"])
 
 
-def test_a_run_that_is_not_evaluated_yet_shows_its_training_batches():
-    spec = draw_curves([CurvePoint(one.network, one.epoch, one.train, {}) for one in points()], LOOKS)
-    assert heading(spec) == "Accuracy on the training batches, by epoch"
-    assert {row["value"] for row in rows_of(spec, "value")} == {0.1}
-
-
-def test_the_teacher_has_no_line_on_training_batches_or_for_the_objective():
+def test_training_batches_are_shown_before_an_evaluation_or_on_request_and_the_teacher_has_no_line_there():
     teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
-    train = draw_curves(points(), LOOKS, "accuracy", teacher=teacher, split="train")
-    assert {row["value"] for row in rows_of(train, "value")} == {0.1}
+    unevaluated = [CurvePoint(one.network, one.epoch, one.train, {}) for one in points()]
+    for known, split in ((unevaluated, None), (points(), "train")):
+        spec = draw_curves(known, LOOKS, teacher=teacher, split=split)
+        assert heading(spec) == "Accuracy on the training batches, by epoch"
+        assert {row["value"] for row in rows_of(spec, "value")} == {0.1}
     objective = draw_curves(points(), LOOKS, "objective", teacher=teacher)
     assert all("network" in row for row in rows_of(objective, "value"))
 
@@ -102,11 +99,6 @@ def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
     found = [CurvePoint("a", 0, {}, test), CurvePoint("b", 0, {}, {"cross_entropy": 1.0})]
     expected = ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "other", "objective"]
     assert learning_curves.list_measures(found) == expected
-
-
-def test_epochs_without_a_value_are_left_out():
-    spec = draw_curves([*points(1), CurvePoint("plain", 1, {}, {})], LOOKS)
-    assert {row["epoch"] for row in rows_of(spec, "epoch")} == {1}
 
 
 def at_epoch(spec, epoch):
