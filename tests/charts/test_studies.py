@@ -47,34 +47,32 @@ def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places
     assert not across.get("zero")  # the axis begins where the values do
 
 
+GRID = make_grid((0.5, 0.6, 0.9, 0.6))[0]
+
+
 def test_the_surface_has_every_cell_with_its_mean_spread_and_marks():
-    table, _ = make_grid((0.5, 0.6, 0.9, 0.6))
-    spec = studies.surface(table, "accuracy")
+    spec = studies.surface(GRID, "accuracy")
     rows = rows_of(spec)
     assert [row["T"] for row in rows] == ["1", "2", "4"]
-    assert rows[1]["text"] == f"★ {100 * summarize(table)[2].accuracy:.1f}"
+    assert rows[1]["text"] == f"★ {100 * summarize(GRID)[2].accuracy:.1f}"
     assert rows[2]["text"].startswith("◆ ")
-    deviation = np.std([100 * value for value in summarize(table)[1].values()], ddof=1)
+    deviation = np.std([100 * value for value in summarize(GRID)[1].values()], ddof=1)
     assert rows[0]["spread"] == f"± {deviation:.1f}"
     assert "the most accurate cell has T 2, weight 0.7" in spec["description"]
 
 
 def test_every_seed_is_a_point_the_best_cell_first_and_the_baseline_last():
-    table, _ = make_grid((0.5, 0.6, 0.9, 0.6))
-    spec = studies.spread(table)
+    spec = studies.spread(GRID)
     rows = rows_of(spec, "low")
     assert [row["label"] for row in rows][::3] == ["★ T 2, weight 0.7", "scratch baseline"]
-    best = summarize(table)[2]
+    best = summarize(GRID)[2]
     assert (rows[0]["low"], rows[0]["high"]) == tuple(100 * end for end in best.interval)
     points = [row["x"] for row in rows_of(spec, "x") if "low" not in row and row.get("label") == rows[0]["label"]]
     assert points == [100 * value for value in best.values()]
     assert f"★ T 2, weight 0.7, kd {100 * best.accuracy:.2f}" in spec["description"]
-
-
-def test_one_seed_has_no_interval_and_no_cell_draws_nothing():
-    table, _ = make_grid((0.5, 0.6, 0.9, 0.6), seeds=1)
-    assert len(studies.spread(table)["layer"]) == 2
-    assert studies.spread(table.model_copy(update={"rows": []})) is None
+    one_seed, _ = make_grid((0.5, 0.6, 0.9, 0.6), seeds=1)
+    assert len(studies.spread(one_seed)["layer"]) == 2  # without intervals
+    assert studies.spread(GRID.model_copy(update={"rows": []})) is None
 
 
 def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
@@ -94,7 +92,7 @@ def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
 def test_entries_have_the_colors_of_their_families():
     for spec, domain, keys in (
         (studies.differences(make_table(), "scratch"), ["feature", "response"], ["at", "kd"]),
-        (studies.spread(make_grid((0.5, 0.6, 0.9, 0.6))[0]), ["kd", "scratch"], ["kd", "scratch"]),
+        (studies.spread(GRID), ["kd", "scratch"], ["kd", "scratch"]),
     ):
         marks = next(layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"])
         looks = {name: style.look_of(key) for name, key in zip(domain, keys, strict=True)}
