@@ -12,8 +12,6 @@ from PIL import Image
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples per pixel of each PNG color type."""
-DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-"""Bits per sample that each PNG color type allows."""
 INTERLACED = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Adam7: first column, first row, column step and row step of each pass."""
 
@@ -61,35 +59,6 @@ def png(width, height, depth=8, color=2, filtering=4, interlaced=False, extra=b"
     return SIGNATURE + chunk(b"IHDR", head) + palette + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def noisy_png(width, height, depth):
-    """RGBA under Paeth's filter, with noise that fills most of 5 MB: the slowest pixels to reconstruct."""
-    generator, size = np.random.default_rng(0), width * height * depth // 2
-    rows = np.zeros((height, 1 + size // height), np.uint8)
-    places = generator.integers(0, rows.size, 1_300_000)
-    rows.reshape(-1)[places] = generator.integers(0, 256, len(places), np.uint8)
-    rows[:, 0] = 4
-    return png(width, height, depth, 6, pixels=zlib.compress(rows, 1))
-
-
-def png_in_single_bytes():
-    """A valid PNG whose pixel data is split into one IDAT chunk per byte."""
-    data = zlib.compress(np.random.default_rng(0).bytes(380_000), 0)
-    chunks = b"".join(chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
-    return SIGNATURE + chunk(b"IHDR", header(379, 1000, 8, 0)) + chunks + chunk(b"IEND", b"")
-
-
-def repair_checksums(data):
-    """A damaged PNG with valid checksums, so that decoders read on; other files unchanged."""
-    if not data.startswith(SIGNATURE):
-        return data
-    parts, place = [SIGNATURE], len(SIGNATURE)
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        parts.append(chunk(data[place + 4 : place + 8], data[place + 8 : place + 8 + min(length, len(data))]))
-        place += 12 + length
-    return b"".join(parts)
-
-
 def segment(marker, body):
     return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
 
@@ -100,24 +69,8 @@ def jpeg_with(*segments, image=None, **options):
     return plain[:2] + b"".join(segments) + plain[4 + struct.unpack(">H", plain[4:6])[0] :]
 
 
-def repeat_last_scan(data, times):
-    """A progressive JPEG with its last scan repeated: valid, and each repetition costs work for all pixels."""
-    begin, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
-    return data[:begin] + data[begin:end] * times + data[end:]
-
-
 def exif(orientation=6, entries=1, size=0, order="<"):
     """EXIF of `entries` tags: all refer to the same `size` bytes, except the last, which is the orientation."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, entries)
     tags = b"".join(struct.pack(f"{order}HHII", 0x9000 + n, 7, size, 8) for n in range(entries - 1))
     return head + tags + struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0) + b"\0" * (size + 4)
-
-
-def jpeg_with_exif(data):
-    """A JPEG whose EXIF is split into as many segments as it needs."""
-    return jpeg_with(*(segment(0xE1, b"Exif\0\0" + data[i : i + 65_000]) for i in range(0, len(data), 65_000)))
-
-
-def fill(piece, size=4_900_000):
-    """As many repetitions as fit into `size` bytes."""
-    return piece * (size // len(piece))
