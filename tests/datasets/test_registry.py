@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import all_datasets, data_root, get_dataset
-from kdexplorer.datasets.base import Split, hold_out, load_probes
+from kdexplorer.datasets.base import hold_out, load_probes
 from kdexplorer.errors import ConfigError, DataError
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
@@ -59,11 +59,9 @@ def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
     assert np.array_equal(labels, train.labels[held[:20]])
 
 
-@pytest.mark.parametrize(("holdout", "count"), [(0, 3), (30, 0)])
-def test_without_data_the_gallery_stands_in_for_the_test_split(monkeypatch, holdout, count):
-    cifar10 = get_dataset("cifar10")
-    images = np.arange(3 * 3 * 32 * 32).astype(np.uint8).reshape(3, 3, 32, 32)
-    monkeypatch.setattr(type(cifar10), "gallery", lambda self: Split(images, np.array([3, 8, 8]), self.classes))
-    found, labels = load_probes(cifar10, holdout)
-    assert np.array_equal(found, images[:count])
-    assert labels.tolist() == [3, 8, 8][:count]
+def test_without_data_probes_are_the_first_images_of_the_gallery_and_none_are_held_out():
+    missing = get_dataset("cifar10")
+    images, labels = load_probes(missing)
+    assert np.array_equal(images, missing.gallery().images[:20])
+    assert np.array_equal(labels, missing.gallery().labels[:20])
+    assert [len(part) for part in load_probes(missing, holdout=30)] == [0, 0]
