@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import io
 import os
 import pickle
 import shutil
@@ -21,6 +20,7 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.base import content_order, hold_out, load_probes
 from kdexplorer.errors import DataError
 from kdexplorer.studies.collect import load_labels
+from tests.images.image_files import encode
 from tests.runs.forgery import Marker
 
 CIFAR10, CIFAR100 = get_dataset("cifar10"), get_dataset("cifar100")
@@ -57,9 +57,7 @@ def small_images(split, dataset=CIFAR10):
 
 
 def png(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image.transpose(1, 2, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(Image.fromarray(image.transpose(1, 2, 0)))
 
 
 def write_parquet(root, split, images, labels, dataset=CIFAR10):
