@@ -67,14 +67,6 @@ def one_chart(rows=None):
     return common.spec([points], "The title", "more of it", "What it shows", 100)
 
 
-def read(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def type_sizes(svg):
-    return [float(size) for size in re.findall(r'font-size="([0-9.]+)px"', svg)]
-
-
 def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_larger_type(tab):
     draw(tab, one_chart())
     before, sizes = tab.locator("#chart").inner_html(), []
@@ -91,7 +83,7 @@ def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_large
         image = Image.open(io.BytesIO(base64.b64decode(save(tab, one_chart(), "png", slide=slide).partition(",")[2])))
         assert image.size == (2 * int(root.get("width")), 2 * int(root.get("height")))
         assert image.convert("RGB").getpixel((3, 3)) == (255, 255, 255)
-        sizes.append(min(type_sizes(svg)))
+        sizes.append(min(float(size) for size in re.findall(r'font-size="([0-9.]+)px"', svg)))
     assert image.size == (3200, 1800)
     assert sizes[1] >= 2 * sizes[0] - 0.01
     assert tab.locator("#chart").inner_html() == before
@@ -135,7 +127,7 @@ def test_each_chart_becomes_a_file_with_the_rows_that_it_draws(tab, charts):  # 
         svg = save(tab, spec)
         assert ElementTree.fromstring(svg).get("width") == "960", name
         assert SOURCE in texts(svg), name
-        cells = read(save(tab, spec, "csv"))
+        cells = list(csv.DictReader(io.StringIO(save(tab, spec, "csv"))))
         assert cells, name
         assert not any(str(value).startswith("data:") for row in cells for value in row.values()), name
         if name == "soft labels by epoch":
