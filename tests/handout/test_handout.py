@@ -1,7 +1,6 @@
 """The handout: what is in the file, that nothing can escape from its place in it, and which requests are refused."""
 
 import base64
-import dataclasses
 import hashlib
 import json
 import re
@@ -75,10 +74,6 @@ class Parsed(HTMLParser):
         else:
             self.words += text
 
-    def policy(self):
-        text = next(a["content"] for _, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
-        return {name: value for name, _, value in (part.strip().partition(" ") for part in text.split(";"))}
-
     def data(self, name="data"):
         return next(json.loads(text) for tag, attributes, text in self.raw if attributes.get("id") == name)
 
@@ -112,7 +107,8 @@ def pictures_of(networks, *indices):
 
 def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, library):
     parsed = read(networks)
-    policy = parsed.policy()
+    content = next(a["content"] for _, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = {name: value for name, _, value in (part.strip().partition(" ") for part in content.split(";"))}
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == "'none'"
     assert policy["img-src"] == "data:"
     for kind, directive in (("script", "script-src"), ("style", "style-src")):
@@ -128,7 +124,7 @@ def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, libr
     assert sorted(parsed.links()) == sorted(f"#{section}" for section in parsed.sections())
 
 
-def test_the_experiments_verdicts_are_included_on_request(networks, library):
+def test_the_experiments_verdicts_are_included_on_request_with_a_link_or_a_command(networks, library):
     verdicts = list_verdicts()
     assert len(verdicts) >= 2  # those that train nothing are measured
     parsed = read(networks, experiments=True)
@@ -139,13 +135,10 @@ def test_the_experiments_verdicts_are_included_on_request(networks, library):
         assert f"experiment {experiment.key} --show" in parsed.words
     assert "experiments" in parsed.sections()
     assert "experiments" not in read(networks).sections()
-
-
-def test_the_experiments_are_linked_where_the_application_has_an_address(networks, library):
-    parsed = read(networks, experiments=True, address="https://kd.example.org/base")
-    expected = [f"https://kd.example.org/base/experiments?experiment={one.key}" for one, _ in list_verdicts()]
-    assert [link for link in parsed.links() if not link.startswith("#")] == expected
-    assert "--show" not in parsed.words
+    linked = read(networks, experiments=True, address="https://kd.example.org/base")
+    expected = [f"https://kd.example.org/base/experiments?experiment={one.key}" for one, _ in verdicts]
+    assert [link for link in linked.links() if not link.startswith("#")] == expected
+    assert "--show" not in linked.words
 
 
 def test_a_file_name_full_of_markup_stays_text(networks, library):
@@ -296,36 +289,28 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     assert "my <cat>.png" in capsys.readouterr().err
 
 
-def test_a_card_gives_the_commands_that_train_such_a_network(networks, make_checkpoint, tmp_path):
+def test_every_run_of_a_networks_training_has_its_command(networks, make_checkpoint, tmp_path):
     assert page.list_commands(networks["distilled"]) == []  # its card contains no recipe
-    distilled = make_checkpoint(
-        tmp_path / "distilled2", epochs=7, recipe={"dataset": "synthetic", "batch_size": 64},
-        objective=PRESETS["combined"], teacher={"name": "resnet56", "sha256": "0"},
-    )  # fmt: skip
-    (command,) = page.list_commands(distilled)
-    assert "--batch-size 64" in command
-    assert "--epochs 7" in command
-    assert "--teacher resnet56" in command
-    student = parse_student(command.split("--students ")[1])
-    assert (student.name, student.objective) == ("distilled2", distilled.card.objective)
-
-
-def test_every_leg_of_a_networks_training_has_its_command(networks):
-    first = {"run": "one", "epochs": 8, "recipe": {"dataset": "synthetic"}}
-    second = {"run": "two", "epochs": 5, "initial": "one/distilled", "recipe": {"dataset": "synthetic"}}
-    distilled = networks["distilled"]
-    legs = [distilled.card.legs[0].model_validate(leg) for leg in (first, second)]
-    continued = dataclasses.replace(distilled, card=distilled.card.model_copy(update={"legs": tuple(legs)}))
+    recipe = {"dataset": "synthetic", "batch_size": 64}
+    first = {"run": "one", "epochs": 8, "recipe": recipe}
+    second = {"run": "two", "epochs": 5, "initial": "one/twice", "recipe": recipe}
+    facts = {"objective": PRESETS["combined"], "teacher": {"name": "resnet56", "sha256": "0"}}
+    continued = make_checkpoint(tmp_path / "twice", legs=[first, second], **facts)
     commands = page.list_commands(continued)
-    assert ["--epochs 8" in commands[0], "initial=one/distilled" in commands[0]] == [True, False]
-    assert ["--epochs 5" in commands[1], "initial=RUN/distilled" in commands[1]] == [True, True]
-    assert all("--image-order source" in command for command in commands)  # as it was before it was an option
+    assert ["--epochs 8" in commands[0], "initial=one/twice" in commands[0]] == [True, False]
+    assert ["--epochs 5" in commands[1], "initial=RUN/twice" in commands[1]] == [True, True]
+    for command in commands:
+        assert "--batch-size 64" in command
+        assert "--teacher resnet56" in command
+        assert "--image-order source" in command  # as it was before it was an option
+    student = parse_student(commands[0].split("--students ")[1])
+    assert (student.name, student.objective) == ("twice", continued.card.objective)
     described = dict(page.describe_card(continued))
     assert (described["Epochs"], described["Continued"]) == ("13 (8 + 5)", "after its test accuracy was known")
-    assert described["Objective"] == "0.3 · CE + 0.7 · KD (temperature 4)"
+    assert described["Objective"] == "0.3 · CE + 0.7 · KD (temperature 4) + 1000 · AT (power 1)"
     assert [text for name, text in described.items() if name.startswith("Command")] == commands
-    unknown = continued.card.model_copy(update={"legs": (legs[0].model_copy(update={"recipe": {}}), legs[1])})
-    assert page.list_commands(dataclasses.replace(distilled, card=unknown)) == []  # half of a training repeats nothing
+    unknown = make_checkpoint(tmp_path / "other" / "twice", legs=[first | {"recipe": {}}, second], **facts)
+    assert page.list_commands(unknown) == []  # half of a training repeats nothing
 
 
 def test_the_formulas_are_those_of_the_methods_that_were_used(networks):
