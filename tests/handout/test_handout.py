@@ -313,19 +313,15 @@ def test_every_run_of_a_networks_training_has_its_command(networks, make_checkpo
     assert page.list_commands(unknown) == []  # half of a training repeats nothing
 
 
-def test_the_formulas_are_those_of_the_methods_that_were_used(networks):
+def test_the_formulas_are_those_of_the_methods_that_were_used_and_every_ones_becomes_mathml(networks):
     used = {term.method for term in networks["distilled"].card.objective.terms}
     headings = [formula.heading for formula in page.list_formulas(networks.values())]
     for method in all_methods():
         assert (f"{method.label}, {method.family}-based" in headings) == (method.key in used)
+        text = page.Formula("", method.formula, "").mathml
+        assert text.startswith("<math"), method.key
+        assert not re.search(r"\\[a-zA-Z]+", text), method.key
     assert len(page.list_formulas([networks["teacher"]])) == 3
-
-
-@pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)
-def test_every_methods_formula_becomes_mathml(method):
-    text = page.Formula("", method.formula, "").mathml
-    assert text.startswith("<math")
-    assert not re.search(r"\\[a-zA-Z]+", text)
 
 
 def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(networks, tmp_path, make_checkpoint):
