@@ -41,18 +41,18 @@ def handout(tmp_path_factory):
     return path
 
 
-DESKTOP, PHONE = pytest.param((1440, "light"), id="desktop"), pytest.param((360, "dark"), id="phone")
+DESKTOP, DARK_DESKTOP, PHONE = (1440, "light"), (1440, "dark"), (360, "dark")
 
 
 def on(*screens):
     """The screens on which a test opens its tab."""
-    return pytest.mark.parametrize("tab", screens, indirect=True)
+    return pytest.mark.parametrize("tab", screens, indirect=True, ids=str)
 
 
 @pytest.fixture
 def tab(request, chromium, handout):
-    """A tab without a network; at its end nothing was requested and nothing went wrong."""
-    width, theme = request.param
+    """A tab without a network, a desktop's unless `on` says otherwise; in the end nothing was requested or wrong."""
+    width, theme = getattr(request, "param", DESKTOP)
     context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, offline=True)
     context.set_default_timeout(SLOW)
     opened = context.new_page()
@@ -75,7 +75,6 @@ def bars(tab):
     )
 
 
-@on(DESKTOP)
 def test_numbers_agree_with_the_package_to_six_digits(tab):
     tab.locator("#numbers summary").click()
     before = bars(tab)
@@ -133,14 +132,12 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     wait_for_title(tab, "divergence", "Reverse KL seeks one mode")
 
 
-@on(DESKTOP)
 def test_axe_finds_nothing_severe_and_every_stop_of_the_keyboard_has_a_name(tab):
     check_themes(tab, lambda _: tab.wait_for_timeout(300))
     assert tab.locator("[tabindex='0']").count()
     assert tab.locator("[tabindex='0']:not([role][aria-label])").count() == 0
 
 
-@on(DESKTOP)
 def test_another_picture_and_another_student(tab):
     tab.locator("[name=picture]").nth(3).check(force=True)
     assert tab.locator("#caption").inner_text().startswith("<b>me</b>.png, reduced to 32 × 32 pixels")
@@ -157,7 +154,7 @@ def save(tab, chart, kind):
     return found.value.suggested_filename, Path(found.value.path()).read_bytes()
 
 
-@on(pytest.param((1440, "dark"), id="desktop"))
+@on(DARK_DESKTOP)
 def test_charts_are_saved_as_they_are_shown(tab):
     tab.locator("[data-temperature='8']").click()
     tab.get_by_text("Soft labels at T = 8.00").wait_for()
@@ -186,7 +183,6 @@ def test_nothing_is_wider_than_the_screen(tab):
     assert tab.locator("math").count() == 4  # three general ones and one of the student's method
 
 
-@on(DESKTOP)
 def test_paper_lays_out_four_temperatures_for_every_picture(tab):
     tab.pdf(print_background=True)  # causes the page's print layout
     sheets = tab.locator("#print .sheet")
