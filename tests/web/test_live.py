@@ -311,6 +311,7 @@ class TestInTheApplication:
         set_slider(camera, "Temperature", 1)
         camera.wait_for_timeout(700)
         assert len(sent) <= 1  # the temperature, for the other pages
+        assert "T = 2.00" in camera.locator("label.kd-slider", has_text="Temperature").inner_text()
         pixels = input_of(camera)
         camera.get_by_role("button", name="Use this picture").click()
         camera.get_by_role("link", name="Its soft labels").click()
