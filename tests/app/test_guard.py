@@ -10,9 +10,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from kdexplorer.app.server import guard, turns
+from kdexplorer.app.server import guard, headers, turns
 
-GUEST = ("203.0.113.7", 5000)
+GUEST = "203.0.113.7"
 pytestmark = pytest.mark.anyio
 
 
@@ -23,68 +23,44 @@ def patient(monkeypatch, nobody_known):
         monkeypatch.setattr(guard, limit, 1e6)
 
 
-def rerun(change=lambda state: None):
-    message = BackMsg()
-    message.rerun_script.page_name = "launch"
-    change(message.rerun_script)
-    return message.SerializeToString()
+def message(**parts):
+    return BackMsg(**parts).SerializeToString()
 
 
-def widget(**value):
-    return lambda state: state.widget_states.widgets.add(id="$$ID-w", **value)
-
-
-def strings(*values):
-    return lambda state: state.widget_states.widgets.add(id="$$ID-w").string_array_value.data.extend(values)
-
-
-def file_names(count, request_id=""):
-    message = BackMsg()
-    message.file_urls_request.request_id = request_id
-    message.file_urls_request.file_names.extend("x" for _ in range(count))
-    return message.SerializeToString()
-
-
-def operation(name, request_id=""):
-    message = BackMsg()
-    message.backend_operation_request.request_id = request_id
-    getattr(message.backend_operation_request, name).SetInParent()
-    return message.SerializeToString()
+def rerun(id="$$ID-w", **value):
+    """A run of a page, where a widget has a value."""
+    widgets = [{"id": id, **value}] if value else []
+    return message(rerun_script={"page_name": "launch", "widget_states": {"widgets": widgets}})
 
 
 ALLOWED = {
     "a run": rerun(),
-    "a table's changes": rerun(widget(string_value='{"added_rows": []}')),
-    "a grid's values": rerun(strings(*map(str, range(32)))),
-    "a number": rerun(widget(double_value=0.5)),
-    "a picture of the live view": rerun(widget(json_trigger_value="x" * 8000)),
-    "a stop": BackMsg(stop_script=True).SerializeToString(),
-    "an upload's address": file_names(1),
-    "a handout": operation("deferred_file"),
+    "a table's changes": rerun(string_value='{"added_rows": []}'),
+    "a grid's values": rerun(string_array_value={"data": map(str, range(32))}),
+    "a number": rerun(double_value=0.5),
+    "a picture of the live view": rerun(json_trigger_value="x" * 8000),
+    "a stop": message(stop_script=True),
+    "an upload's address": message(file_urls_request={"file_names": ["x"]}),
+    "a handout": message(backend_operation_request={"deferred_file": {}}),
 }
 DROPPED = {
-    "clear_cache": BackMsg(clear_cache=True).SerializeToString(),
-    "load_git_info": BackMsg(load_git_info=True).SerializeToString(),
-    "debug_shutdown_runtime": BackMsg(debug_shutdown_runtime=True).SerializeToString(),
-    "install_skills": operation("install_skills"),
+    "clear_cache": message(clear_cache=True),
+    "load_git_info": message(load_git_info=True),
+    "debug_shutdown_runtime": message(debug_shutdown_runtime=True),
+    "install_skills": message(backend_operation_request={"install_skills": {}}),
     "nothing": b"",
     "no message": b"\xff\xff\xff",
     "a large message": b"\0" * (guard.MESSAGE + 1),
-    "a name of no widget": rerun(lambda state: state.widget_states.widgets.add(id="experiment", string_value="x")),
-    "a long text": rerun(widget(string_value="x" * (guard.VALUE))),
-    "not a number": rerun(widget(double_value=math.nan)),
-    "a widget without a name": rerun(lambda state: state.widget_states.widgets.add(bool_value=True)),
-    "many uploads' addresses": file_names(guard.FILES + 1),
-    "a handout's long name, which the answer repeats": operation("deferred_file", "x" * (guard.NAME + 1)),
-    "an upload's long name": file_names(1, "x" * (guard.NAME + 1)),
+    "a name of no widget": rerun("experiment", string_value="x"),
+    "a long text": rerun(string_value="x" * guard.VALUE),
+    "not a number": rerun(double_value=math.nan),
+    "a widget without a name": rerun("", bool_value=True),
+    "many uploads' addresses": message(file_urls_request={"file_names": ["x"] * (guard.FILES + 1)}),
+    "an upload's long name": message(file_urls_request={"request_id": "x" * (guard.NAME + 1), "file_names": ["x"]}),
+    "a handout's long name, which the answer repeats": message(
+        backend_operation_request={"request_id": "x" * (guard.NAME + 1), "deferred_file": {}}
+    ),
 }
-
-
-@pytest.mark.parametrize("name", ALLOWED)
-def test_what_pages_send_is_read(name):
-    assert guard.read(ALLOWED[name]) is not None
-
-
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
 MORE = ForwardMsg(session_event={}).SerializeToString()
 ALIVE = ForwardMsg(heartbeat_ack=True).SerializeToString()
@@ -97,12 +73,14 @@ class Browser:
     It leaves with the event loop.
     """
 
-    def __init__(self, app=None, client=GUEST, headers=()):
+    def __init__(self, cookie="", address=GUEST):
         self.incoming, self.outgoing, self.seen, self.sent = asyncio.Queue(), asyncio.Queue(), [], []
-        self.scope = {"type": "websocket", "client": client, "headers": list(headers), "browser": self}
+        cookies = f"a=b; {headers.COOKIE}={cookie}.{headers._sign(cookie)}" if cookie else "a=b"
+        sent = [(turns.HEADER.encode(), b"forged"), (b"cookie", cookies.encode())]
+        self.scope = {"type": "websocket", "client": (address, 5000), "headers": sent, "browser": self}
         self.reads = asyncio.Event()
         self.reads.set()
-        app = app or guard.Guard(Browser.application)
+        app = guard.Guard(Browser.application)
         self.task = asyncio.create_task(app(self.scope, self.incoming.get, self.keep))
         self.incoming.put_nowait({"type": "websocket.connect"})
 
@@ -152,16 +130,26 @@ async def settle():
         await asyncio.sleep(0)
 
 
-async def test_a_dropped_message_does_not_end_the_connection():
+async def crowd(count):
+    """So many browsers, each of which has asked for a page."""
+    browsers = [Browser() for _ in range(count)]
+    for browser in browsers:
+        browser.say(rerun())
+    await settle()
+    return browsers
+
+
+async def test_what_pages_send_is_passed_on_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(guard, "INTERRUPT", 0.0)
+    monkeypatch.setattr(guard, "PACE", 0.0)
     browser = Browser()
-    browser.say(*DROPPED.values(), rerun())
-    await until(lambda: browser.runs)
-    assert browser.seen == [None, rerun()]
+    browser.say(*DROPPED.values(), *ALLOWED.values())
+    await until(lambda: len(browser.seen) > len(ALLOWED))
+    assert browser.seen == [None, *ALLOWED.values()]
     await browser.leave()
 
 
-@pytest.mark.parametrize("client", [GUEST, ("127.0.0.1", 1)])
-async def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(client):
+async def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave():
     async def application(scope, receive, send):
         socket = WebSocket(scope, receive, send)
         await socket.accept()
@@ -177,42 +165,35 @@ async def test_a_browser_that_has_left_while_something_is_sent_is_seen_to_leave(
     events = asyncio.Queue()
     for kind in ("connect", "disconnect"):
         events.put_nowait({"type": f"websocket.{kind}", "code": 1006})
-    await guard.Guard(application)({"type": "websocket", "client": client, "headers": []}, events.get, send)
+    await guard.Guard(application)({"type": "websocket", "client": (GUEST, 1), "headers": []}, events.get, send)
 
 
-async def test_the_script_sees_the_name_that_the_server_gives(monkeypatch):
-    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
-    browser = Browser(headers=[(b"x-kdexplorer-visitor", b"forged"), (b"cookie", b"a=b; kdexplorer_visitor=hers")])
+async def test_the_script_sees_the_name_that_the_server_gives():
+    browser = Browser("hers")
     await settle()
     ((name, visitor),) = turns.visitors.items()
-    headers = [text for key, text in browser.scope["headers"] if key == turns.HEADER.encode()]
-    assert (headers, visitor.cookie, visitor.address) == ([name.encode()], "hers", GUEST[0])
+    given = [text for key, text in browser.scope["headers"] if key == turns.HEADER.encode()]
+    assert (given, visitor.cookie, visitor.address) == ([name.encode()], "hers", GUEST)
     await browser.leave()
     assert not turns.visitors
 
 
 async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(turns, "CONNECTIONS", 5)
-    application = guard.Guard(Browser.application)
-    browsers = [Browser(application) for _ in range(2)]
-    await settle()
-    refused, other = [Browser(application) for _ in range(3)], Browser(application, ("198.51.100.1", 1))
+    (first, _, *refused), other = [Browser() for _ in range(5)], Browser(address="198.51.100.1")
     await settle()
     assert all(browser.sent == [{"type": "websocket.close", "code": 1013, "reason": ""}] for browser in refused)
     assert [browser.seen for browser in (refused[0], other)] == [[], [None]]
     assert len(caplog.records) == 1
-    await browsers[0].leave()
-    again = Browser(application)
+    await first.leave()
+    again = Browser()
     await settle()
     assert again.seen == [None]
 
 
 async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch):
     monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
-    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies["kdexplorer_visitor"])  # without a signature
-    application = guard.Guard(Browser.application)
-    cookies = [b"kdexplorer_visitor=greedy"] * 3 + [b"kdexplorer_visitor=hers"]
-    browsers = [Browser(application, headers=[(b"cookie", one)]) for one in cookies]
+    browsers = [Browser(cookie) for cookie in ("greedy", "greedy", "greedy", "hers")]
     await settle()
     assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
     assert browsers[2].sent == [{"type": "websocket.close", "code": 1013, "reason": ""}]
@@ -220,11 +201,8 @@ async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch
 
 async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkeypatch):
     monkeypatch.setattr(turns, "CONNECTIONS", 4)
-    monkeypatch.setattr(guard, "visitor_of", lambda cookies: cookies.get("kdexplorer_visitor"))
     monkeypatch.setattr(turns, "_presenters", {"hers"})
-    application = guard.Guard(Browser.application)
-    browsers = [Browser(application) for _ in range(4)]
-    browsers.append(Browser(application, headers=[(b"cookie", b"kdexplorer_visitor=hers")]))
+    browsers = [Browser(cookie) for cookie in ("", "", "", "", "hers")]
     await settle()
     assert [browser.seen for browser in browsers] == [[None], [None], [], [], [None]]
 
@@ -232,19 +210,15 @@ async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkey
 async def test_visitors_of_a_frame_without_cookies_are_not_one_browser_but_share_half_of_what_is_free(monkeypatch):
     monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
     monkeypatch.setattr(turns, "CONNECTIONS", 8)
-    application = guard.Guard(Browser.application)
-    browsers = [Browser(application) for _ in range(5)] + [Browser(application, ("198.51.100.1", 1)) for _ in range(3)]
-    browsers += [Browser(application, (f"192.0.2.{number}", 1)) for number in range(2)]
+    addresses = [GUEST] * 5 + ["198.51.100.1"] * 3 + ["192.0.2.0", "192.0.2.1"]
+    browsers = [Browser(address=address) for address in addresses]
     await settle()
     taken = [browser.seen == [None] for browser in browsers]
     assert taken == [True] * 4 + [False] + [True] * 2 + [False] + [True] + [False]  # of the last place nobody gets half
 
 
 async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
-    browsers = [Browser() for _ in range(4)]
-    for browser in browsers:
-        browser.say(rerun())
-    await settle()
+    browsers = await crowd(4)
     assert [browser.runs for browser in browsers] == [1, 1, 0, 0]
     for data in (EARLY, MORE, b"\0" * 5000):
         await browsers[0].answer(data)
@@ -257,10 +231,7 @@ async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
 
 async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(monkeypatch):
     monkeypatch.setattr(guard, "SLOW", 0.0)
-    browsers = [Browser() for _ in range(5)]
-    for browser in browsers:
-        browser.say(rerun())
-    await settle()
+    browsers = await crowd(5)
     await browsers[2].leave()
     assert browsers[2].runs == 0
     await browsers[0].leave()
@@ -271,25 +242,17 @@ async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(mon
 @pytest.mark.parametrize(("limit", "answer"), [("LONGEST", MORE), ("SILENT", None), ("SILENT", ALIVE)])
 async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch, limit, answer):
     monkeypatch.setattr(guard, limit, 0.01)
-    browsers = [Browser() for _ in range(3)]
-    for browser in browsers:
-        browser.say(rerun())
-        await settle()
-        if answer:
-            await browser.answer(answer)
+    browsers = await crowd(3)
+    for browser in browsers if answer else ():
+        await browser.answer(answer)
     await until(lambda: browsers[2].runs)
     browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
     await until(lambda: browsers[0].runs == 2)
 
 
 async def test_the_end_of_a_run_that_has_lost_its_turn_does_not_end_the_next_ones_waiting():
-    late, *others = browsers = [Browser() for _ in range(3)]
-    for browser in browsers:
-        browser.say(rerun())
-        await settle()
-        if browser is late:
-            visitor = next(iter(turns.visitors.values()))
-            turns.end(visitor.page)  # it took too long
+    late, *others = await crowd(3)
+    turns.end(next(iter(turns.visitors.values())).page)  # it took too long
     late.say(rerun())
     await settle()
     await late.answer(FINISHED)
@@ -300,11 +263,8 @@ async def test_the_end_of_a_run_that_has_lost_its_turn_does_not_end_the_next_one
 
 async def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_before_it_has_read(monkeypatch):
     monkeypatch.setattr(guard, "SLOW", 0.01)
-    slow, *others = browsers = [Browser() for _ in range(3)]
+    slow, *others = await crowd(3)
     slow.reads.clear()
-    for browser in browsers:
-        browser.say(rerun())
-    await settle()
     await slow.answer(MORE)
     await until(lambda: others[1].runs)
     for browser in others:
@@ -319,9 +279,8 @@ async def test_a_browser_that_does_not_read_loses_its_turn_and_asks_for_nothing_
 async def test_a_click_interrupts_ones_own_run_after_a_while(monkeypatch):
     monkeypatch.setattr(guard, "INTERRUPT", 0.05)
     browser, other, waits = browsers = [Browser() for _ in range(3)]
-    for one in browsers:
+    for one in (*browsers, browser):
         one.say(rerun())
-    browser.say(rerun())
     await settle()
     assert (browser.runs, other.runs, waits.runs) == (1, 1, 0)
     await until(lambda: browser.runs == 2)
@@ -342,10 +301,8 @@ async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, ca
     guard.warn.cache_clear()
     monkeypatch.setattr(guard, part, None)
     monkeypatch.setattr(guard, "PACE", 0.0)
-    browsers = [Browser() for _ in range(4)]
+    browsers = await crowd(4)
     for browser in browsers:
-        browser.say(rerun())
-        await settle()
         await browser.answer(FINISHED)
     assert [browser.runs for browser in browsers] == [1] * 4
     assert len(caplog.records) == 1
@@ -392,7 +349,7 @@ async def test_further_uploads_wait_and_a_browser_has_one_at_a_time(monkeypatch,
     monkeypatch.setattr(guard, "visitor_of", lambda _: str(next(cookies)))
     monkeypatch.setattr(guard, "BETWEEN_UPLOADS", 0)
     application = guard.Guard(store)
-    scope = {"type": "http", "client": GUEST, "method": "PUT", "headers": []}
+    scope = {"type": "http", "client": (GUEST, 1), "method": "PUT", "headers": []}
     uploads = [asyncio.create_task(application(scope, None, None)) for _ in range(8)]
     await settle()
     assert now[0] == first

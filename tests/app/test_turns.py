@@ -26,9 +26,12 @@ def later(monkeypatch):
     return calls
 
 
-def arrive(address="room", cookie=""):
+def arrive(address="room", cookie="", presenter=False):
     """Connects a visitor."""
-    return turns.arrive(address, cookie)
+    visitor = turns.arrive(address, cookie)
+    if presenter:
+        visitor.favor()
+    return visitor
 
 
 def leave(visitor):
@@ -72,13 +75,12 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock):
 
 
 def test_who_waits_goes_first_by_presenter_then_address_then_visitor():
-    greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(cookie="hers")
+    greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(presenter=True)
     use(greedy, 2)
     use(modest, 0)
     use("room", 3)
     use(other, 9)  # in another address, which has used less
     use(presenter, 20)
-    presenter.favor()
     everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
     held = turns.ask(Visitor(), computes=True), turns.ask(presenter), turns.ask(presenter)
     waiting = {name: turns.ask(visitor, computes=True) for name, visitor in everyone.items()}
@@ -146,8 +148,7 @@ def test_the_browser_of_the_presenter_is_known_again():
 
 def test_two_pages_run_at_a_time_and_one_more_of_the_presenter():
     first, second, third = (turns.ask(arrive()) for _ in range(3))
-    presenter = arrive()
-    presenter.favor()
+    presenter = arrive(presenter=True)
     pages = [turns.ask(presenter) for _ in range(2)]
     assert [turn.granted.done() for turn in (first, second, third, *pages)] == [True, True, False, True, False]
     turns.end(first)
@@ -155,16 +156,6 @@ def test_two_pages_run_at_a_time_and_one_more_of_the_presenter():
     for turn in (second, pages[0]):
         turns.end(turn)
     assert third.granted.done()
-
-
-def test_who_does_not_wait_any_longer_is_left_out_and_has_used_nothing(clock):
-    held = turns.ask(arrive(), computes=True)
-    left, waits = turns.ask(visitor := arrive(), computes=True), turns.ask(arrive(), computes=True)
-    clock[0] += 5
-    turns.end(left)
-    turns.end(held)
-    assert used(visitor) == 0.0
-    assert (left.granted.done(), waits.granted.done()) == (False, True)
 
 
 def press(visitor):
@@ -206,8 +197,7 @@ def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
 @pytest.mark.parametrize("computes", [False, True])
 def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(clock, later, monkeypatch, computes):
     monkeypatch.setattr(turns, "is_training", lambda second: True)
-    visitor, presenter = arrive(), arrive()
-    presenter.favor()
+    visitor, presenter = arrive(), arrive(presenter=True)
     for length, pause in ((1, 5), (100, 30)):
         press(visitor)
         later.clear()
@@ -265,8 +255,7 @@ def test_one_computes_and_the_others_are_told_how_many_are_before_them():
 
 
 def test_between_two_steps_who_has_used_least_goes_first():
-    greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three"), []
-    presenter.favor()
+    greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three", presenter=True), []
     use("one", 50)
     with turns.compute(greedy) as give_way:
         threads = [start(done, name, one) for name, one in (("modest", modest), ("presenter", presenter))]
@@ -280,10 +269,8 @@ def test_between_two_steps_who_has_used_least_goes_first():
 @pytest.mark.parametrize("is_presenter", [False, True])
 def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_presenters(is_presenter, monkeypatch):
     monkeypatch.setattr(turns, "POLL", 0.001)
-    first, second, done = arrive("one"), arrive("two"), []
+    first, second, done = arrive("one"), arrive("two", presenter=is_presenter), []
     use("one", 50)
-    if is_presenter:
-        second.favor()
     with turns.compute(first, "the same") as give_way:
         threads = [start(done, "the second", second, "the same"), start(done, "another", arrive("three"), "another")]
         give_way()
@@ -294,8 +281,7 @@ def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_p
 
 
 def test_a_visitor_has_two_computations_and_the_presenter_any_number():
-    visitor, presenter = arrive(), arrive()
-    presenter.favor()
+    visitor, presenter = arrive(), arrive(presenter=True)
     with turns.compute(visitor):
         waits = start([], "second", visitor)
         with pytest.raises(KDError, match="Too many"), turns.compute(visitor):
@@ -311,10 +297,8 @@ def test_all_together_have_as_many_as_there_are_threads(monkeypatch):
     monkeypatch.setattr(turns, "COMPUTATIONS", 2)
     with turns.compute(arrive()), pytest.raises(KDError, match="Too many"), turns.compute(arrive()):
         pass
-    presenter = arrive()
-    presenter.favor()
     monkeypatch.setattr(turns, "COMPUTATIONS", 0)
-    with turns.compute(presenter):
+    with turns.compute(arrive(presenter=True)):
         pass
 
 
