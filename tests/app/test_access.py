@@ -11,10 +11,9 @@ from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form as launch_form
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.app.server import access, turns
-from kdexplorer.config import RunConfig
 from kdexplorer.datasets import download
-from kdexplorer.runs.launch import create_run
-from tests.pages.reading import link_labels
+from tests.pages.reading import button, link_labels
+from tests.pages.runs import make_run
 
 TOKEN = "correct horse battery staple"
 BROWSER = {"cookie": "a browser"}
@@ -177,14 +176,7 @@ def test_every_action_of_a_page_is_guarded():
 
 def enter(at, attempt):
     at.text_input[0].input(attempt)
-    next(button for button in at.button if button.label == "Enter").click().run()
-
-
-def make_stopped_run():
-    students = [{"name": "scratch", "architecture": "resnet8"}]
-    run = create_run(RunConfig(dataset="synthetic", students=students), "demo")
-    run.write_status("stopped", "stopped; it can be resumed")
-    return run
+    button(at, "Enter").click().run()
 
 
 @pytest.mark.parametrize("is_presenter", [True, False])
@@ -213,10 +205,10 @@ def token(monkeypatch):
 
 def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(token, open_page, caplog):
     caplog.set_level("DEBUG")
-    run = make_stopped_run()
+    run = make_run("stopped")
     at = open_page("launch", run=run.run_id)
     assert any(run.run_id in one.value for one in at.markdown)
-    assert "delete" not in [button.key for button in at.button]
+    assert "delete" not in [one.key for one in at.button]
     enter(at, "wrong")
     assert "not the presenter token" in at.error[0].value
     enter(at, TOKEN)
@@ -229,8 +221,7 @@ def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(tok
 def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_path):
     """The buttons were drawn for a presenter who has left; a guest has no form at all."""
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
-    stopped, running = make_stopped_run(), make_stopped_run()
-    running.write_status("running")
+    stopped, running = make_run("stopped"), make_run("running")
     done = []
     actions = {launch_form: ("launch_run", "Measurement"), run_view: ("start_run", "stop_run", "delete_run")}
     for module, names in (actions | {launch_page: ("Measurement",), download: ("start_download",)}).items():
@@ -255,14 +246,14 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_pa
 
 
 def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(token, open_page):
-    make_stopped_run()
+    make_run("stopped")
     at = open_page("launch")
-    keys = {button.key for button in at.button}
+    keys = {one.key for one in at.button}
     assert not keys & {"start", "start_estimate", "download_cifar10"}
     assert any(key.startswith("open_") for key in keys if key)
     assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
     enter(at, TOKEN)
-    assert "train_now" in {button.key for button in at.button}
+    assert "train_now" in {one.key for one in at.button}
 
 
 def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_actions(monkeypatch, open_page):
