@@ -7,18 +7,9 @@ from kdexplorer.vote.questions import choice_of, describe_agreement, distance, s
 from tests.vote.conftest import ask
 
 
-def closed(label, counts, index=7, seed=0):
-    """A closed question."""
-    return ask(label, index, seed).model_copy(update={"counts": tuple(counts)})
-
-
-def votes(**counts):
-    """Votes for classes by their number: votes(c3=2)."""
-    return [counts.get(f"c{k}", 0) for k in range(10)]
-
-
-def one_hot(predicted, scale=5.0):
-    return scale * np.eye(10)[predicted]
+def closed(label, **votes):
+    """A closed question with votes for classes by their number: closed(3, c3=2)."""
+    return ask(label).model_copy(update={"counts": tuple(votes.get(f"c{k}", 0) for k in range(10))})
 
 
 def test_soft_label_and_choice():
@@ -35,13 +26,13 @@ def test_distance_against_hand_computed_figures():
 
 def test_agreement_counts_and_does_not_decide_on_few_pictures():
     questions = [
-        closed(3, votes(c3=3, c5=1)),
-        closed(3, votes(c3=2, c5=2)),  # a tie
-        closed(None, votes(c3=2)),  # a photo
-        closed(3, votes()),  # nobody voted
+        closed(3, c3=3, c5=1),
+        closed(3, c3=2, c5=2),  # a tie
+        closed(None, c3=2),  # a photo
+        closed(3),  # nobody voted
         ask(3),  # open
     ]
-    logits = {"big": np.stack([one_hot(3)] * 5), "small": np.stack([one_hot(5)] * 5)}
+    logits = {"big": 5.0 * np.eye(10)[[3] * 5], "small": 5.0 * np.eye(10)[[5] * 5]}
     text = describe_agreement(questions, logits)
     assert "On 2 pictures with a label" in text
     assert "is right once (a tie" in text
@@ -55,10 +46,10 @@ def test_agreement_counts_and_does_not_decide_on_few_pictures():
 @pytest.mark.parametrize(("room_right", "word"), [(True, "more"), (False, "less")])
 def test_agreement_says_when_the_room_differs(room_right, word):
     """Twelve pictures on which only one of the two is right: p = 2 / 2**12, twice that after Holm's correction."""
-    questions = [closed(3, votes(c3=5) if room_right else votes(c4=5)) for _ in range(12)]
-    wrong = np.stack([one_hot(4 if room_right else 3)] * 12)
-    same = np.stack([one_hot(3 if room_right else 4)] * 12)
-    text = describe_agreement(questions, {"big": wrong, "same": same})
+    same, other = (3, 4) if room_right else (4, 3)
+    questions = [closed(3, **{f"c{same}": 5}) for _ in range(12)]
+    logits = {"big": 5.0 * np.eye(10)[[other] * 12], "same": 5.0 * np.eye(10)[[same] * 12]}
+    text = describe_agreement(questions, logits)
     assert f"is right {12 * room_right} times (a tie" in text
     assert f"the audience is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text

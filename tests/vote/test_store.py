@@ -126,26 +126,27 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
     assert (store.state(), store.voters()) == ("none", 0)
 
 
-@pytest.mark.parametrize("damage", ["no file", "a file of other tables", "a question without a picture", "no question"])
-def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, store, question, damage):
-    path = tmp_path / "damaged" / store._path.name
-    path.parent.mkdir()
-    if damage == "no file":
+INSERT = stores._TABLES + "INSERT INTO question (json) VALUES ('{}')"
+DAMAGED = {
+    "a file of other tables": "CREATE TABLE question (other TEXT)",
+    "a question without a picture": INSERT.format(ask().model_copy(update={"png": "x"}).model_dump_json()),
+    "no question": INSERT.format('{"key": "00000000"}'),
+}
+
+
+@pytest.mark.parametrize("script", [None, *DAMAGED.values()], ids=["no file", *DAMAGED])
+def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, script):
+    store, question, path = Store(tmp_path), ask(), tmp_path / "votes.sqlite"
+    if script is None:
         path.write_bytes(b"garbage" * 1000)
     else:
-        with sqlite3.connect(path) as base:
-            base.executescript(stores._TABLES if "question" in damage else "CREATE TABLE question (other TEXT)")
-            if "question" in damage:
-                text = '{"key": "00000000"}' if damage == "no question" else question.model_copy(update={"png": "x"})
-                text = text if isinstance(text, str) else text.model_dump_json()
-                base.execute("INSERT INTO question (json) VALUES (?)", (text,))
-        base.close()
-    store = Store(path.parent)
+        with contextlib.closing(sqlite3.connect(path)) as base:
+            base.executescript(script)
     assert store.questions() == ()
     assert store.counts(question) == (0,) * 10
     store.start(ask(label=5, seed=1))
     assert len(store.questions()) == len(reopen(store).questions()) == 1
-    assert len(list(path.parent.glob("votes.damaged.sqlite"))) == 1  # nothing is lost
+    assert len(list(tmp_path.glob("votes.damaged.sqlite"))) == 1  # nothing is lost
 
 
 def test_a_full_disk_is_answered(store, question):
