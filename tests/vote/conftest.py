@@ -7,13 +7,14 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from kdexplorer.app import audience
 from kdexplorer.app.server.guard import Guard
-from kdexplorer.app.server.headers import COOKIE, Gate, _sign, visitor_of
+from kdexplorer.app.server.headers import COOKIE, Gate, _sign
 from kdexplorer.app.server.page_files import PageFiles
 from kdexplorer.datasets import get_dataset
 from kdexplorer.vote.questions import make_question
-from kdexplorer.vote.routes import PATH, build_routes
-from kdexplorer.vote.store import Store
+from kdexplorer.vote.routes import PATH
+from kdexplorer.vote.store import open_store
 from tests.asgi import fetch
 
 CLASSES = get_dataset("cifar10").classes
@@ -31,8 +32,8 @@ def browser(number):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "vote")
+def store():
+    return open_store()
 
 
 @pytest.fixture
@@ -48,25 +49,21 @@ def ballot(question, choice):
     return f"question={question.key}&choice={choice}".encode()
 
 
-def identify(request):
-    return visitor_of(request.cookies), request.client.host
-
-
 class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
-    def __init__(self, store):
+    def __init__(self):
         middleware = [Middleware(one) for one in (Gate, Guard, PageFiles)]
-        self.app = Starlette(routes=build_routes(PATH, identify, lambda: store), middleware=middleware)
+        self.app = Starlette(routes=audience.routes(), middleware=middleware)
 
-    async def request(self, method, path=PATH, body=b"", number=None, ends=True, **headers):
+    async def request(self, method, path=PATH, body=b"", number=None, **headers):
         parts = [body[:100], body[100:]]
         if number is not None:
             headers["cookie"] = f"{COOKIE}={browser(number)}"
 
         async def receive():
-            await asyncio.sleep(0 if parts else 3600)
-            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts) or not ends}
+            await asyncio.sleep(0)
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
         return await fetch(self.app, path, method, receive, "203.0.113.9", **headers)
 
@@ -78,5 +75,5 @@ class Phones:
 
 
 @pytest.fixture
-def phones(store):
-    return Phones(store)
+def phones():
+    return Phones()

@@ -119,20 +119,6 @@ def test_other_refusals(phones, store, question):
     assert status(phones.vote(question, 1, number=2)) == 409
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("PUT", PATH), ("DELETE", PATH), ("POST", f"{PATH}/state"), ("POST", f"{PATH}/00000000.png")]
-)
-def test_there_is_nothing_else_to_post_to(phones, question, method, path):
-    assert phones.ask(method, path, number=1).status == 405
-
-
-def test_a_vote_that_never_arrives_ends(phones, store, question, monkeypatch):
-    monkeypatch.setattr(headers, "SLOW", 0.01)
-    answer = phones.ask("POST", body=ballot(question, 1)[:-4], number=1, ends=False)
-    assert (answer.status, answer.headers["connection"]) == (408, "close")
-    assert store.voters() == 0
-
-
 def test_the_page_says_what_happens_before_and_after_a_question(phones, store):
     assert "No question yet" in phones.ask("GET").text
     assert phones.ask("GET", f"{PATH}/state").text.split()[0] == "none"
