@@ -35,25 +35,20 @@ async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]
 
 
-def test_the_limit_of_open_files_is_raised_and_stays_where_the_system_refuses(monkeypatch):
+@pytest.mark.parametrize(
+    ("hard", "most", "limit"),
+    [(4096, 4096, 4096), (4096, 0, 256), (resource.RLIM_INFINITY, 10_240, 10_240)],
+    ids=["raised", "refused", "as macOS"],
+)
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_allows(monkeypatch, hard, most, limit):
     limits = []
 
-    def refuse(kind, pair):
-        raise ValueError
-
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append((kind, pair)))
-    assert processes.raise_file_limit() == 4096
-    assert limits == [(resource.RLIMIT_NOFILE, (4096, 4096))]
-    monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert processes.raise_file_limit() == 256
-
-
-def test_where_the_limit_of_open_files_is_infinite_and_refused_a_large_one_is_set(monkeypatch):
-    def set_limit(kind, pair):  # as macOS
-        if pair[0] == resource.RLIM_INFINITY or pair[0] > 10_240:
+    def set_limit(kind, pair):
+        if pair[0] == resource.RLIM_INFINITY or pair[0] > most:
             raise ValueError
+        limits.append((kind, pair))
 
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, hard))
     monkeypatch.setattr(resource, "setrlimit", set_limit)
-    assert processes.raise_file_limit() == 10_240
+    assert processes.raise_file_limit() == limit
+    assert limits == [(resource.RLIMIT_NOFILE, (limit, hard))] * (limit > 256)
