@@ -107,7 +107,8 @@ def test_a_file_that_the_server_has_removed_changes_nothing(monkeypatch):
     assert state.keys() == {"file"}
 
 
-def test_who_waits_is_told_so(decoded, monkeypatch):
+@pytest.mark.parametrize("clicks", [False, True])
+def test_who_waits_is_told_so_and_gives_the_place_back_also_by_a_click(decoded, monkeypatch, clicks):
     said = []
 
     @contextlib.contextmanager
@@ -115,30 +116,17 @@ def test_who_waits_is_told_so(decoded, monkeypatch):
         said.append(text)
         uploads._slots.release()  # one of the others has finished
         yield
+        if clicks:
+            raise InterruptedError  # Streamlit ends the run where the spinner does
 
     monkeypatch.setattr(uploads.st, "spinner", spinner)
     uploads.decode_once(b"first")
     assert said == []
     for _ in range(uploads.AT_A_TIME):
         uploads._slots.acquire()
-    uploads.decode_once(b"second")
-    for _ in range(uploads.AT_A_TIME - 1):
-        uploads._slots.release()
-    assert len(said) == 1
-
-
-def test_who_clicks_while_waiting_gives_the_place_back(decoded, monkeypatch):
-    @contextlib.contextmanager
-    def spinner(text):
-        uploads._slots.release()  # one of the others has finished
-        yield
-        raise InterruptedError  # Streamlit ends the run where the spinner does
-
-    monkeypatch.setattr(uploads.st, "spinner", spinner)
-    for _ in range(uploads.AT_A_TIME):
-        uploads._slots.acquire()
-    with pytest.raises(InterruptedError):
+    with pytest.raises(InterruptedError) if clicks else contextlib.nullcontext():
         uploads.decode_once(b"second")
     for _ in range(uploads.AT_A_TIME - 1):
         uploads._slots.release()
+    assert len(said) == 1
     assert uploads._slots._value == uploads.AT_A_TIME
