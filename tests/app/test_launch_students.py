@@ -10,29 +10,26 @@ from kdexplorer.methods import all_methods
 from kdexplorer.presets import PRESETS, STARTING_POINTS
 
 
+def student(row):
+    return StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_a_row_of_its_own_name(preset):
-    row = make_row({"preset": preset, "architecture": "resnet20"})
-    assert (row["name"], row["preset"]) == (f"resnet20-{preset}", preset)
-    student = StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
-    assert student.objective == Objective.model_validate(PRESETS[preset])
+def test_a_preset_sets_the_objective_and_the_name_follows_in_a_new_row_and_in_one_that_is_there(preset):
+    chosen = {"preset": preset, "architecture": "resnet20"}
+    before = [make_row({"architecture": "resnet8"})]
+    for rows, edits in (([], {"added_rows": [chosen]}), (before, {"edited_rows": {0: chosen}})):
+        (row,), differs = edit_rows(rows, edits)
+        assert differs
+        assert (row["name"], row["preset"]) == (f"resnet20-{preset}", preset)
+        assert student(row).objective == Objective.model_validate(PRESETS[preset])
 
 
 @pytest.mark.parametrize("start", STARTING_POINTS)
 def test_a_starting_point_is_a_run_and_its_rows_keep_their_objectives(start):
     assert RunConfig.model_validate(STARTING_POINTS[start])
     for values in STARTING_POINTS[start]["students"]:
-        row = make_row(values)
-        student = StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
-        assert student == StudentConfig.model_validate(values)
-
-
-def test_a_chosen_preset_sets_the_objective_and_the_name_follows():
-    rows = [make_row({"architecture": "resnet8"})]
-    (row,), differs = edit_rows(rows, {"edited_rows": {0: {"preset": "response"}}})
-    assert differs
-    assert (row["name"], row["ce_weight"]) == ("resnet8-response", 0.3)
-    assert [(term["method"], term["weight"]) for term in row["terms"]] == [("kd", 0.7)]
+        assert student(make_row(values)) == StudentConfig.model_validate(values)
 
 
 def test_a_typed_weight_stays_and_the_preset_becomes_custom():
@@ -55,20 +52,14 @@ def test_cells_are_what_the_table_lets_a_visitor_enter():
     assert all(row["terms"] == [] and "initial" not in row for row in added)
 
 
-def test_rows_are_added_with_free_names_and_deleted():
-    rows = [make_row({}), make_row({"preset": "feature"})]
-    edited, differs = edit_rows(rows, {"added_rows": [{}], "deleted_rows": [1]})
-    assert differs
-    assert [row["name"] for row in edited] == ["resnet8-scratch", "resnet8-scratch-2"]
-
-
-def test_an_emptied_name_and_a_new_preset_get_free_names():
-    rows = [make_row({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined")]
+def test_an_emptied_name_a_new_preset_and_a_new_row_get_free_names_and_rows_are_deleted():
+    rows = [make_row({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined", "feature")]
     renamed, _ = edit_rows(rows, {"edited_rows": {"0": {"preset": "combined"}}})
-    assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined"]
-    emptied, differs = edit_rows(rows, {"edited_rows": {"1": {"name": None}}, "added_rows": [{}]})
+    assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined", "resnet8-feature"]
+    emptied, differs = edit_rows(rows, {"edited_rows": {"1": {"name": None}}, "added_rows": [{}], "deleted_rows": [2]})
     assert [row["name"] for row in emptied] == ["resnet8-scratch", "resnet8-combined", "resnet8-scratch-2"]
     assert differs
+    assert edit_rows(rows, {"deleted_rows": [1]}) == ([rows[0], rows[2]], True)
 
 
 @pytest.mark.parametrize("method", all_methods())
