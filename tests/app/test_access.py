@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -104,20 +105,13 @@ def test_wrong_attempts_of_an_address_wait_for_one_another_and_the_right_one_for
 
     monkeypatch.setattr(access, "PAUSE", 30.0)
     monkeypatch.setattr(access.time, "sleep", pause)
-
-    def attempt():
-        with pytest.raises(access.NotPresenterError):
-            access.prove("no", TOKEN, "203.0.113.7")
-
-    threads = [threading.Thread(target=attempt) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    assert begun.acquire(timeout=60)
-    assert access.prove(TOKEN, TOKEN, "203.0.113.7", **BROWSER)  # while 40 wrong attempts wait
-    assert pauses == []
-    go_on.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(40) as pool:
+        attempts = [pool.submit(access.prove, "no", TOKEN, "203.0.113.7") for _ in range(40)]
+        assert begun.acquire(timeout=60)
+        assert access.prove(TOKEN, TOKEN, "203.0.113.7", **BROWSER)  # while 40 wrong attempts wait
+        assert pauses == []
+        go_on.set()
+    assert {type(attempt.exception()) for attempt in attempts} == {access.NotPresenterError}
     assert pauses == [30.0] * 40
 
 
@@ -169,13 +163,15 @@ def enter(at, attempt):
     button(at, "Enter").click().run()
 
 
-@pytest.mark.parametrize("is_presenter", [True, False])
-def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_presenter):
+@pytest.mark.parametrize(("is_presenter", "cookie"), [(True, "hers"), (False, "hers"), (True, "")])
+def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_presenter, cookie):
     monkeypatch.setattr(turns, "_presenters", set())
-    monkeypatch.setattr(turns, "own", lambda: turns.Visitor(cookie="hers"))
+    visitor = turns.Visitor(cookie=cookie)
+    monkeypatch.setattr(turns, "own", lambda: visitor)
     monkeypatch.setattr(access, "is_allowed", lambda *arguments: is_presenter)
     assert access.visitor().is_presenter == is_presenter
-    assert turns.Visitor(cookie="hers").is_presenter == is_presenter
+    known = [cookie for cookie in ("hers", "his", "") if turns.Visitor(cookie=cookie).is_presenter]
+    assert known == ["hers"] * (is_presenter and cookie != "")  # a browser without cookies is not known
 
 
 def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):

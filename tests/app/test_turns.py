@@ -18,14 +18,6 @@ def clock(monkeypatch, nobody_known):
     return now
 
 
-@pytest.fixture
-def later(monkeypatch):
-    """What is to be called later: pairs of seconds and the call."""
-    calls = []
-    monkeypatch.setattr(turns, "later", lambda seconds, call: calls.append((seconds, call)))
-    return calls
-
-
 def arrive(address="room", cookie="", presenter=False):
     """Connects a visitor."""
     visitor = turns.arrive(address, cookie)
@@ -140,12 +132,6 @@ def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(cl
     assert {cookie for _, cookie in turns._browsers} == {"new", "last"}
 
 
-def test_the_browser_of_the_presenter_is_known_again():
-    arrive(cookie="hers").favor()
-    arrive().favor()  # a browser without cookies
-    assert [arrive(cookie=cookie).is_presenter for cookie in ("hers", "his", "")] == [True, False, False]
-
-
 def test_two_pages_run_at_a_time_and_one_more_of_the_presenter():
     first, second, third = (turns.ask(arrive()) for _ in range(3))
     presenter = arrive(presenter=True)
@@ -195,7 +181,9 @@ def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
 
 
 @pytest.mark.parametrize("computes", [False, True])
-def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(clock, later, monkeypatch, computes):
+def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_ones(clock, monkeypatch, computes):
+    later = []
+    monkeypatch.setattr(turns, "later", lambda seconds, call: later.append((seconds, call)))
     monkeypatch.setattr(turns, "is_training", lambda second: True)
     visitor, presenter = arrive(), arrive(presenter=True)
     for length, pause in ((1, 5), (100, 30)):
