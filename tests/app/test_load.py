@@ -72,11 +72,9 @@ class RecordingVisitor(load.Visitor):
         request = message.backend_operation_request
         request.request_id, request.session_id = "1", self.session
         request.deferred_file.file_id = [button.deferred_file_id for button in buttons if button.label][-1]
-        await self.socket.send(message.SerializeToString())
-        while self.seen[-1].WhichOneof("type") != "backend_operation_response":
-            await self._receive()
-        assert not self.seen[-1].backend_operation_response.error_msg, self.seen[-1]
-        path = self.seen[-1].backend_operation_response.deferred_file.url
+        answer = (await self._send(message, "backend_operation_response")).backend_operation_response
+        assert not answer.error_msg, answer
+        path = answer.deferred_file.url
         return await asyncio.to_thread(lambda: urllib.request.urlopen(self.url + path).read())
 
 
