@@ -2,13 +2,14 @@
 
 import pytest
 
-from kdexplorer.app.server import refusals, turns
+from kdexplorer.app.server import headers, refusals, turns
 
 
 @pytest.fixture(autouse=True)
-def nothing_logged(monkeypatch):
-    """No refusal was logged within the last minute."""
+def nothing_known(monkeypatch):
+    """No refusal was logged within the last minute, and no address has had a browser."""
     monkeypatch.setattr(refusals, "_seen", {})
+    monkeypatch.setattr(headers, "_new", {})
 
 
 @pytest.fixture

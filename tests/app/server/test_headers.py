@@ -14,8 +14,6 @@ from kdexplorer.app.server import headers
 from kdexplorer.app.server.streamlit_internals import ask_no_host, net_util
 from tests.asgi import fetch
 
-HOST = {"host": "kd.example.org:8501"}
-
 
 async def page(request):
     await request.body()
@@ -29,17 +27,10 @@ async def file(request):
 ROUTES = [Route("/file.js", file), Route("/{path:path}", page, methods=["GET", "POST"])]
 
 
-def knock(path="/", **options):
+def client(path="/", **options):
     """The answer of an application behind the gate; no cookies are kept."""
     application = Starlette(routes=ROUTES, middleware=[Middleware(headers.Gate)])
-    return asyncio.run(fetch(application, path, **HOST | options))
-
-
-@pytest.fixture
-def client(monkeypatch):
-    """`client(path, **options)` asks an application that knows nobody."""
-    monkeypatch.setattr(headers, "_new", {})
-    return knock
+    return asyncio.run(fetch(application, path, host="kd.example.org:8501", **options))
 
 
 @pytest.mark.parametrize(
@@ -49,12 +40,12 @@ def client(monkeypatch):
         *("null", "", "http://[", "http://kd.example.org:8501.evil.example"),
     ],
 )
-def test_what_another_sites_page_sends_does_not_reach_streamlit(client, origin):
+def test_what_another_sites_page_sends_does_not_reach_streamlit(origin):
     assert client(origin=origin).status == 403
     assert client(origin=origin, kind="websocket").events == [{"type": "websocket.close", "code": 1008, "reason": ""}]
 
 
-def test_its_own_pages_programs_and_links_from_elsewhere_are_answered(client):
+def test_its_own_pages_programs_and_links_from_elsewhere_are_answered():
     for other in ({}, {"origin": "http://kd.example.org:8501"}, {"origin": "http://KD.example.org:8501"}):
         assert client(**other).status == client(method="POST", **other).status == 200
     assert client(sec_fetch_site="cross-site").status == 200
@@ -70,7 +61,7 @@ def test_its_own_pages_programs_and_links_from_elsewhere_are_answered(client):
         ("server.enableCORS", False),
     ],
 )
-def test_streamlits_settings_for_proxies_count(client, monkeypatch, option, value):
+def test_streamlits_settings_for_proxies_count(monkeypatch, option, value):
     get = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: value if name == option else get(name))
     assert client(origin="https://evil.example").status == 200
@@ -84,7 +75,7 @@ def test_streamlit_asks_no_other_host_for_the_servers_address(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/_stcore/metrics", "/base/_stcore/metrics/", "/_stcore/agent/openapi.json"])
-def test_what_is_for_programs_is_not_public(client, path):
+def test_what_is_for_programs_is_not_public(path):
     assert client(path).status == 404
     assert client(path.replace("metrics", "metricsx").replace("agent", "agents")).status == 200
 
@@ -97,7 +88,7 @@ def test_what_is_for_programs_is_not_public(client, path):
         *((query, None) for query in ("", "embed=true", "embed=0", "embed=10", "noembed=1")),
     ],
 )
-def test_the_short_parameter_for_frames_leads_to_the_long_one(client, query, location):
+def test_the_short_parameter_for_frames_leads_to_the_long_one(query, location):
     answer = client(f"/soft_labels?{query}")
     assert (answer.status, answer.headers.get("location")) == (307 if location else 200, location)
 
@@ -114,7 +105,7 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
             await asyncio.sleep(seconds)
             return {"type": "http.request", "body": data, "more_body": more}
 
-        answer = knock(method="POST", receive=receive)
+        answer = client(method="POST", receive=receive)
         return answer.status, answer.headers.get("connection")
 
     assert send_body((0, b"x", True)) == (408, "close")
@@ -126,7 +117,7 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
 # Headers.
 
 
-def test_every_answer_has_the_headers_once(client):
+def test_every_answer_has_the_headers_once():
     found = [(name.decode(), text.decode()) for name, text in client().events[0]["headers"]]
     for name, text in headers.security_headers().items():
         assert [value for key, value in found if key.lower() == name.lower()] == [text]
@@ -135,7 +126,7 @@ def test_every_answer_has_the_headers_once(client):
     assert "content-security-policy" in client(origin="null").headers
 
 
-def test_other_origins_may_show_it_in_a_frame_where_this_is_set(client, monkeypatch):
+def test_other_origins_may_show_it_in_a_frame_where_this_is_set(monkeypatch):
     monkeypatch.setenv(headers.FRAME_VARIABLE, "https://slides.example.org http://localhost:3000")
     found = client().headers
     assert "x-frame-options" not in found
@@ -153,7 +144,7 @@ def test_what_is_not_an_origin_ends_the_start(monkeypatch, text):
 # The cookie.
 
 
-def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read(client):
+def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():
     cookies = [client(scheme=scheme).headers["set-cookie"] for scheme in ("http", "https")]
     assert all(cookie.startswith(f"{headers.COOKIE}=") and "; HttpOnly" in cookie for cookie in cookies)
     assert [cookie.endswith("; Secure") for cookie in cookies] == [False, True]
@@ -164,7 +155,7 @@ def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read(client):
     assert "set-cookie" not in client("/file.js").headers  # a cache may keep it for others
 
 
-def test_only_this_servers_cookies_are_known_also_after_a_restart(client, monkeypatch, tmp_path):
+def test_only_this_servers_cookies_are_known_also_after_a_restart(monkeypatch, tmp_path):
     monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path))
     value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
     number = headers.visitor_of({headers.COOKIE: value})
@@ -179,14 +170,14 @@ def test_only_this_servers_cookies_are_known_also_after_a_restart(client, monkey
     assert headers.visitor_of({headers.COOKIE: value}) is None
 
 
-def test_a_server_that_cannot_write_still_has_cookies(client, monkeypatch, tmp_path):
+def test_a_server_that_cannot_write_still_has_cookies(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path / "file"))
     cookie = client().headers["set-cookie"].split(";")[0]
     assert "set-cookie" not in client(cookie=cookie).headers
 
 
-def test_a_key_of_a_full_disk_is_replaced(client, monkeypatch, tmp_path):
+def test_a_key_of_a_full_disk_is_replaced(monkeypatch, tmp_path):
     monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path))
     (tmp_path / ".key").touch()
     value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
@@ -195,7 +186,7 @@ def test_a_key_of_a_full_disk_is_replaced(client, monkeypatch, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [".key"]
 
 
-def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(client, monkeypatch, caplog):
+def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(monkeypatch, caplog):
     clock = [1000.0]
     monkeypatch.setattr(headers.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(headers, "BROWSERS", 20)
@@ -218,7 +209,7 @@ def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(cli
     assert sum("new browsers" in str(record.args) for record in caplog.records) == 1
 
 
-def test_a_phone_that_came_beyond_the_limit_votes_once_there_is_room(client, monkeypatch):
+def test_a_phone_that_came_beyond_the_limit_votes_once_there_is_room(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(headers.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(headers, "BROWSERS", 1)
@@ -230,7 +221,7 @@ def test_a_phone_that_came_beyond_the_limit_votes_once_there_is_room(client, mon
         assert (headers.voter_of({headers.COOKIE: made}) is not None) == votes == bool(made)
 
 
-def test_so_many_addresses_are_remembered(client, monkeypatch):
+def test_so_many_addresses_are_remembered(monkeypatch):
     monkeypatch.setattr(headers, "ADDRESSES", 3)
     for number in range(6):
         client(address=f"203.0.113.{number}")
