@@ -36,13 +36,12 @@ def used(who):
     return turns._left(use, turns.time.monotonic())
 
 
-def use(who, seconds):
-    """An address, or a visitor who is no newcomer then, has used so much more."""
-    now = turns.time.monotonic()
-    if isinstance(who, Visitor):
-        who.browser.use, who.browser.left = (used(who) + seconds, now), now
-    else:
-        turns._addresses[who] = used(who) + seconds, now
+def spend(clock, visitor, seconds):
+    """A visitor has a turn of so many seconds."""
+    turn = turns.ask(visitor)
+    clock[0] += seconds
+    for _ in range(2):  # the end of a run may be noticed twice
+        turns.end(turn)
 
 
 def order(waiting):
@@ -58,21 +57,15 @@ def order(waiting):
 def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock):
     visitor, other = arrive(), arrive()
     for seconds in (3, 1):
-        turn = turns.ask(visitor)
-        clock[0] += seconds
-        for _ in range(2):  # the end of a run may be noticed twice
-            turns.end(turn)
+        spend(clock, visitor, seconds)
     assert (used(visitor), used(other)) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
     assert used("room") == used(visitor)
 
 
-def test_who_waits_goes_first_by_presenter_then_address_then_visitor():
+def test_who_waits_goes_first_by_presenter_then_address_then_visitor(clock):
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(presenter=True)
-    use(greedy, 2)
-    use(modest, 0)
-    use("room", 3)
-    use(other, 9)  # in another address, which has used less
-    use(presenter, 20)
+    for visitor, seconds in ((presenter, 20), (greedy, 2), (modest, 0), (other, 8)):  # of another address, with less
+        spend(clock, visitor, seconds)
     everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
     held = turns.ask(Visitor(), computes=True), turns.ask(presenter), turns.ask(presenter)
     waiting = {name: turns.ask(visitor, computes=True) for name, visitor in everyone.items()}
@@ -85,7 +78,7 @@ def test_who_waits_goes_first_by_presenter_then_address_then_visitor():
 
 def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_waited_long(clock):
     known, held = arrive(), turns.ask(Visitor(), computes=True)
-    use(known, 5)
+    spend(clock, known, 5)
     waiting = {"new": turns.ask(arrive(), computes=True)}
     clock[0] += turns.NEWCOMERS_WAIT
     waiting |= {name: turns.ask(one, computes=True) for name, one in (("newer", arrive()), ("known", known))}
@@ -93,25 +86,24 @@ def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_wai
     assert order(waiting) == ["new", "known", "newer"]
 
 
-def test_coming_and_going_gains_nothing():
-    use(arrive(), 1)
-    greedy = arrive()
-    use(greedy, 7)
-    use("room", 8)
+def test_coming_and_going_gains_nothing(clock):
+    arrive()
+    spend(clock, greedy := arrive(), 8)
     leave(greedy)
     assert used(arrive()) == pytest.approx(4)  # what the address has used, for two
 
 
-def test_a_browser_that_comes_again_has_used_what_it_had_used():
+def test_a_browser_that_comes_again_has_used_what_it_had_used(clock):
     greedy = arrive(cookie="greedy")
-    use(greedy, 7)
+    spend(clock, arrive(), 1)
+    spend(clock, greedy, 7)
     leave(greedy)
     assert used(arrive(cookie="greedy")) == pytest.approx(7)
 
 
 def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):
-    leave(arrive())
-    use("room", 6)
+    spend(clock, visitor := arrive(), 6)
+    leave(visitor)
     again = arrive()
     assert used(again) == pytest.approx(6)
     leave(again)
@@ -242,9 +234,9 @@ def test_one_computes_and_the_others_are_told_how_many_are_before_them():
     assert not turns.computations
 
 
-def test_between_two_steps_who_has_used_least_goes_first():
+def test_between_two_steps_who_has_used_least_goes_first(clock):
     greedy, modest, presenter, done = arrive("one"), arrive("two"), arrive("three", presenter=True), []
-    use("one", 50)
+    spend(clock, greedy, 50)
     with turns.compute(greedy) as give_way:
         threads = [start(done, name, one) for name, one in (("modest", modest), ("presenter", presenter))]
         give_way()
@@ -255,10 +247,10 @@ def test_between_two_steps_who_has_used_least_goes_first():
 
 
 @pytest.mark.parametrize("is_presenter", [False, True])
-def test_the_same_computation_waits_for_the_first_ones_result_unless_it_is_the_presenters(is_presenter, monkeypatch):
+def test_the_same_computation_waits_for_the_first_result_but_not_the_presenters(is_presenter, monkeypatch, clock):
     monkeypatch.setattr(turns, "POLL", 0.001)
     first, second, done = arrive("one"), arrive("two", presenter=is_presenter), []
-    use("one", 50)
+    spend(clock, first, 50)
     with turns.compute(first, "the same") as give_way:
         threads = [start(done, "the second", second, "the same"), start(done, "another", arrive("three"), "another")]
         give_way()
