@@ -1,10 +1,8 @@
-"""Who may import whom, and what every public function owes its reader."""
+"""Who may import whom, and how long a file and a function may be."""
 
 import ast
 import functools
 import graphlib
-import importlib
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -145,18 +143,3 @@ def test_modules_and_functions_can_be_read():
         functions = [one for one in ast.walk(ast.parse(code)) if isinstance(one, kinds)]
         long = [one.name for one in functions if one.end_lineno - one.lineno >= 60]
         assert (len(code.splitlines()) <= 400, long) == (True, []), path
-
-
-def test_every_public_function_has_a_docstring_and_type_hints():
-    for module in (name for name in MODULES if not name.endswith("__main__")):
-        loaded = importlib.import_module(module)
-        assert loaded.__doc__, module
-        for name, thing in vars(loaded).items():
-            if name.startswith("_") or getattr(thing, "__module__", None) != loaded.__name__:
-                continue
-            if inspect.isclass(thing) or inspect.isfunction(thing):
-                assert thing.__doc__, (module, name)
-            if inspect.isfunction(thing):
-                signature = inspect.signature(inspect.unwrap(thing))
-                hints = [signature.return_annotation, *(p.annotation for p in signature.parameters.values())]
-                assert inspect.Signature.empty not in hints, (module, name)
