@@ -12,11 +12,11 @@ import pytest
 from filelock import FileLock
 
 from kdexplorer import processes
-from kdexplorer.config import RunConfig
 from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
 from kdexplorer.runs.run_folder import Run, RunStatus, find_run, list_runs
+from kdexplorer.studies.folder import StudyFolder
 from tests.runs.conftest import CONFIG, SLEEP, write_status
 from tests.training.configs import wait_for
 
@@ -50,8 +50,7 @@ def refuse(number):
 def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     run = launch_run(CONFIG)
     ((arguments, options, process),) = popen
-    assert arguments[:4] == [sys.executable, "-m", "kdexplorer", "start"]
-    assert arguments[4] == str(run.path.resolve())
+    assert arguments[:5] == [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve())]
     assert options["start_new_session"]
     assert options["stdin"] == subprocess.DEVNULL
     assert "shell" not in options
@@ -61,28 +60,21 @@ def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     assert psutil.Process(status.pid).nice() > psutil.Process().nice()  # the pages go first
 
 
-def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request(popen):
+def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request_without_a_zombie(popen):
     run = launch_run(CONFIG)
     with pytest.raises(RunError, match="queued"):
         start_run(run)
     with pytest.raises(RunError, match="running"):
         delete_run(run)
-    assert len(popen) == 1
+    ((*_, process),) = popen
     stop_run(run)
-    wait_for(lambda: run.status().state == "lost")  # the stand-in dies of SIGTERM
-    assert popen[0][-1].wait() == -signal.SIGTERM
+    wait_for(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
+    assert process.wait() == -signal.SIGTERM
     with pytest.raises(RunError, match="lost"):
         stop_run(run)
     start_run(run)
     assert len(popen) == 2
     assert run.status().state == "queued"
-
-
-def test_a_trainer_that_has_ended_leaves_no_zombie(popen):
-    launch_run(CONFIG)
-    ((*_, process),) = popen
-    os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
 
 
 def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, popen):
@@ -96,11 +88,6 @@ def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, p
     monkeypatch.setattr(launch.subprocess, "Popen", quick)
     start_run(run)
     assert (run.status().state, run.status().epoch) == ("running", 3)
-
-
-def test_a_run_that_has_not_started_is_not_stopped_by_killing_its_caller(run):
-    with pytest.raises(RunError, match="not started"):
-        stop_run(run)
 
 
 def test_another_process_with_the_same_pid_is_not_signalled(run, sleeper, monkeypatch):
@@ -122,10 +109,12 @@ def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
 
 
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed", "lost"])
-def test_a_run_that_is_over_is_deleted_whole(run, runs_root, state):
+def test_a_run_that_is_over_is_deleted_whole_unless_a_trainer_has_locked_it(run, runs_root, state):
     write_status(run, state)
     (run.path / "a").mkdir()
     (run.path / "a" / "card.json").touch()
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="running"):
+        delete_run(run)
     delete_run(run)
     assert [path for path in runs_root.iterdir() if not path.name.endswith(".lock")] == []
 
@@ -143,17 +132,6 @@ def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
             delete_run(Run(path))
     assert (outside / "config.json").exists()
     assert (run.path / "config.json").exists()
-
-
-def test_a_run_that_a_trainer_has_locked_is_not_deleted(run):
-    write_status(run, "finished")
-    assert not run.is_locked()
-    with FileLock(run.path / ".lock"):
-        assert run.is_locked()
-        with pytest.raises(RunError, match="running"):
-            delete_run(run)
-    delete_run(run)
-    assert not run.path.exists()
 
 
 def test_a_run_that_the_disk_refuses_leaves_nothing_behind(runs_root, monkeypatch):
@@ -193,13 +171,13 @@ def test_a_signal_is_for_all_work_that_goes_on():
         assert not later.is_set()
 
 
-def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run, runs_root):
+def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
     run.write_status("finished")
-    for changes in ({"teacher": f"resnet8-scratch+{run.run_id}/a"}, {"initial": f"{run.run_id}/a"}):
-        student = {"name": "s", "architecture": "resnet8", "initial": changes.get("initial")}
-        student |= {"terms": [{"method": "kd"}]} if "teacher" in changes else {}
-        config = RunConfig(dataset="synthetic", students=[student], teacher=changes.get("teacher"))
-        other = create_run(config, "other")
+    create_run(CONFIG.model_copy(update={"teacher": "resnet56"}), "unrelated")
+    own = f"{run.run_id}/a"
+    begun = [CONFIG.students[0].model_copy(update={"initial": own})]
+    for needing in ({"teacher": f"resnet56+{own}"}, {"teacher": str(run.path / "a")}, {"students": begun}):
+        other = create_run(CONFIG.model_copy(update=needing), "other")
         with pytest.raises(RunError, match=f"{other.run_id} has not finished and needs"):
             delete_run(run)
         other.write_status("finished")
@@ -238,16 +216,6 @@ def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_queued_one(monkeyp
 # --- Work in a folder -------------------------------------------------------------------------------------
 
 
-class Other(Run):
-    """Another kind of work."""
-
-    kind = "other"
-
-    @staticmethod
-    def parent_folder():
-        return Run.parent_folder() / "others"
-
-
 def test_work_that_ends_has_finished_and_what_it_said_stays(run):
     def do(work):
         work.facts["warning"] = "careful"
@@ -283,11 +251,11 @@ def test_work_that_fails_says_why_and_raises_the_error(run, error, message, trac
 
 
 def test_a_folder_says_its_kind(run):
-    other = create_run(CONFIG, "lab", kind=Other)
-    assert other.path.parent == Run.parent_folder() / "others"
-    for kinds in ((Run, Other), (Other, Run)):
-        assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, Other]
-        assert [type(find_run(one.run_id, kinds)) for one in (run, other)] == [Run, Other]
+    other = create_run(CONFIG, "lab", kind=StudyFolder)
+    assert other.path.parent == Run.parent_folder() / "studies"
+    for kinds in ((Run, StudyFolder), (StudyFolder, Run)):
+        assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, StudyFolder]
+        assert [type(find_run(one.run_id, kinds)) for one in (run, other)] == [Run, StudyFolder]
     with pytest.raises(ConfigError, match="no run"):
         find_run(str(other.path))
     with pytest.raises(ConfigError, match="no run"):
