@@ -2,13 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 
-from kdexplorer import processes
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.run_folder import (
@@ -26,19 +23,12 @@ from tests.runs.conftest import CONFIG, write_status
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
 
 
-def ended_process():
-    """The identity of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    facts = processes.identity(process.pid)
-    process.communicate(b"\n")
-    return facts
-
-
 @pytest.mark.parametrize("state", ["queued", "running", "finished", "stopped", "failed"])
 def test_only_a_final_state_outlives_its_process(run, sleeper, state):
     write_status(run, state, sleeper)
     assert run.status().state == state
-    write_status(run, state, **ended_process())
+    sleeper.kill()
+    sleeper.wait()
     is_live = state in ("queued", "running")
     assert run.status().state == ("lost" if is_live else state)
     assert ("resumed" in run.status().message) == is_live
@@ -130,17 +120,6 @@ def test_the_log_is_appended_to_until_the_block_ends(run):
             logger.info("part %d", number)
     logger.info("too late")
     assert [line.split(" ", 2)[2] for line in run.log_tail().splitlines()] == ["INFO part 1", "INFO part 2"]
-
-
-def test_the_status_says_who_writes_it(run):
-    before = time.time()
-    run.write_status("running", "training", epoch=2)
-    status = json.loads((run.path / "status.json").read_text())
-    assert {key: status[key] for key in ("pid", "pid_started", "boot")} == processes.identity()
-    assert status["pid"] == os.getpid()
-    assert before <= status["heartbeat"] <= time.time()
-    assert (status["state"], status["message"], status["epoch"]) == ("running", "training", 2)
-    assert (run.status().state, run.status().epoch) == ("running", 2)
 
 
 def test_a_process_that_does_not_lead_writes_nothing(run):
@@ -237,9 +216,3 @@ def test_a_run_that_trains_is_counted_whatever_was_created_since(run, sleeper):
     write_status(run, "running", sleeper)
     os.utime(run.path)
     assert count_live() == 1
-
-
-def test_an_unfinished_run_needs_the_run_of_its_teacher_by_name_and_by_path(run):
-    for teacher, needed in ((f"{run.run_id}/a", True), (str(run.path / "a"), True), ("resnet56", False)):
-        other = create_run(CONFIG.model_copy(update={"teacher": teacher}), "other")
-        assert other.needs(run.run_id) == needed
