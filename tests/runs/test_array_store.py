@@ -39,14 +39,8 @@ def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
 
 def during_the_write(monkeypatch, do):
     """From now on `do()` is called once, when a file's content is on the disk and before the file has its name."""
-    todo, sync = [do], os.fsync
-
-    def synced(handle):
-        sync(handle)
-        if todo:
-            todo.pop()()
-
-    monkeypatch.setattr(os, "fsync", synced)
+    todo = [do]
+    monkeypatch.setattr(os, "fsync", lambda _: todo and todo.pop()())
 
 
 def leave_half():
