@@ -1,6 +1,5 @@
 """The command line: what it accepts, what it prints, how it fails."""
 
-import dataclasses
 import io
 import json
 import re
@@ -14,9 +13,7 @@ from kdexplorer.cli import train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
-from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.human_labels import VARIABLE
-from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
@@ -122,26 +119,17 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["train", "--students", "resnet9:scratch"], 2, "architecture"),
-        (["train", "--students", "resnet8:magic"], 2, "unknown preset or method 'magic'"),
         (["train", "--students", "resnet8:response"], 2, "no teacher is given"),
         (["train", "--students", "resnet8", "resnet8"], 2, "two students are called resnet8-scratch"),
-        (["train", "--students", "resnet8", "--epochs", "0"], 2, "epochs"),
         (["train", "--students", "resnet8", "--config", "absent.json"], 2, "absent.json"),
         (["train"], 2, "no students are given"),
         (["sweep", "--student", "resnet8"], 2, "needs a teacher"),
         (["sweep", "--student", "resnet8", "--teacher", "resnet56", "--weight", "2"], 2, "weights"),
         (["attention", "resnet56", "resnet20-scratch", "--images", "0"], 2, "--images"),
         (["resume", "../../etc"], 2, "there is no run"),
-        (["evaluate", "no-such-network"], 2, "there is no checkpoint"),
         (["runs", "show", "nobody"], 2, "there is no run 'nobody'"),
         (["runs", "stop", "nobody"], 2, "there is no run 'nobody'"),
         (["runs", "delete", "nobody", "--yes"], 2, "there is no run 'nobody'"),
-        (
-            ["train", "--students", "resnet8:response:alpha=2"],
-            2,
-            "alpha should be a number above 0 and at most 1, not '2'",
-        ),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "resnet56"], 2, "other classes"),
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
@@ -156,11 +144,7 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "../x"], 1, "is not a name"),
         (["human-labels"], 1, "KDEXPLORER_CIFAR10H"),
         (["train", "--students", "resnet8", "--device", "tpu"], 2, "device: should be auto, cpu, cuda, or cuda:N"),
-        (
-            ["train", "--students", f"resnet8:scratch:name={'a' * 60}", "--epochs", "2", "--snapshots", "1"],
-            2,
-            "snapshot",
-        ),
+        (["train", "--students", f"resnet8:scratch:name={'a' * 60}", "--epochs=2", "--snapshots=1"], 2, "snapshot"),
         (["train", "--students", "resnet8:kd", "--teacher", "os:getcwd", "--epochs", "0"], 2, "epochs: should"),
         (["app", "--port", "99999"], 2, "--port: should be 0 to 65535"),
         (["app", "--story", "absent.toml"], 2, "absent.toml"),
@@ -241,13 +225,10 @@ def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypat
     assert all(dataset.label in printed for dataset in all_datasets())
 
 
-def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, monkeypatch, capsys, tiny):
-    split = dataclasses.replace(draw_shapes(60, seed=3), classes=Cifar10.classes)
-    monkeypatch.setattr(Cifar10, "load", lambda *_args, **_kwargs: split)
-    monkeypatch.setattr(Cifar10, "is_available", lambda _: True)
-    network = build("resnet8", seed=5)
-    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "mine.pt")
-    words = ["import", str(tmp_path / "mine.pt"), "--architecture", "resnet8", "--name", "mine"]
+def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, capsys, tiny):
+    path = tmp_path / "mine.pt"
+    torch.save(build("resnet8", seed=5).state_dict(), path)
+    words = ["import", str(path), "--architecture", "resnet8", "--dataset", "synthetic", "--name", "mine"]
     assert main(words) == 0
     capsys.readouterr()
     assert main(["evaluate", "imported/mine", "--json"]) == 0
