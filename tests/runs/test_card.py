@@ -4,44 +4,16 @@ import pickle
 
 import pytest
 
-from kdexplorer.config import Objective
 from kdexplorer.errors import CheckpointError
-from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import list_checkpoints
 from tests.runs.forgery import edit_card, reopen
 
-KD, AT = {"method": "kd", "weight": 0.9, "temperature": 2.0}, {"method": "at", "weight": 50.0, "power": 2}
-
-
-def figures(epoch, accuracy=0.5):
-    return {"epoch": epoch, "train": {"objective": 1.0}, "test": {"accuracy": accuracy}}
-
-
-def test_a_card_says_what_a_network_is_and_how_it_was_trained(saved):
-    facts = {
-        "objective": {"ce_weight": 0.1, "label_smoothing": 0.0, "terms": [KD, AT]},
-        "teacher": {"name": "resnet56", "sha256": "ab", "members": []},
-        "data": {
-            "dataset": "synthetic", "sha256": "", "train_images": 300, "evaluation_split": "holdout",
-            "evaluation_images": 120,
-        },
-        "multiply_adds": 12,
-        "test_objective": 0.5,
-        "test_terms": {"cross_entropy": 2.5, "kd": 1.0, "kd.2": 3.0},
-    }  # fmt: skip
-    edit_card(saved, **facts)
-    card = reopen(saved).card
-    assert card.model_dump(mode="json", include=set(facts)) == facts
-    assert card.objective_key == "kd+at"
-    assert card.objective == Objective(ce_weight=0.1, terms=[KD, AT])
-    assert Card.model_validate_json(card.model_dump_json()) == card
-    assert pickle.loads(pickle.dumps(card)) == card
-
 
 def test_epochs_are_the_sum_over_all_legs_and_the_history_goes_on_counting(saved):
+    history = [{"epoch": 0, "test": {"accuracy": 0.4}}, {"epoch": 1, "test": {"accuracy": 0.5}}]
     legs = [
         {"run": "first", "epochs": 3, "seed": 1},  # its curve was not stored
-        {"run": "second", "epochs": 2, "seed": 2, "initial": "first/net", "history": [figures(0, 0.4), figures(1)]},
+        {"run": "second", "epochs": 2, "seed": 2, "initial": "first/net", "history": history},
     ]
     edit_card(saved, legs=legs)
     card = reopen(saved).card
@@ -103,7 +75,7 @@ REQUIRED = (
         ({"objective": {"terms": [{"method": "<magic>"}]}}, "objective.terms.0: .*'<magic>'.*kd"),
         ({"objective": {"terms": [{"method": "magic", "weight": 0}]}}, "objective.terms.0.weight"),
         ({"objective": {"terms": [{"method": "magic", "x": "{"}]}}, "objective.terms.0.x"),
-        ({"objective": {"terms": [{**KD, "temperature": 0}]}}, "objective.terms.0.kd.temperature"),
+        ({"objective": {"terms": [{"method": "kd", "temperature": 0}]}}, "objective.terms.0.kd.temperature"),
         ({"objective": {"ce_weight": 0}}, "objective"),
         ({"teacher": {"name": "resnet56"}}, "teacher.sha256"),
         ({"data": "cifar10"}, "data"),
