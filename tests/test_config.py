@@ -64,13 +64,6 @@ def test_a_terms_method_decides_which_settings_it_takes(method):
             validate(Objective, {"terms": [{"method": method.key, name: 1}]})
 
 
-def test_a_method_may_occur_in_several_terms_whose_weights_add_up():
-    objective = Objective(terms=[{**KD, "weight": 0.5}, {**AT, "weight": 2}, {**KD, "weight": 0.25, "temperature": 1}])
-    assert objective.weights_by_method() == {"kd": 0.75, "at": 2}
-    assert objective.term_names == ["kd", "at", "kd.2"]
-    assert StudentConfig(**BASELINE, terms=objective.terms).objective == objective
-
-
 # --- Names ------------------------------------------------------------------------------------------------
 
 
