@@ -6,11 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+from benchmarks.app import ROOT
 from tests.training.configs import SHRINK
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]
 
 SHOW_PAGES = """
@@ -69,11 +68,9 @@ def example():
 
 
 def run(folder, package, *arguments):
-    """Runs Python in a folder with this package and the bundled networks, nothing else of the user's."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")}
-    paths = {"RUNS": folder / "runs", "DATA": folder / "data", "CHECKPOINTS": ROOT / "checkpoints"}
-    (folder / "data").mkdir(exist_ok=True)
-    own |= {"PYTHONPATH": str(package)} | {f"KDEXPLORER_{name}": str(path) for name, path in paths.items()}
+    """Runs Python in a folder with this package, its runs and the bundled networks."""
+    paths = {"PYTHONPATH": package, "KDEXPLORER_RUNS": folder / "runs", "KDEXPLORER_CHECKPOINTS": ROOT / "checkpoints"}
+    own = os.environ | {name: str(path) for name, path in paths.items()}
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=own, capture_output=True, text=True)
 
 

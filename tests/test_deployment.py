@@ -2,12 +2,12 @@
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.app import ROOT
+
 COMPOSE = (ROOT / "compose.yaml").read_text()
 PROXY = re.search(r"FORWARDED_ALLOW_IPS: &proxy (\S+)", COMPOSE)[1]
 

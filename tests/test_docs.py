@@ -2,10 +2,10 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
+from benchmarks.app import ROOT
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.analysis.verdicts import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.cli import main
@@ -17,7 +17,6 @@ from kdexplorer.studies.experiments import all_experiments, read
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.table import bundled_tables, seed_deviation, summarize
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE_PAGE, EXAMPLE = "adding-a-method.md", "kdexplorer/methods/cosine.py"
 """The method of the example is only in its document; tests/test_adding_a_method.py trains it."""
 

@@ -5,16 +5,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from benchmarks.app import ROOT
 from kdexplorer import files
 from kdexplorer.errors import DataError
 from kdexplorer.files import LineReader
 from kdexplorer.runs.run_folder import EpochMetrics
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def _full_disk(*_):

@@ -6,13 +6,11 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
-from pathlib import Path
 
 import pytest
 
-from benchmarks.app import running
+from benchmarks.app import ROOT, running
 
-ROOT = Path(__file__).resolve().parents[1]
 FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
          "streamlit_app.py", "README.md", "LICENSE")  # fmt: skip
 
