@@ -36,6 +36,13 @@ def finished(tiny, capsys):
     return list_runs()[0], capsys.readouterr()
 
 
+def printed(capsys, *words, code=0):
+    """What a command prints, which ends with that code."""
+    capsys.readouterr()
+    assert main(words) == code
+    return capsys.readouterr().out
+
+
 def read_back(command):
     """The options that a printed command gives."""
     return build_parser().parse_args(shlex.split(command)[3:])
@@ -48,9 +55,9 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
         start_resolution=16, students=[parse_student(text) for text in students],
     )  # fmt: skip
     assert train.read_config(read_back(train_command(config))) == config
-    command = "python -m kdexplorer train --recipe fast --momentum 0.7 --dataset synthetic --students resnet8:scratch"
+    command = "python -m kdexplorer train --recipe fast --momentum 0.9 --dataset synthetic --students resnet8:scratch"
     fast = train.read_config(read_back(command))
-    assert (fast.optimizer, fast.momentum, fast.norm_momentum) == ("muon", 0.7, 0.4)
+    assert (fast.optimizer, fast.momentum, fast.norm_momentum) == ("muon", 0.9, 0.4)
     assert train.read_config(read_back(train_command(fast))) == fast
 
 
@@ -65,11 +72,11 @@ def test_the_help_of_train_lists_what_the_registries_contain(capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", "--help"])
     assert end.value.code == 0
-    printed = capsys.readouterr().out
+    text = capsys.readouterr().out
     keys = [*PRESETS, *(method.key for method in all_methods()), *(one.key for one in all_architectures())]
-    assert not [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", printed)]
+    assert not [key for key in keys if not re.search(rf"\b{re.escape(key)}\b", text)]
     for method in all_methods():
-        assert all(f"{name}=" in printed for name in method.Settings.model_fields if name != "method")
+        assert all(f"{name}=" in text for name in method.Settings.model_fields if name != "method")
 
 
 @pytest.mark.parametrize("words", [["--version"], *([*name.split(), "--help"] for name in COMMANDS)], ids=" ".join)
@@ -83,32 +90,27 @@ def test_every_command_has_help(words, capsys):
 def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0_or_reports_others(finished, capsys):
     run, _ = finished
     path = run.path / "resnet8-scratch" / "card.json"
-    assert main(["evaluate", f"{run.run_id}/resnet8-scratch", "--json"]) == 0
-    report, card = json.loads(capsys.readouterr().out), json.loads(path.read_text())
+    report = json.loads(printed(capsys, "evaluate", f"{run.run_id}/resnet8-scratch", "--json"))
+    card = json.loads(path.read_text())
     assert report["matches_card"] is True
     assert report["accuracy"] == card["test_accuracy"]
     assert report["accuracy_low"] < report["accuracy"] < report["accuracy_high"]
     assert 0 <= report["calibration_error"] <= 1
     path.write_text(json.dumps(card | {"test_accuracy": 0.999}))
-    assert main(["evaluate", str(path.parent)]) == 1
-    assert "99.90 %" in capsys.readouterr().out
+    assert "99.90 %" in printed(capsys, "evaluate", str(path.parent), code=1)
 
 
 def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finished, capsys):
-    run, printed = finished
-    assert run.run_id in printed.err
-    assert "| resnet8-scratch " in printed.out
-    assert main(["runs", "list"]) == 0
-    assert re.search(rf"{run.run_id} +finished", capsys.readouterr().out)
-    assert main(["runs", "show", run.run_id, "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    run, trained = finished
+    assert run.run_id in trained.err
+    assert "| resnet8-scratch " in trained.out
+    assert re.search(rf"{run.run_id} +finished", printed(capsys, "runs", "list"))
+    shown = json.loads(printed(capsys, "runs", "show", run.run_id, "--json"))
     assert shown["status"]["state"] == "finished"
     assert [row["epoch"] for row in shown["metrics"]] == [0]
-    assert main(["runs", "show", run.run_id]) == 0
-    (command,) = re.findall("^command: (.*)$", capsys.readouterr().out, re.M)
+    (command,) = re.findall("^command: (.*)$", printed(capsys, "runs", "show", run.run_id), re.M)
     assert train.read_config(read_back(command)) == run.config()
-    assert main(["runs", "table", run.run_id, "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(printed(capsys, "runs", "table", run.run_id, "--json"))
     assert 0 <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= 1
     assert row["objective"] == pytest.approx(row["cross_entropy"], abs=1e-3)  # it minimizes cross-entropy alone
     for command in (["runs", "stop"], ["resume"]):
@@ -180,10 +182,10 @@ def test_a_folder_of_data_that_is_named_and_holds_none_is_an_error(words, tmp_pa
 def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, no_data, monkeypatch, capsys):
     monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
     assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
-    printed = capsys.readouterr()
-    assert find_run(printed.out.strip()).config().dataset == "cifar10-small"
+    out, err = capsys.readouterr()
+    assert find_run(out.strip()).config().dataset == "cifar10-small"
     note = "" if given else "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
-    assert printed.err == note
+    assert err == note
 
 
 def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, monkeypatch, capsys):
@@ -219,10 +221,9 @@ def test_what_starts_processes_of_its_own_refuses_torchrun(words, monkeypatch, c
 
 def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
-    assert main(["data", "info"]) == 1
-    printed = capsys.readouterr().out
-    assert "data download cifar10" in printed
-    assert all(dataset.label in printed for dataset in all_datasets())
+    text = printed(capsys, "data", "info", code=1)
+    assert "data download cifar10" in text
+    assert all(dataset.label in text for dataset in all_datasets())
 
 
 def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, capsys, tiny):
@@ -230,9 +231,7 @@ def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_pat
     torch.save(build("resnet8", seed=5).state_dict(), path)
     words = ["import", str(path), "--architecture", "resnet8", "--dataset", "synthetic", "--name", "mine"]
     assert main(words) == 0
-    capsys.readouterr()
-    assert main(["evaluate", "imported/mine", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["matches_card"] is True
+    assert json.loads(printed(capsys, "evaluate", "imported/mine", "--json"))["matches_card"] is True
     assert main(words) == 1
     assert "mine is taken" in capsys.readouterr().err
     for _ in range(2):  # a failed import leaves nothing
@@ -260,10 +259,9 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert main(["demo", "--epochs", "0"]) == 2
 
 
-def test_stored_predictions_have_a_size_and_can_be_deleted(runs_root, capsys):
+def test_stored_predictions_have_a_size_and_can_be_deleted(capsys):
     save_array({"number": 1}, np.zeros((1000, 10), np.float32))
-    assert main(["data", "predictions"]) == 0
-    assert "1 file, 0.0 MB of at most 1,074 MB" in capsys.readouterr().out
+    assert "1 file, 0.0 MB of at most 1,074 MB" in printed(capsys, "data", "predictions")
     assert main(["data", "predictions", "--delete"]) == 0
     assert list_files() == []
 
@@ -273,11 +271,9 @@ def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint,
         make_checkpoint(own / name, seed=seed, run="r")
     make_checkpoint(own / "student", seed=2, run="r", objective=KD_OBJECTIVE)
     words = ["attention", "teacher", "baseline", "student", "--images", "30"]
-    assert main([*words, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(printed(capsys, *words, "--json"))
     assert [(row["name"], row["stage"]) for row in rows] == [(n, k) for n in ("baseline", "student") for k in (1, 2, 3)]
-    assert main(words) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed(capsys, *words).splitlines()
     assert len(lines) == 2 + len(rows)
     assert f"{rows[5]['to_scratch_baseline']['estimate']:+.3f} ±" in lines[-1]
     make_checkpoint(own / "other", "mobilenet_v2")
@@ -295,20 +291,17 @@ def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_pa
         logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))
         make_checkpoint(own / name, seed=seed, logits=logits, **facts, **changes)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "human.npy"))
-    assert main(["human-labels", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(printed(capsys, "human-labels", "--json"))
     assert [row["name"] for row in rows] == ["baseline", "student"]
     assert rows[1]["all_images"]["count"] == 10_000
-    assert main(["human-labels", "student", "baseline"]) == 0
-    student, baseline = capsys.readouterr().out.strip().splitlines()[2:]
+    student, baseline = printed(capsys, "human-labels", "student", "baseline").strip().splitlines()[2:]
     assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
     assert "±" not in baseline
 
 
 def test_claims_prints_every_claim_with_its_verdict(own, make_checkpoint, capsys):
     make_checkpoint(own / "only")
-    assert main(["claims", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(printed(capsys, "claims", "--json"))
     assert len(rows) == 8
     assert {row["verdict"] for row in rows} <= {"supported", "not supported", "cannot be decided"}
     assert "There is no sweep" in rows[0]["evidence"]
