@@ -95,7 +95,6 @@ def test_every_methods_short_keys_mean_its_settings(method):
     [
         ("resnet9:scratch", "architecture.*resnet8.*'resnet9'"),
         ("resnet8:magic", "'magic'.*scratch, response, feature, combined.*kd"),
-        ("resnet8:kd+magic", "'magic'.*scratch, response, feature, combined.*kd"),
         ("resnet8:kd:T=1+magic", "'magic'.*scratch, response, feature, combined.*kd"),
         ("resnet8:", "''.*scratch"),
         ("resnet8:kd:tau=4", "'tau'.*weight, temperature, T.*smoothing"),
