@@ -14,7 +14,6 @@ from kdexplorer.analysis import programs
 from kdexplorer.analysis.results import find_entries, read_rows
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
 from kdexplorer.cli.main import main
-from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import all_methods
 
@@ -49,12 +48,10 @@ def test_a_loaded_network_predicts_what_is_stored(bundled):
         kd.soft_labels(logits, 0)
 
 
-def test_training_reports_every_step_and_leaves_results(runs_root, monkeypatch):
-    monkeypatch.setitem(SyntheticShapes.sizes, "train", 40)
-    monkeypatch.setitem(SyntheticShapes.sizes, "test", 20)
+def test_training_reports_every_step_and_leaves_results(tiny):
     steps, students = [], [kd.parse_student("resnet8:scratch"), kd.parse_student("resnet8:tf_kd")]
-    config = kd.RunConfig(dataset="synthetic", students=students, epochs=1, batch_size=10, device="cpu")
-    run = kd.train(config, progress=lambda done, total: steps.append((done, total)))
+    shared = {"dataset": "synthetic", "train_images": 40, "batch_size": 10, "epochs": 1, "device": "cpu"}
+    run = kd.train(kd.RunConfig(students=students, **shared), progress=lambda done, total: steps.append((done, total)))
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     table = kd.results(run)
     assert list(table["name"]) == ["resnet8-scratch", "resnet8-tf_kd"]
