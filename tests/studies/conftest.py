@@ -1,5 +1,6 @@
 """What the tests of studies share: a recipe of seconds, a study of four runs."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,6 +26,26 @@ def small(recipe):
     """Two seeds of four students (scratch, default, and two more), at most two in a run: four runs."""
     study = make_grid_study("resnet8", recipe, 2, temperatures=[2.0], weights=[0.5, 0.9])
     return StudyConfig(study=study, students_per_run=2)
+
+
+@pytest.fixture
+def declared(tmp_path, recipe):
+    """The file that declares three students and two seeds."""
+    path = tmp_path / "league.toml"
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in recipe.items())
+    path.write_text(f"""
+version = 2
+name = "league"
+seeds = [3, 5]
+references = ["scratch", "plain-kd"]
+[recipe]
+{settings}
+[entries]
+scratch = "resnet8:scratch"
+plain-kd = "resnet8:kd:T=4:weight=0.7:ce_weight=0.3"
+attention = "resnet8:at:weight=1000"
+""")
+    return path
 
 
 @pytest.fixture

@@ -13,37 +13,15 @@ from kdexplorer.methods import all_methods
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.notation import parse_student
 from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.schema import RECORDED
 from kdexplorer.studies import folder
 from kdexplorer.studies.folder import StudyConfig, find_study, list_sweeps, open_study, settle
 from kdexplorer.studies.report import to_markdown
-from kdexplorer.studies.study import (
-    DEFAULT_PLACE,
-    Study,
-    bundled_studies,
-    make_grid_study,
-    read_study,
-)
+from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Row, write_table
 from kdexplorer.training import objective
 from tests.studies.sample import make_grid, table_of
-
-TEXT = """
-version = 2
-seeds = [3, 5]
-references = ["scratch", "plain-kd"]
-
-[recipe]
-dataset = "synthetic"
-teacher = "resnet56"
-epochs = 1
-
-[entries]
-scratch = "resnet8:scratch"
-plain-kd = "resnet8:kd:T=4:weight=0.7:ce_weight=0.3"
-"""
 
 
 def test_a_grid_makes_its_references_and_its_cells(recipe):
@@ -84,38 +62,41 @@ def test_a_value_that_is_given_twice_counts_once(recipe):
     ("old", "new", "message"),
     [
         ("[3, 5]", "[3, 3]", "twice"),
+        ("[3, 5]", "[3, -1]", "seeds.1: should be greater"),
+        ("[3, 5]", "[3, 99999999999]", "seeds.1: should be less"),
         ('"plain-kd"]', '"other"]', "other is no entry"),
         ("epochs = 1", "seed = 1", "seed is no setting"),
         ("epochs = 1", "epoch = 1", "epoch"),
         ("resnet8:kd", "resnet8:nothing", "unknown preset or method"),
         ("version = 2", "version = = 2", "cannot be read"),
+        ("version = 2", "version = 2\npairs = 'x'", "pairs: should be"),
+        ("version = 2", "version = 2\npairs.x = 3", "pairs.x: should be"),
+        ("version = 2", "version = 2\npairs.x.teacher = 'resnet56'", "pairs.x.student: Field required"),
+        ("[recipe]", "[grid]\nstudent = 'resnet8'\n[recipe]", "not those of the grid"),
     ],
 )
-def test_a_declaration_that_cannot_be_run_is_refused_with_the_reason(tmp_path, old, new, message):
-    path = tmp_path / "study.toml"
-    path.write_text(TEXT)
-    study = read_study(path)
+def test_a_declaration_that_cannot_be_run_is_refused_with_the_reason(declared, old, new, message):
+    study, text = read_study(declared), declared.read_text()
     assert study.config(5, ["plain-kd"]).seed == 5
     assert Study.model_validate(json.loads(study.model_dump_json())).sha256 == study.sha256
-    path.write_text("# a comment changes nothing\n" + TEXT)
-    assert read_study(path).sha256 == study.sha256
-    path.write_text(TEXT.replace(old, new))
+    declared.write_text("# a comment changes nothing\n" + text)
+    assert read_study(declared).sha256 == study.sha256
+    declared.write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match=message):
-        read_study(path)
+        read_study(declared, *(("x", "resnet56") if "pairs" in new else ()))
 
 
-def test_the_results_of_a_method_that_is_not_installed_are_shown(tmp_path, capsys):
-    path = tmp_path / "study.toml"
-    path.write_text(TEXT.replace("resnet8:kd:T=4", "resnet8:gone:power=2"))
-    study = read_study(path, recorded=True)
+def test_the_results_of_a_method_that_is_not_installed_are_shown(declared, capsys):
+    declared.write_text(declared.read_text().replace("resnet8:kd:T=4", "resnet8:gone:power=2"))
+    study = read_study(declared, recorded=True)
     measures = {"accuracy": 0.5, "cross_entropy": 1.0}
     rows = [Row(entry=name, seed=seed, measures=measures) for name in study.entries for seed in study.seeds]
-    write_table(table_of(study, rows, teacher=""), path.with_suffix(".json"))
-    assert main(["study", str(path), "--show"]) == 0
+    write_table(table_of(study, rows, teacher=""), declared.with_suffix(".json"))
+    assert main(["study", str(declared), "--show"]) == 0
     assert "| plain-kd | gone | 2 | 50.00 " in capsys.readouterr().out
     folder = open_study(StudyConfig.model_validate({"study": study}, context=RECORDED))
     assert folder.config().study == study
-    assert main(["study", str(path), "--yes"]) == 2
+    assert main(["study", str(declared), "--yes"]) == 2
     assert "unknown preset or method 'gone'" in capsys.readouterr().err
 
 
@@ -176,13 +157,6 @@ def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys
 # --- The gradient's size ---
 
 
-@pytest.fixture
-def with_logits(recipe, tmp_path, make_checkpoint):
-    """A recipe whose teacher has stored logits."""
-    logits = np.random.default_rng(0).normal(0, 3, (50, 10))
-    return recipe | {"teacher": str(make_checkpoint(tmp_path / "known", seed=9, logits=logits).path)}
-
-
 def start_gradient(term, teacher):
     """The mean over images of the L1 norm of a term's weighted gradient on logits of zero, by autograd."""
     logits = torch.zeros(teacher.shape, dtype=torch.float64, requires_grad=True)
@@ -190,10 +164,11 @@ def start_gradient(term, teacher):
     return float(logits.grad.abs().sum())
 
 
-def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
-    teacher = find_checkpoint(with_logits["teacher"]).logits()
+def test_the_gradients_size_can_be_held_instead_of_the_weight(recipe, tmp_path, make_checkpoint):
+    known = make_checkpoint(tmp_path / "known", seed=9, logits=np.random.default_rng(0).normal(0, 3, (50, 10)))
+    recipe["teacher"], teacher = str(known.path), known.logits()
     values = {"temperatures": [1.0, 4.0, 16.0], "weights": [0.5, 0.9]}
-    held, plain = (make_grid_study("resnet8", with_logits, hold=hold, **values) for hold in ("gradient", "weight"))
+    held, plain = (make_grid_study("resnet8", recipe, hold=hold, **values) for hold in ("gradient", "weight"))
     assert plain.weight_factors() == {}
     assert plain.describe_factors() == ""
     factors = held.weight_factors()
@@ -209,7 +184,7 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(with_logits):
     sizes = [start_gradient(one.terms[0], teacher) for one in list(plain.students.values())[2::2]]
     assert max(sizes) > 1.5 * min(sizes)  # what is held when it is not asked for
     table = make_grid((0.5, 0.6, 0.9, 0.6))[0]
-    study = make_grid_study("resnet8", with_logits, hold="gradient", temperatures=[1.0, 2.0], weights=[0.7])
+    study = make_grid_study("resnet8", recipe, hold="gradient", temperatures=[1.0, 2.0], weights=[0.7])
     assert study.describe_factors() in to_markdown(table.model_copy(update={"study": study}))
 
 
@@ -239,24 +214,6 @@ def test_a_cluster_is_driven_from_a_machine_without_its_devices(recipe):
     with pytest.raises(ConfigError):
         settle(StudyConfig(study=study))
     assert [len(one.entries) for one in settle(StudyConfig(study=study), elsewhere=True).runs()] == [3]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("[3, 5]", "[3, -1]", "seeds.1: should be greater"),
-        ("[3, 5]", "[3, 99999999999]", "seeds.1: should be less"),
-        ("version = 2", "version = 2\npairs = 'x'", "pairs: should be"),
-        ("version = 2", "version = 2\npairs.x = 3", "pairs.x: should be"),
-        ("version = 2", "version = 2\npairs.x.teacher = 'resnet56'", "pairs.x.student: Field required"),
-        ("[recipe]", "[grid]\nstudent = 'resnet8'\n[recipe]", "not those of the grid"),
-    ],
-)
-def test_a_declaration_that_is_wrong_in_its_parts_is_refused_and_named(tmp_path, old, new, words):
-    path = tmp_path / "wrong.toml"
-    path.write_text(TEXT.replace(old, new))
-    with pytest.raises(ConfigError, match=words):
-        read_study(path, *(("x", "resnet56") if "pairs" in new else ()))
 
 
 def test_a_pair_of_a_declaration_has_its_own_students_teacher_and_table(make_checkpoint, tmp_path):
