@@ -9,16 +9,7 @@ from scipy import stats
 from kdexplorer.analysis.difference import correct, over_images, t_interval
 from kdexplorer.errors import ConfigError
 from kdexplorer.studies.report import describe_study, to_markdown
-from kdexplorer.studies.table import (
-    accuracies_by,
-    find_best,
-    pack_bits,
-    read_table,
-    seed_deviation,
-    summarize,
-    unpack_bits,
-    write_table,
-)
+from kdexplorer.studies.table import accuracies_by, find_best, read_table, seed_deviation, summarize
 from tests.studies.sample import ACCURACIES, GRID, change, make_grid, make_table
 
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
@@ -172,17 +163,6 @@ def test_the_accuracies_of_a_setting_are_means_over_what_all_its_values_have():
 
 
 # --- Stored ---
-
-
-def test_a_table_reads_back_to_the_same(tmp_path):
-    table, _ = make_grid(CLEAR)
-    write_table(table, tmp_path / "table.json")
-    assert read_table(tmp_path / "table.json") == table
-    assert read_table(tmp_path / "missing.json") is None
-    bits = np.random.default_rng(0).random(13) > 0.5
-    assert np.array_equal(unpack_bits(pack_bits(bits), 13), bits)
-    with pytest.raises(ValueError, match="bits"):
-        unpack_bits(pack_bits(bits), 100)
 
 
 @pytest.mark.parametrize(
