@@ -14,10 +14,6 @@ from tests.studies.sample import make_results
 from tests.studies.test_experiments import TINY, shelf  # noqa: F401
 
 
-def make_estimate(seconds, fixing=0.0):
-    return Estimate(seconds=seconds, evaluation=1, epoch=2, images_per_second=100, fixing=fixing)
-
-
 def store(name, seconds):
     """Writes a study's table with these seeds, and how long each took."""
     more = {"images": 1.0, "teacher_images": 1.0}
@@ -67,7 +63,8 @@ def test_what_all_seeds_share_is_added_once(shelf, monkeypatch):  # noqa: F811
     monkeypatch.setattr(driver, "Measurement", lambda configs, add_up, title: (configs, add_up, title))
     configs, add_up, title = driver.measure_left([teachers, students])
     assert configs == [teachers.sample, students.sample]
-    assert add_up([make_estimate(50), make_estimate(50, fixing=10)]) == [50, 10 + 2 * 40]
+    alone = Estimate(seconds=50, evaluation=1, epoch=2, images_per_second=100)
+    assert add_up([alone, alone.model_copy(update={"fixing": 10})]) == [50, 10 + 2 * 40]
     assert title == "Timing a few batches of part {part} of 2"
 
 
