@@ -54,13 +54,6 @@ def test_with_several_seeds_the_test_over_images_is_the_share_of_sign_flips_that
     assert sum(found.interval) / 2 == pytest.approx(found.estimate)
 
 
-def test_the_interval_over_images_by_hand():
-    found = difference.over_mean(np.array([-1.0, 1.0, 3.0, 1.0]))
-    assert (found.estimate, found.count, found.p) == (1.0, 4, None)
-    assert found.half == pytest.approx(1.96 * 2**0.5 / 2)
-    assert found.nats == "+1.000 ± 1.386"
-
-
 @pytest.mark.parametrize(
     ("one", "sign"),
     [
@@ -151,28 +144,6 @@ def test_two_accuracies_without_predictions_agree_with_scipy():
         expected = chi2_contingency(table, correction=False).pvalue
         assert difference.over_counts(one, 10_000, other, 10_000).p == pytest.approx(expected)
     assert difference.over_counts(5, 5, 7, 7).p == 1.0
-
-
-@pytest.mark.parametrize(
-    ("signs", "verdict"),
-    [((1, 1), "supported"), ((1, 0), "cannot be decided"), ((1, -1), "not supported"), ((0,), "cannot be decided")],
-)
-def test_all_differences_have_to_be_above_zero(signs, verdict):
-    assert difference.decide([Difference(sign, p=0.01 if sign else 0.5) for sign in signs]) == verdict
-
-
-@pytest.mark.parametrize(
-    ("p", "text", "cell"),
-    [
-        (1.0, "p = 1.00", "1.0000"),
-        (0.0314, "p = 0.031", "0.0314"),
-        (0.00017, "p = 0.00017", "0.0002"),
-        (2e-5, "p < 0.0001", "< 0.0001"),
-    ],
-)
-def test_p_is_shown_with_two_digits_or_in_a_cell_with_four_places(p, text, cell):
-    assert (difference.format_p(p), difference.format_p_cell(p)) == (text, cell)
-    assert difference.format_p_cell(None) == ""
 
 
 def test_nothing_uses_a_half_loaded_torch(monkeypatch):
