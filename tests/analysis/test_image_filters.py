@@ -58,25 +58,19 @@ def test_filters_need_their_students():
     assert image_filters.available_filters(FOUR_IMAGES) == list(image_filters.FILTERS)
 
 
-def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_checkpoint, monkeypatch):
-    kd, at = ({"terms": [{"method": method}]} for method in ("kd", "at"))
-    networks = {
-        "other": make_checkpoint(tmp_path / "other", seed=0, run="x"),
-        "baseline": make_checkpoint(tmp_path / "baseline", seed=1, run="r"),
-        "unpaired": make_checkpoint(tmp_path / "unpaired", seed=2, run="y", objective=kd),
-        "student": make_checkpoint(tmp_path / "student", seed=3, run="r", objective=at),
-    }
-    stored = {checkpoint.path: np.full((2, 10), float(seed)) for seed, checkpoint in enumerate(networks.values())}
+def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_checkpoint, tiny):
+    def make(seed, run, *methods):
+        objective = {"terms": [{"method": method} for method in methods]}
+        logits = np.full((60, 10), float(seed))
+        return make_checkpoint(tmp_path / str(seed), seed=seed, logits=logits, run=run, objective=objective)
 
-    monkeypatch.setattr(image_filters, "whole_split_logits", lambda network, *_: stored.get(network.path))
+    other, baseline, unpaired, student = make(0, "x"), make(1, "r"), make(2, "y", "kd"), make(3, "r", "at")
 
-    def gather(*names):
-        students, dataset = [networks[name] for name in names], networks["other"].card.data.dataset
-        return image_filters.gather_predictions(networks["other"], students, dataset, np.zeros(2, int))
+    def gather(teacher, *students):
+        return image_filters.gather_predictions(teacher, students, "synthetic", np.zeros(2, int))
 
-    found = gather("other", "baseline", "unpaired", "student")
+    found = gather(other, other, baseline, unpaired, student)
     assert (found.scratch[0, 0], found.distilled[0, 0]) == (1.0, 3.0)
-    found = gather("other", "unpaired")
+    found = gather(other, other, unpaired)
     assert (found.scratch, found.distilled[0, 0]) == (None, 2.0)
-    del stored[networks["other"].path]
-    assert gather("baseline", "student") is None
+    assert gather(make_checkpoint(tmp_path / "without-logits"), baseline, student) is None
