@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -25,10 +25,6 @@ class Family:
 
     def rows(self, labels: bool = True, **options):
         return results.build_rows(self.entries, self.logits(), self.labels if labels else None, **options)
-
-    def changed(self, **changes):
-        """The rows with other values, by name."""
-        return [replace(row, **changes.get(row.name, {})) for row in self.rows()]
 
 
 @pytest.fixture
