@@ -13,10 +13,6 @@ from kdexplorer.runs.checkpoints import Checkpoint
 GENERATOR = np.random.default_rng(0)
 
 
-def random_images(count):
-    return GENERATOR.integers(0, 256, (count, 3, 32, 32), np.uint8)
-
-
 @pytest.fixture
 def networks(tmp_path, make_checkpoint):
     """A teacher, a scratch baseline, and a student of the same run whose weights are the teacher's own."""
@@ -73,7 +69,7 @@ def test_a_single_image_has_no_chance_level(networks):
     compared = attention_similarity.compare_maps([maps], [maps])
     assert np.isnan(compared[3]).all()
     np.testing.assert_array_equal(compared[4], 0)  # a mean over one image leaves nothing
-    (teacher, baseline, _), image = networks, random_images(1)
+    (teacher, baseline, _), image = networks, GENERATOR.integers(0, 256, (1, 3, 32, 32), np.uint8)
     attention_similarity.measure(teacher, [baseline], image)
     rows = attention_similarity.build_rows(teacher, [baseline], image)
     assert len(rows) == 3
@@ -109,7 +105,7 @@ def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_onc
 ):
     teacher, baseline, _ = networks
     again = make_checkpoint(tmp_path / "again", seed=1)  # the baseline's weights
-    images = random_images(50)
+    images = GENERATOR.integers(0, 256, (50, 3, 32, 32), np.uint8)
     monkeypatch.setattr(attention_similarity, "PART", 20)
     monkeypatch.setattr(attention_similarity, "BATCH", 20)
 

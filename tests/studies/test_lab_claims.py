@@ -39,10 +39,8 @@ def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
 
 
 def test_the_example_is_computed(monkeypatch):
-    exact = np.array([0.93, 0.05, 0.02]) ** 0.25  # softmax of logarithms over 4
     judged = lab_claims.judge_example()
-    assert " / ".join(f"{p:.3f}" for p in exact / exact.sum()) in judged.evidence
-    assert "0.536 / 0.258 / 0.205" in judged.evidence
+    assert "0.536 / 0.258 / 0.205" in judged.evidence  # the fourth roots of 0.93, 0.05 and 0.02, divided by their sum
     assert judged.verdict == "not supported"
     monkeypatch.setattr(lab_claims, "LAB_SOFTENED", (0.54, 0.26, 0.21))
     assert lab_claims.judge_example().verdict == "supported"
