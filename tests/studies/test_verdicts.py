@@ -23,19 +23,19 @@ def by_entry(**values):
     return lambda part, entry: values.get(entry.replace("-", "_").replace(".", "_"), 0.7)
 
 
-def few(gain_few, gain_many, alone):
+def few(gain_few, gain_many):
     gains = {"few": gain_few, "more": 0.02, "many": gain_many, "lab-pair": 0.04}
 
     def accuracy(part, entry):
-        return alone if entry == "kd-alone" else 0.6 + (gains[part.removesuffix(AGAIN)] if entry == "kd" else 0)
+        return 0.75 if entry == "kd-alone" else 0.6 + (gains[part.removesuffix(AGAIN)] if entry == "kd" else 0)
 
     return accuracy
 
 
-def views(same, others, short):
+def views(same, others):
     def accuracy(part, entry):
         view, _, length = part.removesuffix(AGAIN).partition("-")
-        return short if length == "short" else same if view == "same" else others
+        return 0.70 if length == "short" else same if view == "same" else others
 
     return accuracy
 
@@ -61,15 +61,15 @@ OUTCOMES = [
     ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.73), None, YES),
     ("gradient-size", by_entry(T4_w0_9=0.75, T4_matched=0.68), None, NO),
     ("gradient-size", by_entry(T4_w0_9=0.75), None, OPEN),
-    ("few-labels", few(0.05, 0.01, 0.75), None, YES),
-    ("few-labels", few(0.01, 0.05, 0.75), None, NO),
-    ("few-labels", few(0.05, 0.05, 0.75), None, OPEN),
+    ("few-labels", few(0.05, 0.01), None, YES),
+    ("few-labels", few(0.01, 0.05), None, NO),
+    ("few-labels", few(0.05, 0.05), None, OPEN),
     ("better-teacher", along(0.01), taught, YES),
     ("better-teacher", along(-0.01), taught, NO),
     ("better-teacher", along(0.0), taught, OPEN),
-    ("consistency", views(0.75, 0.72, 0.70), None, YES),
-    ("consistency", views(0.75, 0.78, 0.70), None, NO),
-    ("consistency", views(0.75, 0.75, 0.70), None, OPEN),
+    ("consistency", views(0.75, 0.72), None, YES),
+    ("consistency", views(0.75, 0.78), None, NO),
+    ("consistency", views(0.75, 0.75), None, OPEN),
     ("omitted-class", by_entry(), make_recalls(0.2), YES),
     ("omitted-class", by_entry(), make_recalls(0.0), NO),
 ]
