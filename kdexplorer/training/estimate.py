@@ -173,15 +173,22 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
     return seconds, share * (time.perf_counter() - begin), warning
 
 
-def count_work(config: RunConfig) -> float:
-    """Multiply-adds of a run, which follow the pixels of each epoch: a backward pass takes twice the forward pass.
+def work_by_epoch(config: RunConfig, stored: Sequence[bool]) -> np.ndarray:
+    """Multiply-adds of an image in each epoch, float64 `[epochs]`: a backward pass takes twice the forward pass.
 
-    A teacher whose logits are fixed computes them once, which is not counted. Raises KDError without the teacher.
+    The teacher is not counted where it is `stored`, nor where its logits are fixed, which it computes once. Raises
+    KDError without the teacher.
     """
     students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
-    teachers = find_teachers(config.teacher) if config.teacher and config.teacher_view != "fixed" else ()
-    image = students + sum(count_multiply_adds(teacher.architecture) for teacher in teachers)
-    return image * sum(pixel_shares(config)) * (config.train_images or 1)
+    is_used = config.teacher_view != "fixed" and any(student.needs for student in config.students)
+    teachers = find_teachers(config.teacher) if config.teacher and is_used else ()
+    of_teachers = float(sum(count_multiply_adds(teacher.architecture) for teacher in teachers))
+    return (students + (1.0 - np.array(stored, float)) * of_teachers) * np.array(pixel_shares(config))
+
+
+def count_work(config: RunConfig) -> float:
+    """Multiply-adds of a run. Raises KDError without the teacher."""
+    return float(work_by_epoch(config, [False] * config.epochs).sum()) * (config.train_images or 1)
 
 
 class Measurement(Generic[T]):

@@ -16,6 +16,7 @@ from kdexplorer.analysis import results
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics
+from kdexplorer.training.estimate import work_by_epoch
 
 if TYPE_CHECKING:
     from kdexplorer.training.trainer import Trainer
@@ -79,8 +80,8 @@ class RunProgress:
         self.seen = {student.config.name: dict(student.sums) for student in trainer.students}
         """The students' sums over the epoch when they were recorded last."""
         self.batch = trainer.config.batch_size
-        costs = trainer.epoch_costs()
-        self.costs = np.concatenate([[0.0], np.repeat(costs, trainer.steps_per_epoch).cumsum()])
+        work = work_by_epoch(trainer.config, [trainer.reads_teacher(epoch) for epoch in range(trainer.config.epochs)])
+        self.costs = np.concatenate([[0.0], np.repeat(work, trainer.steps_per_epoch).cumsum()])
         """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(
             total=trainer.steps * self.batch, initial=done * self.batch, unit="img", unit_scale=True,

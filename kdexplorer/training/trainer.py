@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdexplorer.config import RunConfig, StudentConfig, learning_rate, pixel_shares, resolution
+from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolution
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
-from kdexplorer.networks import build, count_multiply_adds, get_architecture
+from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp
@@ -318,16 +318,6 @@ class Trainer:
     def reads_teacher(self, epoch: int) -> bool:
         """Whether the teacher's predictions for an epoch are read from the disk instead of computed."""
         return self.teacher is not None and self.teacher.is_stored(epoch, resolution(self.config, epoch))
-
-    def epoch_costs(self) -> np.ndarray:
-        """What a step of each epoch costs, in multiply-adds of an image, float64 `[epochs]`.
-
-        A student's backward pass counts twice its forward pass; the teacher counts where it has to compute.
-        """
-        students = sum(count_multiply_adds(one.architecture) for one in self.config.students)
-        teachers = sum(count_multiply_adds(one.architecture) for one in self.teacher_checkpoints if self.teacher)
-        computed = np.array([not self.reads_teacher(epoch) for epoch in range(self.config.epochs)])
-        return (3.0 * students + computed * float(teachers)) * np.array(pixel_shares(self.config))
 
 
 # --- How long the parts of a step take; nothing waits for it and no number changes ---
