@@ -142,15 +142,17 @@ class Run:
     """Whether this process writes to the folder: of several that train a run together only the first one does."""
     kind: ClassVar[str] = "run"
     """Stands in `config.json`; a folder without it is that of a run."""
+    place: ClassVar[str] = ""
+    """The folder among the runs that contains all of its kind."""
 
     @property
     def run_id(self) -> str:
         return self.path.name
 
-    @staticmethod
-    def parent_folder() -> Path:
+    @classmethod
+    def parent_folder(cls) -> Path:
         """The folder that contains all of its kind: nothing outside it is ever deleted."""
-        return runs_root()
+        return runs_root() / cls.place
 
     def read_values(self) -> dict[str, Any] | None:
         """What `config.json` contains besides the kind; None where it is missing or damaged."""

@@ -11,7 +11,7 @@ import contextlib
 import math
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from filelock import FileLock
 from pydantic import Field
@@ -20,10 +20,12 @@ from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import read_once
 from kdexplorer.runs import launch
-from kdexplorer.runs.run_folder import LIVE, RESUMABLE, Run, find_run, list_runs, runs_root
+from kdexplorer.runs.run_folder import LIVE, Run, find_run, list_runs, runs_root
 from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table
+
+Folder = TypeVar("Folder", bound=Run)
 
 
 class StudyConfig(StrictModel):
@@ -55,14 +57,11 @@ class StudyFolder(Run):
     """A run folder whose configuration is a `StudyConfig`."""
 
     kind: ClassVar[str] = "study"
+    place: ClassVar[str] = "studies"
 
     def config(self) -> StudyConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
         return read_once(_load_config, self.path / "config.json")
-
-    @staticmethod
-    def parent_folder() -> Path:
-        return runs_root() / "studies"
 
     def runs(self) -> list[Run]:
         """Its runs; those that have not started have no folder yet. Raises ConfigError."""
@@ -112,14 +111,26 @@ def open_study(config: StudyConfig) -> StudyFolder:
 
     Once runs have begun, they keep their students. Raises RunError and OSError.
     """
-    folder = folder_of(config.study)
+    return _open(folder_of(config.study), settle(config, decide=False))
+
+
+def _open(folder: Folder, config: StrictModel) -> Folder:
+    """Makes a folder or, unless another process works in it, replaces its configuration."""
     folder.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.path.parent / ".start.lock", timeout=30):  # two may start the same study
+    with FileLock(folder.path.parent / ".start.lock", timeout=30):  # two may start the same work
         if not folder.path.is_dir():
-            launch.create_run(config, config.study.name, run_id=folder.run_id, kind=StudyFolder)
+            launch.create_run(config, folder.run_id, run_id=folder.run_id, kind=type(folder))
         elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
-            launch.write_config(folder, settle(config, decide=False))
+            launch.write_config(folder, config)
     return folder
+
+
+def _start(folder: Run) -> None:
+    """Starts the process that works in a folder, unless it is running; one that has finished starts anew."""
+    if folder.status().state in ("finished", "damaged"):
+        folder.write_status("stopped", "starting")
+    if (status := folder.status()).state not in LIVE or status.pid == os.getpid():
+        launch.start_run(folder)
 
 
 def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) -> StudyConfig:
@@ -155,16 +166,13 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
 
 
 def launch_study(config: StudyConfig) -> StudyFolder:
-    """Opens a study, and starts its driver as a process of its own, unless it is running or finished.
+    """Opens a study, and starts its driver as a process of its own, unless it is running or nothing is left.
 
-    Raises RunError and OSError.
+    Raises KDError and OSError.
     """
     folder = open_study(config)
-    if folder.status().state == "finished" and left_to_train(folder.config()):  # more seeds than before
-        folder.write_status("stopped", "starting")
-    status = folder.status()
-    if status.state in RESUMABLE or (status.state == "queued" and status.pid == os.getpid()):
-        launch.start_run(folder)
+    if folder.status().state != "finished" or left_to_train(folder.config()):  # more seeds than before
+        _start(folder)
     return folder
 
 
@@ -203,14 +211,11 @@ class ExperimentFolder(Run):
     """A run folder whose configuration is an `ExperimentConfig`: `runs/experiments/KEY/`, or `KEY-small`."""
 
     kind: ClassVar[str] = "experiment"
+    place: ClassVar[str] = "experiments"
 
     def config(self) -> ExperimentConfig:  # type: ignore[override]
         """Raises ConfigError when `config.json` is missing or damaged."""
         return validate(ExperimentConfig, self.read_values(), where=self.run_id)
-
-    @staticmethod
-    def parent_folder() -> Path:
-        return runs_root() / "experiments"
 
 
 def experiment_folder(key: str, small: bool = False) -> ExperimentFolder:
@@ -219,18 +224,10 @@ def experiment_folder(key: str, small: bool = False) -> ExperimentFolder:
 
 
 def open_experiment(key: str, small: bool = False) -> ExperimentFolder:
-    """The folder of an experiment, made where it is missing. Raises RunError."""
-    folder, config = experiment_folder(key, small), ExperimentConfig(experiment=key, small=small)
-    if not folder.path.is_dir():
-        launch.create_run(config, key, run_id=folder.run_id, kind=ExperimentFolder)
-    elif folder.read_values() is None:
-        launch.write_config(folder, config)
-    return folder
+    """The folder of an experiment, made where it is missing. Raises RunError and OSError."""
+    return _open(experiment_folder(key, small), ExperimentConfig(experiment=key, small=small))
 
 
 def start_experiment(key: str, small: bool = False) -> None:
-    """Starts an experiment as a process of its own; one that has finished starts anew, for what is left. KDError."""
-    folder = open_experiment(key, small)
-    if folder.status().state in ("finished", "damaged"):
-        folder.write_status("stopped", "starting")
-    launch.start_run(folder)
+    """Starts an experiment as a process of its own, for what is left. Raises RunError and OSError."""
+    _start(open_experiment(key, small))
