@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from typing import Any
 
 from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
@@ -18,12 +16,8 @@ from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
-KINDS: dict[type[Run], Callable[[Any, bool], int]] = {
-    Run: train.execute_run,
-    StudyFolder: study.execute,
-    ExperimentFolder: study.execute_experiment,
-}
-"""What works in each kind of folder: a function of the folder and of whether it prints nothing, to an exit code."""
+KINDS = (Run, StudyFolder, ExperimentFolder)
+"""The kinds of folders that `start` works in."""
 STOPPABLE = (Run, StudyFolder)
 """The kinds of folders that `stop` and `delete` take."""
 
@@ -39,14 +33,16 @@ def start(options: argparse.Namespace) -> int:
     shared.choose_log(options)
 
     def find_startable() -> Run:
-        found = find_run(options.run_id, tuple(KINDS))
+        found = find_run(options.run_id, KINDS)
         if type(found) is not Run:
             shared.refuse_torchrun(f"a {found.kind}")
         launch.require_resumable(found)
         return found
 
     found = ddp.join().lead(find_startable)
-    return KINDS[type(found)](found, options.quiet)
+    if isinstance(found, (StudyFolder, ExperimentFolder)):
+        return study.execute(found, options.quiet)
+    return train.execute_run(found, options.quiet)
 
 
 @command("runs list", shared.JSON)

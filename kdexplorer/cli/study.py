@@ -164,7 +164,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
         if options.detach:
             print(folders.launch_study(config).run_id)
             return shared.DONE
-        return execute(folders.open_study(config), options.quiet, options.ray, options)
+        return execute(folders.open_study(config), options.quiet, options)
     if not options.quiet:
         print_table(begin_table(config.study, config.table_path), options)
     return shared.DONE
@@ -190,14 +190,17 @@ def announce(left: list[Left], measure: bool, elsewhere: bool = False) -> None:
         print(f"About {format_duration(sum(seconds))} in total.", file=sys.stderr)
 
 
-def execute(folder: StudyFolder, quiet: bool, ray: str | None = None, options: argparse.Namespace | None = None) -> int:
-    """Trains a study to its end or until a signal, and prints its table."""
+def execute(folder: StudyFolder | ExperimentFolder, quiet: bool, options: argparse.Namespace | None = None) -> int:
+    """Works to the end of a study or an experiment or until a signal, and prints a study's table. Raises KDError."""
     if not quiet:
         print(f"{folder.run_id}: in {folder.path}; after Ctrl-C the same command continues it", file=sys.stderr)
     try:
-        state = driver.execute_study(folder, ray, show=not quiet)
+        if isinstance(folder, StudyFolder):
+            state = driver.execute_study(folder, options.ray if options else None, show=not quiet)
+        else:
+            state = driver.execute_experiment(folder, show=not quiet)
     finally:
-        if not quiet and (table := folder.table()) is not None:
+        if not quiet and isinstance(folder, StudyFolder) and (table := folder.table()) is not None:
             print_table(table, options)
     return shared.DONE if state == "finished" else shared.STOPPED
 
@@ -252,15 +255,7 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
         announce(left, measure=options.estimate or not options.yes)
     if options.estimate or not shared.confirm(options, "Start?"):
         return shared.DONE
-    return execute_experiment(folders.open_experiment(chosen.key, options.small), options.quiet)
-
-
-def execute_experiment(folder: ExperimentFolder, quiet: bool) -> int:
-    """Works until it has finished or a signal arrives. Raises KDError."""
-    if not quiet:
-        print(f"{folder.run_id}: after Ctrl-C the same command continues it", file=sys.stderr)
-    state = driver.execute_experiment(folder, show=not quiet)
-    return shared.DONE if state == "finished" else shared.STOPPED
+    return execute(folders.open_experiment(chosen.key, options.small), options.quiet)
 
 
 @command("claims", shared.JSON)
