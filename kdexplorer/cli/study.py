@@ -246,15 +246,17 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
     if chosen.measure is not None:
         print(chosen.describe_cost(options.small), file=sys.stderr)
     else:
-        if not options.estimate:
-            driver.collect_finished(chosen, options.small)
         left = list_left(chosen, options.small)
         if not left:
+            if not options.estimate:  # an earlier start may have been killed before it wrote what had finished
+                driver.collect_finished(chosen, options.small)
             return shared.DONE
         print(f"{chosen.question}\n{chosen.protocol}", file=sys.stderr)
         announce(left, measure=options.estimate or not options.yes)
-    if options.estimate or not shared.confirm(options, "Start?"):
+    if options.estimate:
         return shared.DONE
+    if not shared.confirm(options, "Start?"):
+        return shared.FAILED
     return execute(folders.open_experiment(chosen.key, options.small), options.quiet)
 
 
