@@ -115,11 +115,11 @@ def open_study(config: StudyConfig) -> StudyFolder:
 
 
 def _open(folder: Folder, config: StrictModel) -> Folder:
-    """Makes a folder or, unless another process works in it, replaces its configuration."""
+    """Makes a folder or, unless another process works in it, writes its configuration. Raises RunError and OSError."""
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path.parent / ".start.lock", timeout=30):  # two may start the same work
         if not folder.path.is_dir():
-            launch.create_run(config, folder.run_id, run_id=folder.run_id, kind=type(folder))
+            launch.create_run(config, folder.run_id, folder.path.parent, folder.run_id, type(folder))
         elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
             launch.write_config(folder, config)
     return folder
@@ -192,12 +192,7 @@ def prepare(folder: StudyFolder, left: list[StudyRun]) -> None:
     for planned in left:
         run = folder.run(planned)
         if run.read_values() is None:
-            config = study.config(planned.seed, planned.entries)
-            if run.path.is_dir():  # a driver was killed while it made it
-                launch.write_config(run, config)
-            else:
-                launch.create_run(config, config.name, run.path.parent, run.run_id)
-            run.write_status("waiting", "its study starts it")
+            _open(run, study.config(planned.seed, planned.entries)).write_status("waiting", "its study starts it")
 
 
 class ExperimentConfig(StrictModel):
