@@ -17,9 +17,7 @@ from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
 KINDS = (Run, StudyFolder, ExperimentFolder)
-"""The kinds of folders that `start` works in."""
-STOPPABLE = (Run, StudyFolder)
-"""The kinds of folders that `stop` and `delete` take."""
+"""The kinds of folders that `start`, `stop` and `delete` take."""
 
 
 @command(
@@ -102,7 +100,7 @@ def tabulate(options: argparse.Namespace) -> None:
 @command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run or sweep"))
 def stop(options: argparse.Namespace) -> None:
     """Stop a run or a sweep after saving its state."""
-    launch.stop_run(find_run(options.run_id, STOPPABLE))
+    launch.stop_run(find_run(options.run_id, KINDS))
     print("Stopping: saving state first")
 
 
@@ -111,7 +109,7 @@ def stop(options: argparse.Namespace) -> None:
 )
 def delete(options: argparse.Namespace) -> int:
     """Delete runs with their trained networks, or sweeps."""
-    found = {run.path.resolve(): run for run_id in options.run_ids for run in [find_run(run_id, STOPPABLE)]}.values()
+    found = {run.path.resolve(): run for run_id in options.run_ids for run in [find_run(run_id, KINDS)]}.values()
     if not shared.confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return shared.FAILED
     for run in found:
