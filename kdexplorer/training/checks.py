@@ -49,7 +49,6 @@ def require_startable(config: RunConfig) -> None:
     get_dataset(config.dataset).prepare()
     teachers = find_teachers(config.teacher) if config.teacher else ()
     found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]
-    found += [f"students: {sentence}" for sentence in _initial_problems(config)]
     if found:
         missing = get_dataset(config.dataset).can_download and not get_dataset(config.dataset).is_available()
         found += [f"to download, run 'python -m kdexplorer data download {config.dataset}'"] if missing else []
@@ -97,6 +96,7 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
         yield from _count_problems(config, available)
     if config.teacher:
         yield from _teacher_problems(config, teachers)
+    yield from _initial_problems(config)
 
 
 def _count_problems(config: RunConfig, available: int) -> Iterator[tuple[str, str]]:
@@ -134,21 +134,20 @@ def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iter
                 yield "students", f"{student.name}: {problem}"
 
 
-def _initial_problems(config: RunConfig) -> Iterator[str]:
+def _initial_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     for student in config.students:
         if not student.initial:
             continue
         try:
             start = find_checkpoint(student.initial)
         except KDError as error:
-            yield f"{student.name}: {str(error).rstrip('.')}"
+            yield "students", f"{student.name}: {str(error).rstrip('.')}"
             continue
         dataset, own = get_dataset(config.dataset), start.card.normalization
         pairs = zip(own.mean + own.std, dataset.normalization.mean + dataset.normalization.std, strict=True)
+        refused = f"{student.name} cannot start from {student.initial}"
         if any(abs(one - other) > 0.05 for one, other in pairs):  # a folder's is measured anew when it grows
-            yield f"{student.name} cannot start from {student.initial}, whose images were normalized otherwise"
+            yield "students", f"{refused}, whose images were normalized otherwise"
         if (start.architecture, start.classes) != (student.architecture, dataset.classes):
-            yield (
-                f"{student.name} cannot start from {student.initial}, a {start.architecture} with "
-                f"{len(start.classes)} classes: choose a checkpoint of the same architecture and data"
-            )
+            kind = f"a {start.architecture} with {len(start.classes)} classes"
+            yield "students", f"{refused}, {kind}: choose a checkpoint of the same architecture and data"
