@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 
 import streamlit as st
@@ -25,7 +24,7 @@ from kdexplorer.studies.experiments import (
     read_largest,
 )
 from kdexplorer.studies.experiments.base import Results
-from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, start_experiment
+from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, open_experiment, start_work
 from kdexplorer.studies.report import to_csv
 from kdexplorer.training.estimate import format_duration
 
@@ -128,7 +127,7 @@ def _offer_start(experiment: Experiment) -> None:
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(partial(start_experiment, key, small))
+                access.act_and_rerun(lambda small=small: start_work(open_experiment(key, small)))
     if count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return

@@ -162,7 +162,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
         if not shared.confirm(options, "Start?"):
             return shared.FAILED
         if options.detach:
-            print(folders.launch_study(config).run_id)
+            print(folders.start_work(folders.open_study(config)).run_id)
             return shared.DONE
         return execute(folders.open_study(config), options.quiet, options)
     if not options.quiet:

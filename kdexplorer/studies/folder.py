@@ -125,12 +125,19 @@ def _open(folder: Folder, config: StrictModel) -> Folder:
     return folder
 
 
-def _start(folder: Run) -> None:
-    """Starts the process that works in a folder, unless it is running; one that has finished starts anew."""
-    if folder.status().state in ("finished", "damaged"):
+def start_work(folder: Folder) -> Folder:
+    """Starts the process of a study or an experiment, unless it is running or has finished a study without more seeds.
+
+    Raises KDError and OSError.
+    """
+    state = folder.status().state
+    if isinstance(folder, StudyFolder) and state == "finished" and not left_to_train(folder.config()):
+        return folder
+    if state in ("finished", "damaged"):
         folder.write_status("stopped", "starting")
     if (status := folder.status()).state not in LIVE or status.pid == os.getpid():
         launch.start_run(folder)
+    return folder
 
 
 def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) -> StudyConfig:
@@ -163,17 +170,6 @@ def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) ->
     while most > 1 and objective.estimate_memory(config.study.config(seed, names[:most]), elsewhere) > limit:
         most -= 1
     return config.model_copy(update={"students_per_run": most})
-
-
-def launch_study(config: StudyConfig) -> StudyFolder:
-    """Opens a study, and starts its driver as a process of its own, unless it is running or nothing is left.
-
-    Raises KDError and OSError.
-    """
-    folder = open_study(config)
-    if folder.status().state != "finished" or left_to_train(folder.config()):  # more seeds than before
-        _start(folder)
-    return folder
 
 
 def left_to_train(config: StudyConfig, again: bool = False) -> list[StudyRun]:
@@ -221,8 +217,3 @@ def experiment_folder(key: str, small: bool = False) -> ExperimentFolder:
 def open_experiment(key: str, small: bool = False) -> ExperimentFolder:
     """The folder of an experiment, made where it is missing. Raises RunError and OSError."""
     return _open(experiment_folder(key, small), ExperimentConfig(experiment=key, small=small))
-
-
-def start_experiment(key: str, small: bool = False) -> None:
-    """Starts an experiment as a process of its own, for what is left. Raises RunError and OSError."""
-    _start(open_experiment(key, small))

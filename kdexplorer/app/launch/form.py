@@ -26,7 +26,7 @@ from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import LIVE, Run, count_live, list_runs
 from kdexplorer.studies.driver import Left
-from kdexplorer.studies.folder import StudyConfig, launch_study
+from kdexplorer.studies.folder import StudyConfig, open_study, start_work
 from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.estimate import Estimate, Measurement, choose_length, format_duration, stored_estimate
@@ -321,7 +321,10 @@ JUST_NOW = 2.0
 
 def start_training(config: RunConfig, sweep: Study | None = None) -> None:
     """Starts a run or a sweep, and opens it."""
-    started = launch_study(StudyConfig(study=sweep)) if sweep else _find_just_started(config) or launch_run(config)
+    if sweep:
+        started: Run = start_work(open_study(StudyConfig(study=sweep)))
+    else:
+        started = _find_just_started(config) or launch_run(config)
     measurement.forget(_ESTIMATE)
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
 

@@ -123,7 +123,7 @@ def test_a_short_token_is_refused_at_the_start_with_a_command_that_makes_one(mon
         access.check_token()
 
 
-ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "launch_study", "start_download",
+ACTIONS = {"create_run", "launch_run", "start_run", "stop_run", "delete_run", "start_work", "start_download",
            "cancel_download", "start_training", "Measurement"}  # fmt: skip
 GUARDS = {"act_if_presenter", "act_and_rerun", "offer_deletion", "offer_estimate"}  # the others act through the second
 
