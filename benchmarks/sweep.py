@@ -30,7 +30,7 @@ from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.studies.driver import execute_study
+from kdexplorer.studies.driver import execute
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.study import Place, grid_entry, make_grid_study
 from kdexplorer.training.hardware import configure_process
@@ -152,7 +152,7 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     killer.start()
     begin = time.monotonic()
     try:
-        state = execute_study(sweep, nodes.address)
+        state = execute(sweep, nodes.address)
     finally:
         over.set()
         killer.join()

@@ -195,10 +195,7 @@ def execute(folder: StudyFolder | ExperimentFolder, quiet: bool, options: argpar
     if not quiet:
         print(f"{folder.run_id}: in {folder.path}; after Ctrl-C the same command continues it", file=sys.stderr)
     try:
-        if isinstance(folder, StudyFolder):
-            state = driver.execute_study(folder, options.ray if options else None, show=not quiet)
-        else:
-            state = driver.execute_experiment(folder, show=not quiet)
+        state = driver.execute(folder, options.ray if options else None, show=not quiet)
     finally:
         if not quiet and isinstance(folder, StudyFolder) and (table := folder.table()) is not None:
             print_table(table, options)

@@ -41,23 +41,27 @@ POLL = 0.5  # seconds between two looks at a run that trains
 SAMPLE = 3  # students of a grid's run that is timed; they differ in their settings alone
 
 
-def execute_study(
-    folder: StudyFolder, ray_address: str | None = None, show: bool = False, again: bool = False
+def execute(
+    folder: StudyFolder | ExperimentFolder, ray_address: str | None = None, show: bool = False, again: bool = False
 ) -> State:
-    """Trains what is left of a study; returns `finished`, or `stopped` after a signal.
+    """Trains, or measures, what is left of a study or an experiment; returns `finished`, or `stopped` after a signal.
 
     Args:
-        folder: of the study.
-        ray_address: of a Ray cluster (`auto` finds it) that trains the runs; without one they are trained one after
-            another on this machine.
-        show: print a line for each run to stderr.
-        again: see `folder.left_to_train`.
+        folder: of the study or experiment.
+        ray_address: of a Ray cluster (`auto` finds it) that trains a study's runs; without one they are trained one
+            after another on this machine.
+        show: print progress to stderr.
+        again: of a study, see `folder.left_to_train`.
 
     Raises:
-        TrainingError: when runs failed; the others have been trained.
-        KDError: when another process drives this study, it cannot be packed, or the cluster cannot be reached.
+        TrainingError: when runs failed; the study's others have been trained.
+        KDError: when another process works in this folder, a study cannot be packed, or the cluster cannot be reached.
     """
-    return work_in(folder, partial(_train_study, folder, ray_address, show, again))
+    if isinstance(folder, StudyFolder):
+        return work_in(folder, partial(_train_study, folder, ray_address, show, again))
+    config = folder.config()
+    experiment = get_experiment(config.experiment)
+    return work_in(folder, partial(_train if experiment.measure is None else _measure, experiment, config.small, show))
 
 
 def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again: bool, work: Work) -> None:
@@ -110,16 +114,6 @@ def train_in_turn(run: Run, progress: StudyProgress) -> None:
         started = True
 
 
-def execute_experiment(folder: ExperimentFolder, show: bool = False) -> State:
-    """Trains or measures what is left; returns `finished`, or `stopped` after a signal, with everything saved.
-
-    `show` prints progress to stderr. Raises KDError when another process works on it, or what ended it, then `failed`.
-    """
-    config = folder.config()
-    experiment = get_experiment(config.experiment)
-    return work_in(folder, partial(_train if experiment.measure is None else _measure, experiment, config.small, show))
-
-
 def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
     """Study by study; what the end of one has made possible is looked at anew."""
     collect_finished(experiment, small)
@@ -131,7 +125,7 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         work.write("running", said)
         if show:
             print(f"{experiment.key}: {said}", file=sys.stderr, flush=True)
-        if execute_study(open_study(one.config), show=show, again=one.again) == "stopped":
+        if execute(open_study(one.config), show=show, again=one.again) == "stopped":
             raise Stopped
 
 

@@ -18,7 +18,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import Run, list_runs
 from kdexplorer.studies.collect import ATTEMPTS, measure_choice
-from kdexplorer.studies.driver import execute_study
+from kdexplorer.studies.driver import execute
 from kdexplorer.studies.folder import StudyConfig, StudyFolder, left_to_train, list_sweeps, open_study, prepare
 from kdexplorer.studies.report import to_csv, to_markdown
 from kdexplorer.studies.study import make_grid_study
@@ -28,13 +28,13 @@ from tests.training.configs import wait_for
 
 def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, small, trained):
     study = open_study(small)
-    assert execute_study(study) == "finished"
+    assert execute(study) == "finished"
     ids = [f"{study.run_id}-{end}" for end in ("0", "0-2", "1", "1-2")]
     assert trained == ids
     status = study.status()
     assert (status.state, status.runs, status.finished) == ("finished", 4, 4)
     assert [run.config().seed for run in study.runs()] == [0, 0, 1, 1]
-    assert execute_study(open_study(small)) == "finished"
+    assert execute(open_study(small)) == "finished"
     assert trained == ids
     table = study.table()
     summaries = summarize(table)
@@ -68,12 +68,12 @@ def test_stopping_a_run_stops_the_study_and_the_next_start_continues(tiny, small
             train_one(run)
 
     monkeypatch.setattr(launch, "start_run", stop_the_second)
-    assert execute_study(study) == "stopped"
+    assert execute(study) == "stopped"
     assert (study.status().state, study.status().finished) == ("stopped", 1)
     assert [run.status().state for run in study.runs()] == ["finished", "stopped", "waiting", "waiting"]
     assert [len(one.entries) for one in left_to_train(small)] == [2, 2, 2]
     monkeypatch.setattr(launch, "start_run", train_one)
-    assert execute_study(study) == "finished"
+    assert execute(study) == "finished"
     assert [name.removeprefix(study.run_id) for name in started] == ["-0", "-0-2", "-0-2", "-1", "-1-2"]
 
 
@@ -84,7 +84,7 @@ def test_a_run_that_fails_costs_itself_alone(tiny, small, started, monkeypatch):
         launch, "start_run", lambda run: run.write_status("failed", "no luck") if run.run_id == first else end(run)
     )
     with pytest.raises(TrainingError, match=f"{first}: no luck"):
-        execute_study(study)
+        execute(study)
     status = study.status()
     assert (status.state, status.failed, status.finished) == ("failed", {first: "no luck"}, 3)
 
@@ -100,7 +100,7 @@ def test_a_process_that_vanishes_is_not_started_for_ever_unless_it_gets_further(
     starts = []
     monkeypatch.setattr(launch, "start_run", lambda run: (starts.append(run.run_id), vanish(run)))
     with pytest.raises(TrainingError):
-        execute_study(study)
+        execute(study)
     assert len(starts) == 2 * ATTEMPTS
     assert set(study.status().failed) == set(starts)
     starts.clear()
@@ -111,7 +111,7 @@ def test_a_process_that_vanishes_is_not_started_for_ever_unless_it_gets_further(
 
     monkeypatch.setattr(launch, "start_run", get_one_step_further)
     with pytest.raises(TrainingError):
-        execute_study(study)
+        execute(study)
     assert len(starts) == 2 * (4 + ATTEMPTS)
 
 
@@ -122,7 +122,7 @@ def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, sm
     study = open_study(StudyConfig(study=made))
     with pytest.raises(RunError, match="not finished"):
         measure_choice(study)
-    execute_study(study)
+    execute(study)
     before = study.table()
     assert "20 held-out training images" in before.evaluated_on
     assert main(["evaluate", "--after-choice", study.run_id]) == 0
@@ -213,12 +213,12 @@ def test_a_later_start_in_the_background_trains_the_other_seeds(tiny, declared, 
 
 def test_the_results_of_a_study_whose_folder_was_deleted_come_back(tiny, small, started, recipe):
     study = open_study(small)
-    assert execute_study(study) == "finished"
+    assert execute(study) == "finished"
     before = study.table()
     shutil.rmtree(study.path)
     again = open_study(small.model_copy(update={"students_per_run": None}))
     count = len(started)
-    assert execute_study(again) == "finished"
+    assert execute(again) == "finished"
     assert len(started) == count
     assert again.table().rows == before.rows
 

@@ -130,7 +130,7 @@ def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        assert driver.execute_study(study, nodes.address) == "finished"
+        assert driver.execute(study, nodes.address) == "finished"
     finally:
         over.set()
         killer.join()
