@@ -123,9 +123,12 @@ def test_what_is_stopped_continues(shelf, started, monkeypatch):
     assert main(["start", str(experiment_folder("tiny").path), "--quiet"]) == 0
     assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
     assert experiment_folder("tiny").status().state == "finished"
+    assert main(["runs", "delete", "tiny", "--yes"]) == 0  # the tables are elsewhere
+    assert not experiment_folder("tiny").path.exists()
+    assert read(TINY)
 
 
-def test_nothing_starts_without_a_yes(shelf, started, capsys):
+def test_nothing_starts_without_a_yes(shelf, started, capsys, monkeypatch):
     assert main(["experiment", "tiny", "--estimate"]) == 0
     printed = capsys.readouterr()
     assert "About 4 min 30 s in total." in printed.err
@@ -136,6 +139,9 @@ def test_nothing_starts_without_a_yes(shelf, started, capsys):
     assert "Not measured yet. It trains 5 students" in capsys.readouterr().out
     assert main(["experiment"]) == 0
     assert capsys.readouterr().out.count("not measured yet") == 2
+    monkeypatch.setattr(command.shared, "confirm", lambda options, question: False)
+    assert main(["experiment", "tiny"]) == 1
+    assert not experiment_folder("tiny").path.exists()
     assert started == []
 
 
