@@ -19,7 +19,7 @@ from kdexplorer.charts import attention, evaluation, gradients, methods, soft_la
 from kdexplorer.charts import temperature as curves
 from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
 from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, format_share, select_classes
-from kdexplorer.charts.learning_curves import CurvePoint, get_measure, learning_curves, list_measures
+from kdexplorer.charts.learning_curves import Curves, get_measure, learning_curves, list_measures
 from kdexplorer.charts.studies import figure_chart
 from kdexplorer.charts.style import HUMAN, TEACHER, Series
 from kdexplorer.config import SCRATCH
@@ -86,10 +86,6 @@ class Figure:
         """Its charts and words, by `draw`'s names: `source`, what was chosen, or attributes of it. Raises KDError."""
         drawn = None if self.draw is None else self.draw(*_read(self.draw, source, chosen))
         return (drawn,) if isinstance(drawn, dict) else drawn or ()
-
-    def chart(self, source: object) -> Spec:
-        """The chart of a figure that is one."""
-        return next(part for part in self.parts(source) if isinstance(part, dict))
 
 
 def _read(function: Callable[..., object], source: object, chosen: Mapping[str, object]) -> list[object]:
@@ -178,13 +174,13 @@ def _taxonomy(method: str) -> Iterator[Part]:
     yield Words(f": {chosen.summary}", strong=chosen.label)
 
 
-def _measures(points: list[CurvePoint]) -> Choice:
-    return Choice("measure", "Measure", {key: get_measure(key).label for key in list_measures(points)})
+def _measures(source: Curves) -> Choice:
+    return Choice("measure", "Measure", {key: get_measure(key).label for key in list_measures(source)})
 
 
-def _splits(points: list[CurvePoint]) -> Choice:
+def _splits(source: Curves) -> Choice:
     labels = {"test": "Evaluation images", "train": "Training batches"}
-    return Choice("split", "On", {key: text for key, text in labels.items() if any(getattr(p, key) for p in points)})
+    return Choice("split", "On", {k: text for k, text in labels.items() if any(getattr(r, k) for r in source.rows)})
 
 
 def _costs(rows: list[ResultRow]) -> Choice:

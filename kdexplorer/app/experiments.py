@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
 
 import streamlit as st
 
@@ -98,7 +97,7 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
         where = "" if layout.is_alone() or not access.is_presenter() else " Start it below, or from the command line."
         st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
     if results:
-        chart_view.show_figure("experiment", SimpleNamespace(figure=experiment.figure(results)), experiment.title, ())
+        chart_view.show_figure("experiment", experiment.figure(results), experiment.title, ())
 
 
 def _show_run(experiment: Experiment) -> None:

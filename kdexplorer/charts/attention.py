@@ -64,8 +64,6 @@ class Maps:
     """Whether the maps are interpolated between their pixels."""
     power: int = 1
     """Of the activations whose mean over channels the maps are."""
-    stage: str = ALL_STAGES
-    """Where nobody chooses it."""
 
 
 def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray | None]]:

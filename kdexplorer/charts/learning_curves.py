@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,8 @@ from kdexplorer.charts.common import Spec, data, describe_selection, join_parts,
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, find_method
-from kdexplorer.runs.run_folder import TeacherFigures
+from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, TeacherFigures
 
 _FIXED = {
     "accuracy": Measure("accuracy", "Accuracy", format=".2~%", axis="Accuracy (share of images)"),
@@ -31,17 +31,28 @@ _FIXED = {
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """A network after one epoch (from 0): figures on the training batches and on the evaluation split, by measure.
+class Curves:
+    """What learning curves are drawn from; all numbers are finite, as those of the records are."""
 
-    They are finite, as those of the records are that they come from.
-    Within an epoch there are training batches only, and `epoch` has a fraction: 0.5 is after one and a half epochs.
-    """
+    by_network: Mapping[str, Sequence[EpochFigures | EpochMetrics]]
+    """Of one run or of several."""
+    looks: Sequence[style.Series]
+    """Of these networks."""
+    epochs: int | None = None
+    """Of the whole run, so that the axis keeps its length while curves grow."""
+    teacher: TeacherFigures | None = None
+    """Its accuracy or cross-entropy becomes a horizontal line."""
+    batches: Sequence[BatchMetrics] = ()
+    """Within epochs: their training batches are thin lines behind the others."""
 
-    network: str
-    epoch: float
-    train: Mapping[str, float]
-    test: Mapping[str, float]
+    @property
+    def rows(self) -> list[EpochFigures | EpochMetrics]:
+        return [row for own in self.by_network.values() for row in own]
+
+    @property
+    def first_split(self) -> str:
+        """`test` (the evaluation split) where it was evaluated, else `train` (the training batches)."""
+        return "test" if any(row.test for row in self.rows) else "train"
 
 
 def _format(measure: Measure, value: float) -> str:
@@ -59,58 +70,43 @@ def get_measure(key: str) -> Measure:
     return Measure(key, label, format=".3~g", axis=f"{label}, unweighted")
 
 
-def list_measures(points: Sequence[CurvePoint]) -> list[str]:
+def list_measures(source: Curves) -> list[str]:
     """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
-    split = _first_split(points)
-    known = {key for point in points for key in getattr(point, split)}
+    known = {key for row in source.rows or source.batches for key in getattr(row, source.first_split)}
     order = {method.key: rank for rank, method in enumerate(all_methods())}
     terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
     terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
 
-def _first_split(points: Sequence[CurvePoint]) -> str:
-    return "test" if any(point.test for point in points) else "train"
-
-
-def learning_curves(
-    points: Sequence[CurvePoint],
-    looks: Sequence[style.Series],
-    measure: str = "accuracy",
-    epochs: int | None = None,
-    teacher: TeacherFigures | None = None,
-    split: str | None = None,
-    batches: Sequence[CurvePoint] = (),
-) -> Spec | None:
+def learning_curves(source: Curves, measure: str = "accuracy", split: str | None = None) -> Spec | None:
     """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
 
     Args:
-        points: of one run or of several.
-        looks: the networks to draw.
+        source: the networks' figures.
         measure: see `get_measure`.
-        epochs: of the whole run, so that the axis keeps its length while curves grow.
-        teacher: its accuracy or cross-entropy becomes a horizontal line.
-        split: `test` (the evaluation split) or `train` (the training batches); by default the first with values.
-        batches: points within epochs; their training batches are thin lines behind the others.
+        split: `test` or `train`; by default the first with values.
     """
-    names = {look.name for look in looks}
-    split = split or _first_split(points)
-
-    def list_rows(some: Sequence[CurvePoint], of: str) -> list[dict[str, Any]]:
-        return [
-            {"epoch": round(point.epoch + 1, 3), "network": point.network, "value": getattr(point, of)[measure]}
-            for point in some
-            if point.network in names and measure in getattr(point, of)
-        ]
-
-    rows, within = list_rows(points, split), list_rows(batches, "train")
+    split = split or source.first_split
+    rows = [
+        {"epoch": row.epoch + 1, "network": name, "value": getattr(row, split)[measure]}
+        for name, own in source.by_network.items()
+        for row in own
+        if measure in getattr(row, split)
+    ]
+    within = [
+        {"epoch": round(row.epoch, 3), "network": row.student, "value": row.train[measure]}
+        for row in source.batches
+        if measure in row.train
+    ]
     if not rows and not within:
         return None
-    looks = [look for look in looks if any(row["network"] == look.name for row in rows + within)]
+    looks = [look for look in source.looks if any(row["network"] == look.name for row in rows + within)]
     facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows or within}
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
     words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {_format(facts, v)}" for name, v in last.items())
-    layers = _curves(rows, within, looks, facts, epochs)
+    layers = _curves(rows, within, looks, facts, source.epochs)
+    teacher = source.teacher
     value = getattr(teacher, measure, None) if split == "test" else None
     if value is not None:
         shown = f"{_format(facts, value)} {teacher.described_images if teacher else ''}".rstrip()
@@ -119,19 +115,17 @@ def learning_curves(
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     thin = "Thin lines: the training batches" if within else ""
-    subtitle = join_parts(subtitle, thin, _name_late_starts(points, names))
+    subtitle = join_parts(subtitle, thin, _name_late_starts(source))
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
     drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
     return spec(layers, heading, subtitle, words, 240, rows=drawn)
 
 
-def _name_late_starts(points: Sequence[CurvePoint], names: set[str]) -> str:
+def _name_late_starts(source: Curves) -> str:
     """Which networks are not known from their first epoch on, evaluated or not, as one continued from another run."""
-    starts: dict[str, float] = {}
-    for point in (one for one in points if one.network in names):
-        starts[point.network] = min(point.epoch + 1, starts.get(point.network, math.inf))
-    late = [f"{name} from epoch {start:g}" for name, start in starts.items() if start > 1]
+    starts = {name: min((row.epoch for row in own), default=0) for name, own in source.by_network.items()}
+    late = [f"{name} from epoch {start + 1}" for name, start in starts.items() if start]
     return f"{', '.join(late)}: continued from earlier runs, whose curves are not stored" if late else ""
 
 

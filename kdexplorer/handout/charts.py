@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,12 @@ from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.results import ResultRow, whole_split_logits
-from kdexplorer.charts import class_maps, soft_labels, style, temperature
-from kdexplorer.charts.attention import Maps, NetworkMaps
+from kdexplorer.charts import attention, class_maps, evaluation, gradients, methods, soft_labels, style, temperature
+from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
 from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student, vega_lite_version
-from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.learning_curves import Curves, learning_curves
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.figures import all_figures
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
@@ -127,14 +125,13 @@ class Charts:
         teacher, *students = networks
         classes, start = self.request.teacher.classes, self.request.temperature
         shown = Source(networks, classes, picture.label, start)
-        figures = all_figures()
         first, *own = (self.request.alpha_of(checkpoint) for checkpoint in self.request.networks.values())
         moments = [(fresh_student(teacher), own[0] if own else first), *zip(students, own, strict=True)]
         return {
-            "soft_labels": figures["soft_labels"].chart(shown),
-            "attention": figures["attention"].chart(Maps(rows, picture.pixels_last)),
+            "soft_labels": soft_labels.columns(shown),
+            "attention": attention.grid(Maps(rows, picture.pixels_last), "map", ALL_STAGES),
         } | {
-            f"gradient {number}": figures["gradient"].chart(replace(shown, student=student, alpha=alpha))
+            f"gradient {number}": gradients.gradient_push(replace(shown, alpha=alpha), student)
             for number, (student, alpha) in enumerate(moments)
         }
 
@@ -154,15 +151,16 @@ class Charts:
     def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
         """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
         roles = self.request.roles(self.request.compared)
-        source = SimpleNamespace(rows=rows, roles=roles, method="")
-        drawn = {key: all_figures()[key].chart(source) for key in ("accuracies", "taxonomy", "divergence")}
-        drawn |= self._draw_class_maps()
+        drawn = {
+            "accuracies": evaluation.accuracies(rows, roles),
+            "taxonomy": methods.taxonomy(),
+            "divergence": methods.mode_figure(),
+        } | self._draw_class_maps()
         histories, teacher = results.learning_curves(self.request.compared, self.request.teacher)
-        points = [CurvePoint(name, row.epoch, row.train, row.test) for name, own in histories.items() for row in own]
-        curves = SimpleNamespace(points=points, looks=style.series(roles), epochs=None, teacher=teacher, batches=())
+        curves = Curves(histories, style.series(roles), teacher=teacher)
         for measure in ("accuracy", "cross_entropy"):
-            parts = all_figures()["learning_curves"].parts(curves, measure=measure, split="test")
-            drawn |= {f"curve {measure}": part for part in parts if isinstance(part, dict)}
+            if (chart := learning_curves(curves, measure, "test")) is not None:
+                drawn[f"curve {measure}"] = chart
         if self.human is not None:
             subject = f"{len(self.human):,} test images"
             near = {name: closeness(self.human, logits) for name, logits in self.annotated.items()}

@@ -25,7 +25,8 @@ from kdexplorer.charts import (
 )
 from kdexplorer.charts.attention import Maps
 from kdexplorer.charts.common import NetworkLogits, Source
-from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.learning_curves import Curves
+from kdexplorer.runs.card import EpochFigures
 from kdexplorer.runs.run_folder import TeacherFigures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
@@ -87,24 +88,23 @@ def charts():
     near = {name: closeness(shares, values) for name, values in logits.items()}
     stages = [StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     outcomes = {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}
-    points = [
-        CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.2, "objective": 3.0, "kd": 0.4})
-        for name in ROLES
-        for epoch in range(3)
-    ]
+    test = {"accuracy": 0.2, "objective": 3.0, "kd": 0.4}
+    points = {
+        name: [EpochFigures(epoch=epoch, train={"accuracy": 0.1}, test=test) for epoch in range(3)] for name in ROLES
+    }
     rows = [make_row(name) for name in ROLES]
     results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
-    curves = learning_curves.learning_curves
+    curves, known = learning_curves.learning_curves, Curves(points, LOOKS)
     return one_image | of_votes | {
         "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
         "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
         "losses": evaluation.losses(rows, ROLES),
-        "replay": learning_curves.replay_curves(curves(points, LOOKS), 1, 3),
-        "curves": curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9)),
-        "curves of a term": curves(points, LOOKS, "kd", split="test"),
-        "objectives": curves(points, LOOKS, "objective"),
+        "replay": learning_curves.replay_curves(curves(known), 1, 3),
+        "curves": curves(Curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9))),
+        "curves of a term": curves(known, "kd", "test"),
+        "objectives": curves(known, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),
         "reliability": evaluation.reliability(logits, labels, LOOKS),
         "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),

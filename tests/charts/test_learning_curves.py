@@ -7,21 +7,36 @@ import pytest
 
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import learning_curves, style
-from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.charts.learning_curves import learning_curves as draw_curves
 from kdexplorer.methods import all_methods
-from kdexplorer.runs.run_folder import TeacherFigures
+from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.run_folder import BatchMetrics, TeacherFigures
 from tests.charts.drawing import draw, heading, marks, number, rows_of
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
 
 def points(epochs=3):
-    return [
-        CurvePoint(name, epoch, {"accuracy": 0.1}, {"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0})
-        for epoch in range(epochs)
+    return {
+        name: [
+            EpochFigures(
+                epoch=epoch,
+                train={"accuracy": 0.1},
+                test={"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0},
+            )
+            for epoch in range(epochs)
+        ]
         for number, name in enumerate(("plain", "distilled"))
-    ]
+    }
+
+
+def without_test(keep=()):
+    """The points, evaluated after these epochs only."""
+    return {
+        name: [row if row.epoch in keep else row.model_copy(update={"test": {}}) for row in own]
+        for name, own in points().items()
+    }
 
 
 def domains(spec):
@@ -30,7 +45,7 @@ def domains(spec):
 
 
 def test_learning_curves_draw_the_metrics_and_the_teacher():
-    spec = draw_curves(points(), LOOKS, "accuracy", 10, TeacherFigures(accuracy=0.9))
+    spec = draw_curves(Curves(points(), LOOKS, 10, TeacherFigures(accuracy=0.9)))
     drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
     assert len(drawn) == 6
     assert drawn["distilled", 3] == pytest.approx(0.4)
@@ -49,34 +64,36 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
     ],
 )
 def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
-    spec = draw_curves(points(), LOOKS, teacher=TeacherFigures(accuracy=0.9, **facts))
+    spec = draw_curves(Curves(points(), LOOKS, teacher=TeacherFigures(accuracy=0.9, **facts)))
     assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
     assert spec["description"].endswith(label or "90.0%")
 
 
 def test_a_network_that_is_seldom_evaluated_has_few_points_and_was_not_continued():
-    seldom = [CurvePoint(one.network, one.epoch, one.train, one.test if one.epoch == 2 else {}) for one in points()]
-    spec = draw_curves(seldom, LOOKS)
+    spec = draw_curves(Curves(without_test(keep=[2]), LOOKS))
     assert {row["epoch"] for row in rows_of(spec, "epoch")} == {3}
     assert "continued" not in str(spec["params"])
 
 
 def test_training_batches_are_shown_before_an_evaluation_or_on_request_and_the_teacher_has_no_line_there():
     teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
-    unevaluated = [CurvePoint(one.network, one.epoch, one.train, {}) for one in points()]
-    for known, split in ((unevaluated, None), (points(), "train")):
-        spec = draw_curves(known, LOOKS, teacher=teacher, split=split)
+    for known, split in ((without_test(), None), (points(), "train")):
+        spec = draw_curves(Curves(known, LOOKS, teacher=teacher), split=split)
         assert heading(spec) == "Accuracy on the training batches, by epoch"
         assert {row["value"] for row in rows_of(spec, "value")} == {0.1}
-    objective = draw_curves(points(), LOOKS, "objective", teacher=teacher)
+    objective = draw_curves(Curves(points(), LOOKS, teacher=teacher), "objective")
     assert all("network" in row for row in rows_of(objective, "value"))
 
 
 def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the_first_evaluation():
-    batches = [CurvePoint("plain", at - 1, {"accuracy": at / 10, "cross_entropy": 2.0}, {}) for at in (0.25, 0.5, 1.2)]
-    assert learning_curves.list_measures(batches) == ["accuracy", "cross_entropy"]
-    for shown, count in (([], 0), (points(1), 2)):
-        spec = draw_curves(shown, LOOKS, "accuracy", 4, batches=batches)
+    batches = [
+        BatchMetrics(epoch=at, student="plain", train={"accuracy": at / 10, "cross_entropy": 2.0})
+        for at in (0.25, 0.5, 1.2)
+    ]
+    for shown, count, measures in (({}, 0, ["accuracy", "cross_entropy"]), (points(1), 2, ["accuracy", "objective"])):
+        source = Curves(shown, LOOKS, 4, batches=batches)
+        assert learning_curves.list_measures(source) == measures
+        spec = draw_curves(source)
         drawn = [(row["network"], row["epoch"], row["value"]) for row in rows_of(spec, "epoch")]
         assert drawn[:3] == [("plain", 0.25, 0.025), ("plain", 0.5, 0.05), ("plain", 1.2, 0.12)]
         assert len(drawn) == 3 + count
@@ -90,15 +107,15 @@ def test_every_method_has_a_measure(method):
     assert learning_curves.get_measure(f"{method.key}.2").label == f"{method.label} term 2"
     assert learning_curves.get_measure(f"{method.key}_2").label == f"{method.label} term, stage 2"
     assert method.label in learning_curves.get_measure(method.key).axis_title
-    assert draw_curves(points(), LOOKS, method.key) is None  # where no network has it
+    assert draw_curves(Curves(points(), LOOKS), method.key) is None  # where no network has it
 
 
 def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
     keys = [method.key for method in all_methods()]
     test = {"objective": 1.0, "accuracy": 0.5, "other": 1.0, f"{keys[0]}.2": 0.1, keys[0]: 0.2}
-    found = [CurvePoint("a", 0, {}, test), CurvePoint("b", 0, {}, {"cross_entropy": 1.0})]
+    found = {"a": [EpochFigures(epoch=0, test=test)], "b": [EpochFigures(epoch=0, test={"cross_entropy": 1.0})]}
     expected = ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "other", "objective"]
-    assert learning_curves.list_measures(found) == expected
+    assert learning_curves.list_measures(Curves(found, LOOKS)) == expected
 
 
 def at_epoch(spec, epoch):
@@ -109,7 +126,7 @@ def at_epoch(spec, epoch):
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_curves_end_at_the_sliders_epoch_and_axes_stay(epoch):
-    chart = draw_curves(points(4), LOOKS, "accuracy", 4)
+    chart = draw_curves(Curves(points(4), LOOKS, 4))
     spec = learning_curves.replay_curves(chart, 1, 4)
     assert {param["name"]: param["value"] for param in spec["params"] if "bind" in param} == {"epoch": 4}
     drawn, last = at_epoch(spec, epoch), at_epoch(spec, 4)

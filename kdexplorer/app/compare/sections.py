@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,13 @@ from kdexplorer.app.state.cached import Network, latency
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import class_maps, evaluation, learning_curves, style
 from kdexplorer.charts.common import CLASS_LIMIT, format_share
-from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs import lineage
-from kdexplorer.runs.run_folder import find_run
+from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.run_folder import EpochMetrics, find_run
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def show_curves(compared: Comparison) -> None:
     """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
     networks, roles = compared.networks, compared.roles
     curves, figures = results.learning_curves(networks, compared.teacher)
-    points = [CurvePoint(name, row.epoch, row.train, row.test) for name, history in curves.items() for row in history]
+    by_network: dict[str, Sequence[EpochFigures | EpochMetrics]] = {**curves}
     epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
     finished = {(checkpoint.card.run, checkpoint.path.name) for checkpoint in networks.values()}
     for run_id in compared.runs:
@@ -201,20 +201,19 @@ def show_curves(compared: Comparison) -> None:
             config = run.config()
         except KDError:
             continue
-        names = {s.name: f"{s.name} ({run_id})" for s in config.students if (run_id, s.name) not in finished}
-        roles |= {names[s.name]: s.key for s in config.students if s.name in names}
-        points += [
-            CurvePoint(names[row.student], row.epoch, row.train, row.test)
-            for row in cached.run_metrics(run)[0]
-            if row.student in names
-        ]
+        rows = cached.run_metrics(run)[0]
+        for student in config.students:
+            if (run_id, student.name) not in finished:
+                name = f"{student.name} ({run_id})"
+                roles[name] = student.key
+                by_network[name] = [row for row in rows if row.student == student.name]
         epochs = max(epochs, config.epochs)
         if not networks and figures is None:
             figures = run.teacher(len(find_dataset(config.dataset).classes))
-    if not learning_curves.list_measures(points):
+    source = Curves(by_network, style.series(roles), epochs, figures)
+    if not learning_curves.list_measures(source):
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return
-    source = SimpleNamespace(points=points, looks=style.series(roles), epochs=epochs, teacher=figures, batches=())
     chart_view.show_figure("learning_curves", source, about=("networks",))
 
 

@@ -20,7 +20,7 @@ from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.common import Spec
-from kdexplorer.charts.learning_curves import CurvePoint
+from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import find_dataset
@@ -28,6 +28,7 @@ from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
+from kdexplorer.runs.card import EpochFigures
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
 from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State, TeacherFigures
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
@@ -221,11 +222,13 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     by_epoch, within = cached.run_metrics(run)
     shown = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs]
     metrics = [row for row in shown if row.test]
-    points = [CurvePoint(row.student, row.epoch, row.train, row.test) for row in shown]
+    by_student: dict[str, list[EpochFigures]] = {name: [] for name in roles}
+    for row in shown:  # without the logits, which would be hashed for the cache
+        by_student[row.student].append(EpochFigures.model_construct(epoch=row.epoch, train=row.train, test=row.test))
     teacher = run.teacher(len(find_dataset(config.dataset).classes))
-    if not points and live:
+    if not shown and live:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
-    if not points and not within:
+    if not shown and not within:
         return
     mine, known = f"{run.run_id}/", {} if live else all_networks()
     found = {key.removeprefix(mine): one for key, one in known.items() if key.startswith(mine)}
@@ -234,19 +237,14 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     with right:
         note = "Thin lines: the mean of a few training batches"
         has_batches = bool(within) and pick_toggle("batches", "Batches within an epoch", help=note)
-    batches = [
-        CurvePoint(row.student, row.epoch - 1, row.train, {})
-        for row in within
-        if has_batches and row.student in roles and row.epoch <= config.epochs
-    ]
+    batches = [row for row in within if has_batches and row.student in roles and row.epoch <= config.epochs]
+    source = Curves(by_student, looks, config.epochs, teacher, batches)
 
     def draw_curves(measure: str, name: str, key: str) -> None:
-        chart = _make_curves(points, looks, measure, config.epochs, teacher, batches, live)
-        chart_view.draw(chart, name, savable=not live, key=key)
+        chart_view.draw(_make_curves(source, measure, live), name, savable=not live, key=key)
 
     def draw_losses() -> None:
-        measures = learning_curves.list_measures(points or batches)
-        if terms := [measure for measure in measures if measure != "accuracy"]:
+        if terms := [measure for measure in learning_curves.list_measures(source) if measure != "accuracy"]:
             term = pick_option("term", "Loss term", terms, lambda key: learning_curves.get_measure(key).label)
             draw_curves(term, f"Curves {term}", "terms_chart")
 
@@ -272,14 +270,11 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
                 chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=dict.fromkeys((list, TeacherFigures), pickle.dumps))
-def _make_curves(
-    points: list[CurvePoint], looks: list[Series], measure: str, count: int, teacher: TeacherFigures | None,
-    batches: list[CurvePoint], live: bool,
-) -> Spec | None:  # fmt: skip
-    """One measure of all students over `count` epochs; after the run it can be played again."""
-    chart = learning_curves.learning_curves(points, looks, measure, count, teacher, batches=batches)
-    epochs = sorted({int(point.epoch) + 1 for point in points})
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
+def _make_curves(source: Curves, measure: str, live: bool) -> Spec | None:
+    """One measure of all students; after the run it can be played again."""
+    chart = learning_curves.learning_curves(source, measure)
+    epochs = sorted({row.epoch + 1 for row in source.rows})
     if chart is None or live or len(epochs) < 2:
         return chart
     return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
