@@ -23,16 +23,16 @@ DASHES = ((1, 0), (6, 4))
 """Dashes of lines with a slider by what they are of, the points' labels in order; the color is the student's."""
 
 
-def figure_chart(source: Plot) -> Spec | None:
-    """The plot as a specification; None where it has no points."""
-    if not source.points:
+def figure_chart(figure: Plot) -> Spec | None:
+    """The figure as a specification; None where it has no points."""
+    if not figure.points:
         return None
-    present = [name for name in source.roles if any(point.series == name for point in source.points)]
-    looks = style.series({name: source.roles[name] for name in present})
-    layers = {"dots": _dots, "scatter": _scatter, "lines": _lines}[source.kind](source, looks)
-    rows = len({point.label for point in source.points})
-    height = (ROW if rows <= 10 else NARROW_ROW) * rows if source.kind == "dots" else HEIGHT
-    return spec(layers, source.title, source.subtitle, _describe(source), height, *_slider(source))
+    present = [name for name in figure.roles if any(point.series == name for point in figure.points)]
+    looks = style.series({name: figure.roles[name] for name in present})
+    layers = {"dots": _dots, "scatter": _scatter, "lines": _lines}[figure.kind](figure, looks)
+    rows = len({point.label for point in figure.points})
+    height = (ROW if rows <= 10 else NARROW_ROW) * rows if figure.kind == "dots" else HEIGHT
+    return spec(layers, figure.title, figure.subtitle, _describe(figure), height, *_slider(figure))
 
 
 def _describe(figure: Plot) -> str:

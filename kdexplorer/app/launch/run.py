@@ -327,11 +327,9 @@ def _show_soft_labels(
 
 
 def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
-    """Logits `[N, classes]`; N is 0 where they are damaged."""
-    if not probes or any(len(row) != classes for row in probes):
-        return np.empty((0, classes))
-    logits = np.asarray(probes, dtype=float)
-    return logits if np.isfinite(logits).all() else logits[:0]
+    """Logits `[N, classes]`; N is 0 where they are of other classes."""
+    is_whole = all(len(row) == classes for row in probes)
+    return np.reshape(probes if is_whole else [], (-1, classes))
 
 
 # --- How the run ended ---
