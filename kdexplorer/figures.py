@@ -1,27 +1,25 @@
 """Figures: charts with one thing to move, on the pages, in a lecture's steps, in handouts, and alone in a frame.
 
-Each is one entry at the end of this module. What draws a figure takes what it needs by name from whoever shows it, and
-returns charts and words; it knows neither Streamlit nor the networks themselves.
+Each is one entry at the end of this module. What draws a figure takes a source from whoever shows it, and returns
+charts and words; it knows neither Streamlit nor the networks themselves.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kdexplorer.analysis.metrics import softmax
-from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import attention, evaluation, gradients, methods, soft_labels
 from kdexplorer.charts import temperature as curves
-from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
+from kdexplorer.charts.attention import ALL_STAGES, Maps
 from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, format_share, select_classes
 from kdexplorer.charts.learning_curves import Curves, get_measure, learning_curves, list_measures
 from kdexplorer.charts.studies import figure_chart
-from kdexplorer.charts.style import HUMAN, TEACHER, Series
+from kdexplorer.charts.style import HUMAN, TEACHER
 from kdexplorer.config import SCRATCH
 from kdexplorer.methods import all_methods, get_method
 
@@ -60,9 +58,10 @@ class Figure:
         page: the page that it belongs to, by its file's name.
         moves: what its viewer moves.
         section: the handout's section about it; empty where another figure begins that section.
-        draw: makes its chart, if there is one, or yields its parts; None for what only its page can draw.
+        draw: makes its chart, if there is one, or yields its parts, of a source; None for what only its page can draw.
         needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
-        choose: the viewer's choices, each from what it needs itself; `draw` takes them by their names.
+        choose: the viewer's choices, each from the source; `draw` takes them by their names.
+        slid: the source's fields that its charts' sliders start at.
         is_titled: whether its charts' titles say more than a lecture's step.
         name: its charts' in the page's files, with what was chosen in braces; the title where it is empty.
     """
@@ -74,24 +73,15 @@ class Figure:
     section: str
     draw: Callable[..., Spec | Iterable[Part] | None] | None = None
     needs: str = ""
-    choose: tuple[Callable[..., Choice], ...] = ()
+    choose: tuple[Callable[[Any], Choice], ...] = ()
+    slid: tuple[str, ...] = ()
     is_titled: bool = False
     name: str = ""
 
-    def choices(self, source: object) -> list[Choice]:
-        """What its viewer may choose, where a source's attributes are what it needs."""
-        return [choose(*_read(choose, source, {})) for choose in self.choose]
-
-    def parts(self, source: object, **chosen: object) -> Iterable[Part]:
-        """Its charts and words, by `draw`'s names: `source`, what was chosen, or attributes of it. Raises KDError."""
-        drawn = None if self.draw is None else self.draw(*_read(self.draw, source, chosen))
+    def parts(self, source: Any, **chosen: str) -> Iterable[Part]:
+        """Its charts and words, with what was chosen. Raises KDError."""
+        drawn = None if self.draw is None else self.draw(source, **chosen)
         return (drawn,) if isinstance(drawn, dict) else drawn or ()
-
-
-def _read(function: Callable[..., object], source: object, chosen: Mapping[str, object]) -> list[object]:
-    known = {"source": source, **chosen}
-    names = inspect.signature(function).parameters
-    return [known[name] if name in known else getattr(source, name) for name in names]
 
 
 # --- About one picture: labels, predictions, the gradient on a student's logits, attention maps ---
@@ -116,8 +106,8 @@ def _draw_prediction(source: Source, network: NetworkLogits, t: float, heading: 
     return soft_labels.probability_bars(*known, heading, f"{network.name}, T = {t:g}", *selection)
 
 
-def _choose_curve(students: Sequence[NetworkLogits]) -> Choice:
-    known = [key for key in curves.CURVES if students or key not in curves.COMPARED]
+def _choose_curve(source: Source) -> Choice:
+    known = [key for key in curves.CURVES if source.students or key not in curves.COMPARED]
     return Choice("curve", "Measure", {key: curves.CURVES[key][0] for key in known})
 
 
@@ -148,9 +138,9 @@ def _students(source: Source) -> Iterator[Part]:
     yield Words(f"The teacher, {teacher.name}, at T = {t:g}: {listed}.")
 
 
-def _choose_stage(maps: Sequence[NetworkMaps]) -> Choice:
+def _choose_stage(source: Maps) -> Choice:
     """Which stage of the teacher is shown; the first, whose maps are the finest, where nothing is chosen."""
-    stages = [*(str(number + 1) for number in range(len(maps[0].maps))), ALL_STAGES]
+    stages = [*(str(number + 1) for number in range(len(source.maps[0].maps))), ALL_STAGES]
     return Choice("stage", "Stage", dict(zip(stages, stages, strict=True)))
 
 
@@ -164,11 +154,11 @@ def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
 # --- About methods, and about many images: results of networks and experiments ---
 
 
-def _choose_method() -> Choice:
+def _choose_method(_: None) -> Choice:
     return Choice("method", "Method", {method.key: method.label for method in all_methods()}, "kd")
 
 
-def _taxonomy(method: str) -> Iterator[Part]:
+def _taxonomy(_: None, method: str) -> Iterator[Part]:
     yield methods.taxonomy(method)
     chosen = get_method(method)
     yield Words(f": {chosen.summary}", strong=chosen.label)
@@ -183,15 +173,15 @@ def _splits(source: Curves) -> Choice:
     return Choice("split", "On", {k: text for k, text in labels.items() if any(getattr(r, k) for r in source.rows)})
 
 
-def _costs(rows: list[ResultRow]) -> Choice:
-    known = [key for key in evaluation.COSTS if any(getattr(row, key) for row in rows)]
+def _costs(source: Any) -> Choice:
+    known = [key for key in evaluation.COSTS if any(getattr(row, key) for row in source.rows)]
     return Choice("cost", "Cost", {key: evaluation.COSTS[key].label for key in known})
 
 
-def _sizes(rows: list[ResultRow], looks: list[Series]) -> Spec | None:
+def _sizes(source: Any) -> Spec | None:
     """The teacher and the students that were trained without one."""
-    alone = [look for look in looks if look.look.label in (TEACHER, SCRATCH)]
-    return evaluation.accuracy_cost(rows, alone, "parameters")
+    alone = [look for look in source.looks if look.look.label in (TEACHER, SCRATCH)]
+    return evaluation.accuracy_cost(source.rows, alone, "parameters")
 
 
 _FIGURES = (
@@ -202,7 +192,7 @@ _FIGURES = (
     ),
     Figure(
         "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
-        "picture",
+        "picture", slid=("temperature",),
     ),
     Figure(
         "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
@@ -210,7 +200,7 @@ _FIGURES = (
     ),
     Figure(
         "gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture",
-        is_titled=True,
+        slid=("temperature", "alpha"), is_titled=True,
     ),
     Figure(
         "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture",
@@ -229,7 +219,10 @@ _FIGURES = (
         (_choose_method,),
     ),
     Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
-    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", methods.mode_figure, is_titled=True),
+    Figure(
+        "divergence", "Forward or reverse KL", "methods", "β", "methods", lambda _: methods.mode_figure(),
+        is_titled=True,
+    ),
     Figure(
         "sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"
     ),
@@ -238,14 +231,17 @@ _FIGURES = (
         choose=(_measures, _splits), name="Learning curves {measure} {split}",
     ),
     Figure(
-        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results", evaluation.accuracies, "family"
+        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results",
+        lambda source: evaluation.accuracies(source.rows, source.roles), "family",
     ),
     Figure(
-        "losses", "Cross-entropy and objective", "compare", "the teacher", "results", evaluation.losses, "family"
+        "losses", "Cross-entropy and objective", "compare", "the teacher", "results",
+        lambda source: evaluation.losses(source.rows, source.roles), "family",
     ),
     Figure(
-        "accuracy_cost", "Accuracy against cost", "compare", "the cost", "results", evaluation.accuracy_cost,
-        choose=(_costs,), name="Accuracy and {cost}",
+        "accuracy_cost", "Accuracy against cost", "compare", "the cost", "results",
+        lambda source, cost: evaluation.accuracy_cost(source.rows, source.looks, cost), choose=(_costs,),
+        name="Accuracy and {cost}",
     ),
     Figure(
         "experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart,

@@ -145,10 +145,6 @@ def start_sliders(chart: str, shown: Hashable, pinned: tuple[float, ...]) -> tup
     return starts[chart][1]
 
 
-_SLID = {"T": ("temperature",), "α": ("temperature", "alpha")}
-"""What the sliders of a figure set, by what its viewer moves."""
-
-
 def pick_choice(choice: Choice) -> str:
     """Draws what a figure's viewer may choose; returns the option's key."""
     return choices.pick_option(
@@ -170,7 +166,7 @@ def show_figure(
         choices_in: where these choices are drawn; None for above it.
     """
     figure = all_figures()[key]
-    offered, slid = figure.choices(source), _SLID.get(figure.moves, ())
+    offered, slid = [choose(source) for choose in figure.choose], figure.slid
     known: dict[str, Any] = {}
     columns: list[Any] = [choices_in or contextlib.nullcontext()] * len(offered)
     if len(offered) > 1 and not layout.is_alone():
