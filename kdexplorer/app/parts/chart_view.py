@@ -24,7 +24,7 @@ from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import fill
-from kdexplorer.figures import Choice, Words, all_figures
+from kdexplorer.figures import Words, all_figures
 
 OF_IMAGE = ("image", "networks")
 """What a chart of the page's image is about."""
@@ -145,14 +145,6 @@ def start_sliders(chart: str, shown: Hashable, pinned: tuple[float, ...]) -> tup
     return starts[chart][1]
 
 
-def pick_choice(choice: Choice) -> str:
-    """Draws what a figure's viewer may choose; returns the option's key."""
-    return choices.pick_option(
-        choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
-        label_visibility="collapsed" if layout.is_alone() else "visible",
-    )  # fmt: skip
-
-
 def show_figure(
     key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, choices_in: Any = None
 ) -> None:
@@ -173,7 +165,10 @@ def show_figure(
         columns = st.columns(len(offered))
     for column, choice in zip(columns, offered, strict=True):
         with column:
-            known[choice.name] = pick_choice(choice)
+            known[choice.name] = choices.pick_option(
+                choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
+                label_visibility="collapsed" if layout.is_alone() else "visible",
+            )  # fmt: skip
     name = name or figure.name.format(**known)
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
