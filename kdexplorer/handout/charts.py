@@ -170,23 +170,20 @@ class Charts:
         return {name: self.add(spec) for name, spec in drawn.items()}
 
     def _draw_class_maps(self) -> dict[str, Spec]:
-        groups = results.evaluation_labels(self.request.teacher)
-        teacher = self.stored.get(next(iter(self.request.networks)))
+        dataset, teacher = get_dataset(self.request.dataset), self.stored.get(next(iter(self.request.networks)))
+        groups = dataset.test_labels()
         if groups is None and teacher is not None:
             groups = teacher.argmax(axis=1)
-        if groups is None:
+        if groups is None or not self.stored:
             return {}
         classes, members, limit = self.request.teacher.classes, None, CLASS_LIMIT
-        if grouped := get_dataset(self.request.dataset).superclasses(classes):
+        if grouped := dataset.superclasses(classes):
             (classes, members), limit = grouped, len(grouped[0])
         similar = partial(metrics.class_similarity, groups=groups, superclasses=members)
         stacks = {
             name: np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
             for name, logits in self.stored.items()
-            if len(logits) == len(groups)
         }
-        if not stacks:
-            return {}
         off_diagonal = ~np.eye(len(classes), dtype=bool)
         top = max(float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values())
         shown = class_maps.most_similar_classes(next(iter(stacks.values())), limit)
