@@ -70,6 +70,15 @@ def test_imports_point_downwards():
         assert not beside or own in LAYERS[0] | {"config", "presets", "notation"}, path
 
 
+def test_what_pages_share_imports_no_page_and_points_downwards():
+    floors = ("layout", "server", "state", "parts")
+    for path in (PACKAGE / "app").rglob("*.py"):
+        own = path.relative_to(PACKAGE / "app").with_suffix("").parts[0]
+        words = [name.split(".") for name in imports_of(path) if name.startswith("kdexplorer.app.")]
+        above = [word[2] for word in words if word[2] not in floors[: 1 + floors.index(own)]] if own in floors else []
+        assert not above, path
+
+
 def test_no_module_imports_itself_through_others():
     graph = {module: (imports_of(path) & set(MODULES)) - {module} for module, path in zip(MODULES, FILES, strict=True)}
     graphlib.TopologicalSorter(graph).prepare()  # its error names the circle

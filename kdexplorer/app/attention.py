@@ -12,8 +12,9 @@ import streamlit as st
 from kdexplorer.analysis import attention_similarity
 from kdexplorer.analysis.attention_similarity import StageSimilarity, attention_weight
 from kdexplorer.analysis.measures import to_markdown
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network

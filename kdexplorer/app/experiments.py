@@ -6,9 +6,10 @@ from functools import partial
 
 import streamlit as st
 
-from kdexplorer.app.compare.studies import VERDICTS, show_claim
-from kdexplorer.app.parts import chart_view, downloads, layout, measurement
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import chart_view, downloads, measurement
+from kdexplorer.app.parts.studies import VERDICTS, show_claim
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.runs.launch import stop_run

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results
-from kdexplorer.app import attention, audience, experiments, methods, soft_labels
+from kdexplorer.app import attention, audience, experiments, layout, methods, soft_labels
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.config import trained_alpha

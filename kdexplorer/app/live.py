@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kdexplorer import web
-from kdexplorer.app.parts import layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import network_picker, picture
 from kdexplorer.app.server.streamlit_internals import add_media
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, gallery

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from kdexplorer.app import figures, story
-from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.layout import FOLDER, TITLES
+from kdexplorer.app import figures, layout, story
+from kdexplorer.app.layout import FOLDER, TITLES
+from kdexplorer.app.parts import chart_view
 from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 

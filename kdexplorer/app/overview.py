@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import measures, metrics, results, verdicts
-from kdexplorer.app import soft_labels, story
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout, soft_labels, story
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.app.state.cached import KEYS, Network, label_together, result_rows
 from kdexplorer.charts import evaluation

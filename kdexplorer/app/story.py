@@ -10,9 +10,8 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer import web
-from kdexplorer.app import figures
-from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import figures, layout
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.story import Lecture, Step, open_lecture

@@ -94,7 +94,7 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
         for row in own
         if measure in getattr(row, split)
     ]
-    within = [
+    within: list[dict[str, Any]] = [
         {"epoch": round(row.epoch, 3), "network": row.student, "value": row.train[measure]}
         for row in source.batches
         if measure in row.train

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdexplorer.app.parts.layout import TITLES
+from kdexplorer.app.layout import TITLES
 from kdexplorer.app.server import guard
 from kdexplorer.config import MAX_STUDENTS
 from kdexplorer.studies.study import MAX_VALUES

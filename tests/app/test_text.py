@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.layout import as_text
 
 
 @pytest.mark.parametrize(

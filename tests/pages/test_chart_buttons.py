@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from kdexplorer.app.layout import TITLES
 from kdexplorer.app.parts import chart_view
-from kdexplorer.app.parts.layout import TITLES
 from tests.pages.reading import open_tab, specs
 from tests.pages.runs import make_run
 

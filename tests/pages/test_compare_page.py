@@ -7,8 +7,9 @@ from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app import compare
-from kdexplorer.app.compare import sections, studies
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.compare import sections
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import studies
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.networks import STORED

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 
 from kdexplorer.app import experiments
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.layout import as_text
 from kdexplorer.errors import RunError
 from kdexplorer.runs import launch
 from kdexplorer.studies.experiments import all_experiments, get_experiment, table_path

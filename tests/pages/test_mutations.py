@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.app.compare import SECTIONS
-from kdexplorer.app.parts.layout import TITLES as PAGES
+from kdexplorer.app.layout import TITLES as PAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint

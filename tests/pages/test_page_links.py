@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.app.parts import layout
+from kdexplorer.app import layout
 from tests.pages.reading import PHOTO, button, follow, text, turn_to, upload
 from tests.pages.runs import distilled
 

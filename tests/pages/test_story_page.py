@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kdexplorer import story as lecture
-from kdexplorer.app.parts.layout import PARTS, TITLES
+from kdexplorer.app.layout import PARTS, TITLES
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
 from tests.pages.reading import PHOTO, button, params, specs, text, upload

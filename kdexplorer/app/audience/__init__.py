@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from kdexplorer.analysis.metrics import softmax
+from kdexplorer.app import layout
 from kdexplorer.app.audience import votes
-from kdexplorer.app.parts import chart_view, layout, network_picker, picture
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import crowded_addresses, voter_of
 from kdexplorer.app.server.refusals import network_of

@@ -10,8 +10,9 @@ import numpy as np
 import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy, fit_temperature
-from kdexplorer.app.parts import chart_view, layout
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.parts import chart_view
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL
 from kdexplorer.app.state import cached, choices

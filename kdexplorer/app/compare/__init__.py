@@ -8,10 +8,11 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app.compare import sections, studies
+from kdexplorer.app import layout
+from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
-from kdexplorer.app.parts import layout, network_picker
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import network_picker, studies
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, latency, result_rows
 from kdexplorer.runs import lineage, run_folder

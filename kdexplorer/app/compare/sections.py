@@ -13,8 +13,9 @@ from kdexplorer.analysis import measures, metrics, results, verdicts
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
-from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import chart_view, downloads, network_picker
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, latency

@@ -10,9 +10,9 @@ import contextlib
 
 import streamlit as st
 
+from kdexplorer.app import layout
 from kdexplorer.app.launch import form, run
-from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks

@@ -9,9 +9,9 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.app.launch.students import make_row, redraw, show_students
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import measurement, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks

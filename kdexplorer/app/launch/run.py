@@ -10,10 +10,10 @@ import streamlit as st
 from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_gains, digits_of
-from kdexplorer.app.compare import studies
+from kdexplorer.app import layout
 from kdexplorer.app.launch.form import describe_study
-from kdexplorer.app.parts import chart_view, downloads, layout, network_picker
-from kdexplorer.app.parts.layout import ARROW, as_text, show_error
+from kdexplorer.app.layout import ARROW, as_text, show_error
+from kdexplorer.app.parts import chart_view, downloads, network_picker, studies
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, label_together, result_rows

@@ -19,8 +19,8 @@ import pyarrow as pa
 import streamlit as st
 
 from kdexplorer import web
-from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts.common import Spec
 from kdexplorer.charts.style import fill

@@ -10,8 +10,8 @@ import streamlit as st
 
 from kdexplorer import web
 from kdexplorer.analysis import programs
-from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network, gallery, human_labels_of

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.layout import show_error
+from kdexplorer.app.layout import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.training.estimate import Measurement

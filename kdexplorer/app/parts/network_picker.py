@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts import layout
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, all_networks, label_together, unusable_networks
 from kdexplorer.errors import KDError

@@ -12,8 +12,9 @@ import streamlit as st
 from streamlit.typing import UploadedFile
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.app.parts import layout, network_picker
-from kdexplorer.app.parts.layout import as_text, show_error
+from kdexplorer.app import layout
+from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.parts import network_picker
 from kdexplorer.app.server import uploads
 from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.server.uploads import Photo

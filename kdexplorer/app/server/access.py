@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.parts.layout import show_error
+from kdexplorer.app.layout import show_error
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import COOKIE, LOCAL
 from kdexplorer.app.server.refusals import log_refusal

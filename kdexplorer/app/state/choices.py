@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from kdexplorer.app.parts.layout import as_text
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.server.streamlit_internals import goes_back
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 

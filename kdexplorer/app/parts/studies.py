@@ -8,8 +8,8 @@ from typing import Literal
 import streamlit as st
 
 from kdexplorer.analysis.difference import Verdict
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads
-from kdexplorer.app.parts.layout import as_text
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
