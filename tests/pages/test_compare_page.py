@@ -245,3 +245,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
     at = open_page("compare", show="League", league="league-other")
     assert "cannot be decided" in text(at)
+    write_json(folder / "lab-resnet18.json", table.model_dump(mode="json"))
+    write_json(folder / "league-resnet8.json", table.model_dump(mode="json"))
+    at = open_page("compare", show="League")
+    assert at.selectbox(key="league").value == "league-resnet8"  # all methods stand first

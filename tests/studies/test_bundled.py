@@ -23,7 +23,6 @@ STUDIES = {
 
 def test_kd_is_ahead_of_the_slowest_method_in_its_time():
     tables = bundled_tables(with_grid=False)
-    assert next(iter(tables)) == LEAGUE  # which Compare shows first
     gained = differences(tables[EQUAL_TIME].values("kd"), tables[LEAGUE].values("reviewkd"))
     gains = [100 * gain for gain in gained.values()]
     assert sum(gains) / 5 == pytest.approx(3.648)
