@@ -246,6 +246,7 @@ async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch,
     for browser in browsers if answer else ():
         await browser.answer(answer)
     await until(lambda: browsers[2].runs)
+    assert (min(one.browser.thinks for one in turns.visitors.values()) == 0) == (limit == "SILENT")
     browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
     await until(lambda: browsers[0].runs == 2)
 
