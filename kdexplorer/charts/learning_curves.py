@@ -72,7 +72,8 @@ def get_measure(key: str) -> Measure:
 
 def list_measures(source: Curves) -> list[str]:
     """The measures that have values, on the evaluation split where it was evaluated: accuracy, losses, objective."""
-    known = {key for row in source.rows or source.batches for key in getattr(row, source.first_split)}
+    split = source.first_split
+    known = {key for row in source.rows or source.batches for key in getattr(row, split)}
     order = {method.key: rank for rank, method in enumerate(all_methods())}
     terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
     terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))

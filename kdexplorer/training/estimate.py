@@ -27,7 +27,7 @@ from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
 from kdexplorer.networks import count_multiply_adds
 from kdexplorer.presets import DEMO, STARTING_POINTS
-from kdexplorer.runs.checkpoints import find_teachers
+from kdexplorer.runs.checkpoints import Checkpoint, find_teachers
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
 
@@ -173,22 +173,22 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
     return seconds, share * (time.perf_counter() - begin), warning
 
 
-def work_by_epoch(config: RunConfig, stored: Sequence[bool]) -> np.ndarray:
+def work_by_epoch(config: RunConfig, teachers: Sequence[Checkpoint], stored: Sequence[bool]) -> np.ndarray:
     """Multiply-adds of an image in each epoch, float64 `[epochs]`: a backward pass takes twice the forward pass.
 
-    The teacher is not counted where it is `stored`, nor where its logits are fixed, which it computes once. Raises
-    KDError without the teacher.
+    The teachers are not counted where they are `stored`, nor where no student uses them or their logits are fixed,
+    which are computed once.
     """
     students = sum(3.0 * count_multiply_adds(student.architecture) for student in config.students)
     is_used = config.teacher_view != "fixed" and any(student.needs for student in config.students)
-    teachers = find_teachers(config.teacher) if config.teacher and is_used else ()
-    of_teachers = float(sum(count_multiply_adds(teacher.architecture) for teacher in teachers))
+    of_teachers = float(sum(count_multiply_adds(teacher.architecture) for teacher in teachers if is_used))
     return (students + (1.0 - np.array(stored, float)) * of_teachers) * np.array(pixel_shares(config))
 
 
 def count_work(config: RunConfig) -> float:
     """Multiply-adds of a run. Raises KDError without the teacher."""
-    return float(work_by_epoch(config, [False] * config.epochs).sum()) * (config.train_images or 1)
+    teachers = find_teachers(config.teacher) if config.teacher else ()
+    return float(work_by_epoch(config, teachers, [False] * config.epochs).sum()) * (config.train_images or 1)
 
 
 class Measurement(Generic[T]):

@@ -80,7 +80,8 @@ class RunProgress:
         self.seen = {student.config.name: dict(student.sums) for student in trainer.students}
         """The students' sums over the epoch when they were recorded last."""
         self.batch = trainer.config.batch_size
-        work = work_by_epoch(trainer.config, [trainer.reads_teacher(epoch) for epoch in range(trainer.config.epochs)])
+        stored = [trainer.reads_teacher(epoch) for epoch in range(trainer.config.epochs)]
+        work = work_by_epoch(trainer.config, trainer.teacher_checkpoints, stored)
         self.costs = np.concatenate([[0.0], np.repeat(work, trainer.steps_per_epoch).cumsum()])
         """The cost of all steps before each: what the time is nearly proportional to."""
         self.bar = tqdm(

@@ -152,8 +152,7 @@ def show_claims() -> None:
     with st.expander("Evidence, and the lab's own results"):
         for one in claims:
             st.markdown(f"**{as_text(one.claim)}**: {as_text(one.evidence)}")
-        st.markdown(lab_claims.describe_lab(results.measured))
-        st.markdown(lab_claims.describe_with_seeds(lab_claims.find_study()))
+        st.markdown(lab_claims.describe_tables(results))
     st.caption(
         "Computed from the networks and the studies that come with KD Explorer. Tests of networks are over images, "
         "each network was trained from one seed; tests of settings and methods are over seeds."

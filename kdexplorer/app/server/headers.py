@@ -144,8 +144,8 @@ class Gate:
         A phone whose browser came beyond its address's limit gets a cookie that votes with its first page after that.
         """
         cookies = cookie_parser(request.get("cookie", ""))
-        known, votes = visitor_of(cookies) is not None, voter_of(cookies) is not None
-        wants_cookie = not known or (scope["path"].endswith(PATH) and not votes)
+        known = visitor_of(cookies) is not None
+        wants_cookie = not known or (scope["path"].endswith(PATH) and voter_of(cookies) is None)
         started = False
 
         async def send_with_headers(event: Message) -> None:

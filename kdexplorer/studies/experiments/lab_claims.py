@@ -345,14 +345,18 @@ def describe_with_seeds(study: Table | None) -> str:
     return f"ResNet-18 trained anew with {seeds} seeds, means over seeds:\n\n{measures.to_markdown(lines)}"
 
 
+def describe_tables(results: Results) -> str:
+    """What the lab reported beside these networks, and beside students of several seeds, as Markdown."""
+    return "\n\n".join(filter(None, [describe_lab(results.measured), describe_with_seeds(find_study())]))
+
+
 def to_markdown(results: Results) -> str:
-    """What the lab reported beside these networks, and the claims as a table."""
+    """`describe_tables`, and the claims as a table."""
     lines = [
         {"The report's claim": one.claim, "Evidence here": one.evidence, "Verdict": one.verdict}
         for one in judge(results)
     ]
-    parts = describe_lab(results.measured), describe_with_seeds(find_study()), measures.to_markdown(lines, 3)
-    return "\n\n".join(filter(None, parts))
+    return f"{describe_tables(results)}\n\n{measures.to_markdown(lines, 3)}"
 
 
 def figure(results: Results) -> Plot:
