@@ -25,6 +25,7 @@ from kdexplorer.app.server.streamlit_internals import (
     ask_no_host,
     ignore_other_kinds,
     keep_downloads,
+    notice_missing_fragments,
 )
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
@@ -51,6 +52,7 @@ check_token()
 check_file()
 ask_no_host()
 ignore_other_kinds()
+notice_missing_fragments()
 memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(

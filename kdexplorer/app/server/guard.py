@@ -21,7 +21,7 @@ from starlette.websockets import WebSocketClose
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import visitor_of
 from kdexplorer.app.server.refusals import log_refusal, network_of
-from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg
+from kdexplorer.app.server.streamlit_internals import BackMsg, DecodeError, ForwardMsg, begins_nothing
 
 UPLOADS, WAITING, PATIENCE = 64, 400, 60.0
 """At a time, of which one takes 5 MB; so many further ones wait, so many seconds."""
@@ -99,12 +99,16 @@ class _Connection:
     def __init__(self, visitor: turns.Visitor, receive: Receive, send: Send) -> None:
         self._visitor, self._receive, self._send = visitor, receive, send
         self._loop, self._sending, self._passed = asyncio.get_running_loop(), asyncio.Lock(), 0.0
-        self._heard = visitor.page
+        self._heard, self._began_turn = visitor.page, False
         self._next = asyncio.ensure_future(receive())
         """The event that comes next, read ahead: it may say that a browser whose page waits has left."""
 
     async def receive(self) -> Message:
-        """The next event that the application may see."""
+        """The next event that the application may see, which has handled the last one."""
+        if self._began_turn and begins_nothing.get():
+            turns.end(self._visitor.page)
+        self._began_turn = False
+        begins_nothing.set(False)
         while True:
             event, self._next = await self._next, asyncio.ensure_future(self._receive())
             if event["type"] != "websocket.receive":
@@ -131,15 +135,15 @@ class _Connection:
                 turns.end(page)
                 return await self._next
             await asyncio.wait([granted])
+            self._began_turn = True
             self._loop.call_later(LONGEST, turns.end, page)
             self._loop.call_later(SILENT, self._end_if_silent, page)
         self._passed = self._loop.time()
         return event
 
     def _end_if_silent(self, page: turns.Turn) -> None:
-        """Ends the turn of a run that has not begun; who asks for such runs counts as one who asks without pause."""
+        """Ends the turn of a run that has not begun."""
         if self._heard is not page:
-            self._visitor.browser.thinks = 0.0
             turns.end(page)
 
     async def send(self, event: Message) -> None:

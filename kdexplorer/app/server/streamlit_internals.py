@@ -12,6 +12,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
+- `notice_missing_fragments`: otherwise who asks for fragments that do not exist holds a turn of a second for each.
 - `goes_back`: otherwise the browser's Back keeps what was chosen since.
 - `expect_no_page`: otherwise a start prints a warning beside its address.
 - `ignore_other_kinds`: otherwise a value of another kind than its widget's ends its visitor's page with an error.
@@ -22,6 +23,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, cast
 
@@ -30,6 +32,7 @@ from streamlit import net_util
 from streamlit.proto.BackMsg_pb2 import BackMsg as BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg as ForwardMsg
 from streamlit.runtime import Runtime
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -42,6 +45,22 @@ from kdexplorer.app.server.turns import later
 def ask_no_host() -> None:
     """Lets Streamlit not ask another host for this server's address, which it would do for each unknown `Origin`."""
     net_util.get_external_ip = lambda: None
+
+
+begins_nothing = ContextVar("begins_nothing", default=False)
+"""Whether a connection's last message asked for a fragment that does not exist, so that nothing runs."""
+
+
+def notice_missing_fragments() -> None:
+    """Sets `begins_nothing` while a message is handled."""
+    has_fragment = AppSession.has_fragment
+
+    def has_and_notice(self: AppSession, fragment_id: str) -> bool:
+        found = has_fragment(self, fragment_id)
+        begins_nothing.set(not found)
+        return found
+
+    AppSession.has_fragment = has_and_notice  # type: ignore[method-assign]
 
 
 def expect_no_page() -> None:

@@ -61,6 +61,7 @@ DROPPED = {
         backend_operation_request={"request_id": "x" * (guard.NAME + 1), "deferred_file": {}}
     ),
 }
+GONE = message(rerun_script={"fragment_id": "gone"})
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
 MORE = ForwardMsg(session_event={}).SerializeToString()
 ALIVE = ForwardMsg(heartbeat_ack=True).SerializeToString()
@@ -100,6 +101,7 @@ class Browser:
         answers = asyncio.create_task(answer())
         while (event := await receive())["type"] != "websocket.disconnect":
             self.seen.append(event.get("bytes"))
+            guard.begins_nothing.set(event.get("bytes") == GONE)
         answers.cancel()
 
     @property
@@ -246,9 +248,26 @@ async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch,
     for browser in browsers if answer else ():
         await browser.answer(answer)
     await until(lambda: browsers[2].runs)
-    assert (min(one.browser.thinks for one in turns.visitors.values()) == 0) == (limit == "SILENT")
     browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
     await until(lambda: browsers[0].runs == 2)
+
+
+async def test_who_asks_for_a_part_of_a_page_that_does_not_exist_has_no_turn(monkeypatch):
+    monkeypatch.setattr(guard, "INTERRUPT", 0.0)
+    first, second, waits = await crowd(3)
+    first.say(GONE)  # within its run, which goes on
+    await until(lambda: GONE in first.seen)
+    await settle()
+    assert waits.runs == 0
+    await first.answer(FINISHED)
+    assert waits.runs == 1
+    first.say(GONE)
+    await second.answer(FINISHED)
+    assert first.seen.count(GONE) == 2
+    other = Browser()
+    other.say(rerun())
+    await settle()
+    assert other.runs == 1
 
 
 async def test_the_end_of_a_run_that_has_lost_its_turn_does_not_end_the_next_ones_waiting():

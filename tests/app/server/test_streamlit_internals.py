@@ -1,6 +1,11 @@
 """What is done to Streamlit's private parts: it still works, and does what it is for."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.testing.v1 import AppTest
@@ -86,3 +91,14 @@ def test_what_a_download_button_has_made_outlives_other_visitors_pages(monkeypat
     for _ in range(3):
         manager.remove_orphaned_files()
     assert not manager._file_metadata
+
+
+def test_a_fragment_that_does_not_exist_is_noticed_and_nothing_runs(monkeypatch):
+    monkeypatch.setattr(AppSession, "has_fragment", AppSession.has_fragment)
+    streamlit_internals.notice_missing_fragments()
+    session = SimpleNamespace(_state=None, _fragment_storage=SimpleNamespace(contains={"here"}.__contains__))
+    session.has_fragment = partial(AppSession.has_fragment, session)
+    AppSession.request_rerun(session, ClientState(fragment_id="gone"))  # it would need much more to run anything
+    assert streamlit_internals.begins_nothing.get()
+    assert session.has_fragment("here")
+    assert not streamlit_internals.begins_nothing.get()
