@@ -248,7 +248,7 @@ function moveInGroup(group, target, key) {
 }
 
 /** Moves what a lecture's figure lets move: its slider, else its choice, else its picture. */
-function moveFigure(direction) {
+function moveFigure(direction, repeats) {
   const slider = findSliders().find((one) => one.closest(".st-key-kd_figure"));
   const options = [...document.querySelectorAll(".st-key-kd_figure [data-testid=stButtonGroup] button")];
   const chosen = options.findIndex((one) => one.ariaChecked === "true" || /Active$/.test(one.dataset.testid ?? ""));
@@ -256,12 +256,13 @@ function moveFigure(direction) {
     const step = slider.name === "logT" ? STEP : (slider.max - slider.min) / 20;
     moveSlider(slider, Math.min(slider.max, Math.max(slider.min, Number(slider.value) + direction * step)));
   } else if (options.length) options[chosen - direction]?.click();
-  else turnPicture(direction > 0 ? "Next" : "Previous");
+  else turnPicture(direction > 0 ? "Next" : "Previous", repeats);
 }
 
 const turns = []; // presses that wait: of two within one run of the page the server would see one
 
-function turnPicture(which) {
+function turnPicture(which, repeats = false) {
+  if ((repeats && turns.length) || !document.querySelector(`.st-key-pick_${which} button`)) return;
   turns.push(which);
   if (turns.length === 1) turnNext();
 }
@@ -310,8 +311,8 @@ function pressStoryKey(event, target) {
   if ([" ", "Enter"].includes(event.key) && target.matches?.("button, a, summary, input:not([type=range])")) return;
   const vote = action === "reveal" ? ", .st-key-vote_close button:not(:disabled), .st-key-vote_ask button" : "";
   if (action) document.querySelector(`.st-key-story_${action} button:not(:disabled)${vote}`)?.click();
-  else if (picture) turnPicture(picture);
-  else if (UP[event.key]) moveFigure(UP[event.key]);
+  else if (picture) turnPicture(picture, event.repeat);
+  else if (UP[event.key]) moveFigure(UP[event.key], event.repeat);
   else return;
   event.preventDefault();
 }
@@ -333,7 +334,7 @@ function pressKey(event, help) {
   if (event.key === "Escape") document.querySelector(".st-key-figure_leave button")?.click();
   const picture = { ArrowLeft: "Previous", ArrowRight: "Next" }[event.key];
   const direction = { "+": 1, "=": 1, "-": -1 }[event.key];
-  if (picture && !target.matches?.(ARROW_KEYS)) turnPicture(picture);
+  if (picture && !target.matches?.(ARROW_KEYS)) turnPicture(picture, event.repeat);
   const slider = direction && findSliders().find((one) => one.name === "logT");
   if (slider) moveSlider(slider, Math.min(slider.max, Math.max(slider.min, Number(slider.value) + direction * STEP)));
 }
