@@ -12,7 +12,7 @@ each word, with other values in place of the recipe's: what each part of a recip
 Minutes are those of the training steps, without evaluation: by the clock, and in brackets of one processor (all threads
 together), which other programs on the machine hardly change. PFLOP count two operations for a multiply-add, forward and
 both backward passes. Test-time augmentation (the mean of the logits of six views: as it is with weight 1/2, shifted by
-a pixel in two directions with 1/4 each, all of them mirrored too; Jordan 2024, section 3.7) is a figure of its own.
+a pixel in two directions with 1/4 each, all of them mirrored too; Jordan 2024, section 3.7) is a number of its own.
 """
 
 from __future__ import annotations

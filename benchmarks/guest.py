@@ -5,7 +5,7 @@
 Starts the application with a presenter token and a run that trains (`--no-train`: without), and 20 visitors from one
 address: three of four change the pinned temperature or the image every few seconds, the others watch the run. The
 presenter, from the same address, does the same, and enters the token again and again in new tabs, now and then in
-another browser, whose page and login together are a figure of their own. First nobody else is
+another browser, whose page and login together are a number of their own. First nobody else is
 there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only what
 is named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
 seconds everything is measured again. Prints the visitors' and the presenter's times, the server's memory and the
@@ -363,8 +363,8 @@ async def measure(url: str, run: Run | None, server: psutil.Process, options: ar
 
 
 def judge(before: Measured, beside: Measured, after: Measured) -> bool:
-    """Prints each figure of the budget; whether all are within it."""
-    figures = [
+    """Prints each number of the budget; whether all are within it."""
+    measured = [
         ("visitors' 95th percentile beside the guest, s", beside.p95, P95),
         ("presenter's 95th percentile beside the guest, s", beside.presenter_p95, PRESENTER),
         ("server's memory at most, MB", max(part.memory for part in (before, beside, after)), MEMORY),
@@ -372,14 +372,14 @@ def judge(before: Measured, beside: Measured, after: Measured) -> bool:
         ("visitors' 95th percentile later, s", after.p95, float(np.nanmax((1.5 * before.p95, 0.5)))),
         ("training's speed lost later, share", 1 - after.speed / before.speed, LOSS),
     ]
-    figures = [  # without a run there is no speed; where nothing was answered, no budget is kept
-        (name, np.inf if np.isnan(figure) else figure, most)
-        for name, figure, most in figures
-        if not (np.isnan(figure) and "speed" in name)
+    measured = [  # without a run there is no speed; where nothing was answered, no budget is kept
+        (name, np.inf if np.isnan(number) else number, most)
+        for name, number, most in measured
+        if not (np.isnan(number) and "speed" in name)
     ]
-    for name, figure, most in figures:
-        print(f"{name:<48} {figure:8.2f}  budget {most:8.2f}  {'kept' if figure < most else 'EXCEEDED'}")
-    return all(figure < most for _, figure, most in figures)
+    for name, number, most in measured:
+        print(f"{name:<48} {number:8.2f}  budget {most:8.2f}  {'kept' if number < most else 'EXCEEDED'}")
+    return all(number < most for _, number, most in measured)
 
 
 @contextlib.contextmanager

@@ -124,10 +124,10 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(inner, levels - 1)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> dict[str, Any] | None:
     """A JSON object, or None when the file is missing, truncated, a link, too large, or holds something else."""
     try:
-        value = parse_json(read_bytes(path, MAX_JSON_BYTES))
+        value = parse_json(read_bytes(path, most))
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -199,9 +199,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_UMASK)
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(path, old)
-        os.replace(temporary, path)
+        _put(temporary, path, old)
     except BaseException:
         if old.exists() and not path.exists():
             os.replace(old, path)
@@ -209,6 +207,20 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
     sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _put(new: Path, path: Path, old: Path) -> None:
+    """Renames a folder to `path`, and what was there to `old`; another process may do the same at the same time."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def bundled(name: str) -> Path:

@@ -50,7 +50,7 @@ def networks_by_name() -> list[str]:
 
 
 def load(name: str | Path) -> StagedNetwork:
-    """A trained network in eval mode, float32, without gradients; its `card` says classes, normalization and figures.
+    """A trained network in eval mode, float32, without gradients; its `card` says classes, normalization and measures.
 
     It takes normalized images `[B, 3, H, W]` (see `predict` for others) and returns logits `[B, K]`, or with
     `all_outputs=True` also its stages `[B, C, H, W]` and the embedding `[B, D]`.

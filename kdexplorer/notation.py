@@ -134,7 +134,11 @@ def format_student(student: StudentConfig) -> str:
 
 def _format_term(term: Any) -> str:
     changed = term.model_dump(exclude={"method"}, exclude_defaults=True).items()
-    texts = (f"{name}={value if isinstance(value, str) else format_number(value)}" for name, value in changed)
+    texts = (
+        f"{name}={value if isinstance(value, str) else format_number(value)}"
+        for name, value in changed
+        if value is not None
+    )
     return ":".join([term.method, *texts])
 
 

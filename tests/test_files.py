@@ -91,6 +91,21 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     assert names(tmp_path) == {"folder"}
 
 
+def test_of_two_that_make_the_same_folder_at_once_the_last_one_stays(tmp_path, monkeypatch):
+    target, replace, first = tmp_path / "folder", os.replace, iter([True])
+
+    def be_second(source, destination):
+        if destination == target and next(first, False):
+            (target / "theirs").mkdir(parents=True)
+        replace(source, destination)
+
+    monkeypatch.setattr(files.os, "replace", be_second)
+    with files.new_folder(target) as folder:
+        (folder / "ours").touch()
+    assert names(target) == {"ours"}
+    assert names(tmp_path) == {"folder"}
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
 def test_the_old_file_stays_under_its_second_name(tmp_path, monkeypatch, links):
     path, old = tmp_path / "state", tmp_path / "state.old"

@@ -51,7 +51,7 @@ TRIED = 2_000
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """A network's figures on the test split beside those of its card; shares are 0 to 1, cross-entropies in nats."""
+    """A network's measures on the test split beside those of its card; shares are 0 to 1, cross-entropies in nats."""
 
     name: str
     images: int
@@ -71,7 +71,7 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     """Evaluates a network (see `find_checkpoint`) on the test split that its card names, in float32.
 
     Where that is missing, on the images of it that come with the package, whose stored logits stand for the card. Its
-    logits are rounded to float16 as they are stored, so that the figures are those that the application computes from
+    logits are rounded to float16 as they are stored, so that the measures are those that the application computes from
     the stored logits. `show` draws a progress bar on stderr. Raises KDError when the checkpoint or the data cannot be
     used.
     """
@@ -126,7 +126,7 @@ def format_report(report: EvaluationReport) -> str:
 def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterChoice:
     """Measures a network that was evaluated on held-out images on the test split, and records that in its card.
 
-    The figures are an estimate without selection only if the choice is final, so they are measured once: a card that
+    The measures are an estimate without selection only if the choice is final, so they are measured once: a card that
     has them is not measured again. Raises KDError when the network was evaluated on the test split, or it or the data
     cannot be used.
     """

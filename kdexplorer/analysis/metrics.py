@@ -2,7 +2,7 @@
 
 Temperature scaling: one number per network that corrects its level of confidence (Guo et al., "On Calibration of Modern
 Neural Networks", ICML 2017, section 4.2). It is fitted on other images than those that it scales: the images are
-divided into folds, and each fold has the temperature that fits the others. So scaled figures are as honest as the
+divided into folds, and each fold has the temperature that fits the others. So scaled measures are as honest as the
 unscaled ones.
 """
 

@@ -23,16 +23,16 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.networks import count_multiply_adds
 from kdexplorer.plugins import leave_out
 from kdexplorer.runs import checkpoints, lineage
-from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.checkpoints import WEIGHTS, Checkpoint, bundled_checkpoints, find_checkpoint, open_checkpoint
-from kdexplorer.runs.run_folder import Run, TeacherFigures, find_run, finished_students
+from kdexplorer.runs.run_folder import Run, TeacherMeasures, find_run, finished_students
 
 Logits = Mapping[str, "np.ndarray | None"]
 """Logits `[N, classes]` of the evaluation split by network; None where they are missing."""
 
 
 def describe_evaluation(checkpoint: Checkpoint) -> str:
-    """The images on which a card's figures were computed, in words that are equal where the images are."""
+    """The images on which a card's measures were computed, in words that are equal where the images are."""
     data, dataset = checkpoint.card.data, find_dataset(checkpoint.card.data.dataset)
     name = label_folder(data.dataset, data.sha256) if data.sha256 else dataset.label
     if dataset.first_test_images_of:
@@ -99,10 +99,10 @@ def on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
     logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
     if dataset is None or dataset.key == part.key or logits is None or labels is None:
         return checkpoint
-    figures: dict[str, Any] = {"test_accuracy": metrics.accuracy(logits, labels), "test_objective": None}
-    figures |= {"test_cross_entropy": metrics.cross_entropy(logits, labels), "test_terms": {}}
-    figures["data"] = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
-    return replace(checkpoint, card=checkpoint.card.model_copy(update=figures))
+    own: dict[str, Any] = {"test_accuracy": metrics.accuracy(logits, labels), "test_objective": None}
+    own |= {"test_cross_entropy": metrics.cross_entropy(logits, labels), "test_terms": {}}
+    own["data"] = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
+    return replace(checkpoint, card=checkpoint.card.model_copy(update=own))
 
 
 def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
@@ -267,7 +267,10 @@ def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     teachers = [
         lineage.find_teacher(one) for name, one in entries.items() if not lineage.teacher_of(one, entries.values())
     ]
-    others = {f"{one.name} (teacher)" if one.name in entries else one.name: one for one in teachers if one is not None}
+    others = dict[str, Checkpoint]()
+    for one in {teacher.sha256: teacher for teacher in teachers if teacher is not None}.values():
+        name = f"{one.name} (teacher)" if one.name in entries else one.name
+        others[f"{name} {one.sha256[:8]}" if name in others else name] = one
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in {**entries, **others}.items()}
     return build_rows(entries, logits, labels, others=others)
 
@@ -374,10 +377,10 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 def learning_curves(
     entries: Mapping[str, Checkpoint], teacher: Checkpoint | None
-) -> tuple[dict[str, list[EpochFigures]], TeacherFigures | None]:
-    """Learning curves from the cards, by network, and the teacher's figures if it is the only teacher of these.
+) -> tuple[dict[str, list[EpochMeasures]], TeacherMeasures | None]:
+    """Learning curves from the cards, by network, and the teacher's measures if it is the only teacher of these.
 
-    Its figures say on which images they were computed where those are not the students'.
+    Its measures say on which images they were computed where those are not the students'.
     """
     curves = {name: checkpoint.card.history for name, checkpoint in entries.items()}
     teachers = {checkpoint.card.teacher.sha256 for checkpoint in entries.values() if checkpoint.card.teacher}
@@ -385,5 +388,5 @@ def learning_curves(
         return curves, None
     card, images = teacher.card, describe_evaluation(teacher)
     same = all(describe_evaluation(checkpoint) == images for checkpoint in entries.values())
-    figures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
-    return curves, TeacherFigures(name=teacher.name, note="" if same else f"on the {images}", **figures)
+    own = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
+    return curves, TeacherMeasures(name=teacher.name, note="" if same else f"on the {images}", **own)

@@ -19,8 +19,8 @@ from kdexplorer.charts.common import Spec, data, describe_selection, join_parts,
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, find_method
-from kdexplorer.runs.card import EpochFigures
-from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, TeacherFigures
+from kdexplorer.runs.card import EpochMeasures
+from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, TeacherMeasures
 
 _FIXED = {
     "accuracy": Measure("accuracy", "Accuracy", format=".2~%", axis="Accuracy (share of images)"),
@@ -34,19 +34,19 @@ _FIXED = {
 class Curves:
     """What learning curves are drawn from; all numbers are finite, as those of the records are."""
 
-    by_network: Mapping[str, Sequence[EpochFigures | EpochMetrics]]
+    by_network: Mapping[str, Sequence[EpochMeasures | EpochMetrics]]
     """Of one run or of several."""
     looks: Sequence[style.Series]
     """Of these networks."""
     epochs: int | None = None
     """Of the whole run, so that the axis keeps its length while curves grow."""
-    teacher: TeacherFigures | None = None
+    teacher: TeacherMeasures | None = None
     """Its accuracy or cross-entropy becomes a horizontal line."""
     batches: Sequence[BatchMetrics] = ()
     """Within epochs: their training batches are thin lines behind the others."""
 
     @property
-    def rows(self) -> list[EpochFigures | EpochMetrics]:
+    def rows(self) -> list[EpochMeasures | EpochMetrics]:
         return [row for own in self.by_network.values() for row in own]
 
     @property
@@ -84,7 +84,7 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
 
     Args:
-        source: the networks' figures.
+        source: the networks' measures.
         measure: see `get_measure`.
         split: `test` or `train`; by default the first with values.
     """

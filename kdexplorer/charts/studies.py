@@ -286,7 +286,8 @@ def differences(table: Table, reference: str) -> Spec | None:
     points = []
     for one, found in compared:
         low, high = (100 * end for end in found.interval) if found.interval else (None, None)
-        points += [replace(point, low=low, high=high) for point in row_of(one.entry.label, _family(one), found.values)]
+        row = row_of(one.entry.label, _family(one), found.values)
+        points += [replace(point, x=100 * found.estimate, low=low, high=high) for point in row]
     other = next((one.entry.label for one in summaries if one.name == reference), reference)
     heading, x_title = f"Accuracy compared with {other}", f"difference to {other} (percentage points)"
     tested = ", simultaneous 95 % intervals (Dunnett's test)" * any(point.low is not None for point in points)

@@ -86,6 +86,8 @@ def compare_attention(options: argparse.Namespace) -> None:
     if options.images is not None and options.images < 1:
         raise ConfigError("--images must be at least 1.")
     teacher, *students = (find_checkpoint(name) for name in (options.teacher, *options.students))
+    if not teacher.computes:
+        raise KDError(f"{teacher.name} has logits only, so no attention maps: choose another teacher.")
     students, others = attention_similarity.split_by_stages(teacher, students)
     if others:
         names = ", ".join(checkpoint.name for checkpoint in others)
@@ -112,6 +114,11 @@ def compare_with_humans(options: argparse.Namespace) -> None:
         raise DataError(f"the human labels are missing: set {VARIABLE} to the path of CIFAR-10H's {FILES[0]}.")
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
     rows = human_agreement.build_rows(chosen, load_human_labels(path))
+    if left := sorted({one.name for one in chosen} - {row.name for row in rows}):
+        text = f"without stored logits of CIFAR-10's test images, left out: {', '.join(left)}"
+        if not rows:
+            raise DataError(text)
+        print(text, file=sys.stderr)
     print(to_json(rows) if options.json else to_markdown(human_agreement.tabulate(rows)))
 
 

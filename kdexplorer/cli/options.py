@@ -113,29 +113,26 @@ def default_dataset() -> str:
 def _replaced(options: argparse.Namespace, dataset: str) -> Dataset | None:
     """The data set whose substitute the run uses, where the user has not chosen that."""
     default = get_dataset(RunConfig.model_fields["dataset"].default)
-    chosen = getattr(options, "dataset", dataset) is not None or getattr(options, "config", None) is not None
+    chosen = getattr(options, "dataset", dataset) is not None
     return default if dataset == default.substitute and not chosen else None
 
 
-def report_substitute(options: argparse.Namespace, dataset: str) -> None:
-    """Says on stderr that the run uses a substitute, where the user has not chosen the data set."""
-    if replaced := _replaced(options, dataset):
-        print(f"{replaced.label} is missing: training on {get_dataset(dataset).label}", file=sys.stderr)
-
-
 def prepare_data(options: argparse.Namespace, dataset: str, remark: bool = True) -> None:
-    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it, with `remark`.
+    """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it, with `remark`:
+    that it is a substitute which the user has not chosen, and the data set's remarks.
 
     Raises ConfigError where `KDEXPLORER_DATA` says that the default's data are in a folder, and they are not.
     """
-    if os.environ.get("KDEXPLORER_DATA") and (replaced := _replaced(options, dataset)):
+    replaced, prepared = _replaced(options, dataset), get_dataset(dataset)
+    if replaced and os.environ.get("KDEXPLORER_DATA"):
         raise ConfigError(
             f"KDEXPLORER_DATA is {data_root()}, but {replaced.label} is not there: correct it, run 'python -m "
             f"kdexplorer data download', or choose another data set by --dataset ({dataset_choices()})."
         )
-    prepared = get_dataset(dataset)
     with progress_bar("reading images") as progress:
         prepared.prepare(progress)
+    if replaced and remark:
+        print(f"{replaced.label} is missing: training on {prepared.label}", file=sys.stderr)
     for text in prepared.remarks if remark else ():
         print(f"{prepared.label}: {text}", file=sys.stderr)
 

@@ -70,7 +70,7 @@ def show(options: argparse.Namespace) -> None:
         return
     print(f"{found.run_id}: {status.state}  {status.message}".rstrip())
     print(f"command: {train_command(config)}")
-    finished = {checkpoint.name for checkpoint in run_checkpoints(found)}  # the table has their final figures
+    finished = {checkpoint.name for checkpoint in run_checkpoints(found)}  # the table has their final measures
     for row in {row.student: row for row in metrics if row.student not in finished}.values():
         accuracy = f"{100 * row.test['accuracy']:.2f} %" if "accuracy" in row.test else "missing"
         print(f"  {row.student:<32} epoch {row.epoch + 1:>3}  accuracy {accuracy}")

@@ -24,10 +24,10 @@ from kdexplorer.studies import driver, experiments, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
-from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims
+from kdexplorer.studies.experiments import Experiment, Results, all_experiments, get_experiment, lab_claims
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
-from kdexplorer.studies.table import Table, begin_table, read_table
+from kdexplorer.studies.table import Table, begin_table, find_conflicts, read_table
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.estimate import format_duration
 
@@ -114,9 +114,7 @@ def sweep(options: argparse.Namespace) -> int:
     shared.refuse_torchrun("a sweep")
     recipe = {"dataset": shared.default_dataset()} | shared.given_values(options, shared.RUN_FIELDS)
     grid = shared.given_values(options, ("temperatures", "weights", "hold"))
-    made = make_grid_study(options.student, recipe, options.seeds, **grid)
-    shared.report_substitute(options, made.shared.dataset)
-    return run_study({"study": made}, options)
+    return run_study({"study": make_grid_study(options.student, recipe, options.seeds, **grid)}, options)
 
 
 def describe_study(path: Path) -> str:
@@ -125,6 +123,8 @@ def describe_study(path: Path) -> str:
         study, table = read_study(path, recorded=True), read_table(path.with_suffix(".json"))
     except ConfigError as error:  # it declares pairs
         return str(error)
+    if table is not None and (conflicts := find_conflicts(table, study)):
+        return f"{path}: {' '.join(conflicts)}"
     size = f"{len(study.entries)} students × {len(study.seeds)} seeds"
     return f"{path}: {size}, {len(table.rows) if table else 0} of {len(study.entries) * len(study.seeds)} measured"
 
@@ -234,6 +234,8 @@ def experiment(options: argparse.Namespace) -> int:
     code = shared.DONE if options.show else _start(chosen, options)
     if not (options.quiet or options.estimate):
         found = experiments.read(chosen, options.small)
+        if options.csv:  # the verdict says it
+            _report_left_out(found)
         print(report.to_csv(found.tables).strip() if options.csv else experiments.to_markdown(chosen, found))
     return code
 
@@ -257,8 +259,15 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
     return execute(folders.open_experiment(chosen.key, options.small), options.quiet)
 
 
+def _report_left_out(found: Results) -> None:
+    """Says on stderr why tables are not among the results."""
+    for reason in found.left_out:
+        print(reason, file=sys.stderr)
+
+
 @command("claims", shared.JSON)
 def claims(options: argparse.Namespace) -> None:
     """The lab report's claims, with evidence from the bundled networks and sweep."""
     found = experiments.read(lab_claims.EXPERIMENT)
+    _report_left_out(found)
     print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))

@@ -114,9 +114,7 @@ def train(options: argparse.Namespace) -> int:
         shared.refuse_torchrun("--detach")
         shared.prepare_data(options, config.dataset)
         require_startable(config)
-        run = launch_run(config)
-        shared.report_substitute(options, config.dataset)
-        print(run.run_id)
+        print(launch_run(config).run_id)
         return shared.DONE
     from kdexplorer.training import ddp
 
@@ -127,9 +125,7 @@ def train(options: argparse.Namespace) -> int:
             return find_run(run_id)
         shared.prepare_data(options, config.dataset)
         require_startable(config)
-        run = create_run(config, config.name, run_id=run_id)
-        shared.report_substitute(options, config.dataset)
-        return run
+        return create_run(config, config.name, run_id=run_id)
 
     run = ddp.join().lead(create_or_find)
     if options.quiet and ddp.join().leads:
@@ -147,6 +143,7 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         values["students"] = [parse_student(text) for text in options.students]
     if not values.get("students"):
         raise ConfigError(f"no students are given: try --students {EXAMPLES}")
+    options.dataset = values.get("dataset")  # what was chosen, there too
     values.setdefault("dataset", shared.default_dataset())
     if options.teacher_logits or is_function(options.teacher or ""):
         if options.teacher_view not in (None, "fixed"):

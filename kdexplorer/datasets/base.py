@@ -169,8 +169,9 @@ def cache_root() -> Path:
 
 
 def find_kept(name: str) -> Path:
-    """What is kept under that name, the user's own first, or else where it is to be written."""
-    return next((root / name for root in cache_roots()[::-1] if (root / name).exists()), cache_root() / name)
+    """What is kept under that name, the newest first, or else where it is to be written."""
+    kept = [path for root in cache_roots() if (path := root / name).exists()]
+    return max(kept, key=lambda path: path.stat().st_mtime_ns, default=cache_root() / name)
 
 
 @contextlib.contextmanager

@@ -74,7 +74,10 @@ class ImageFolder(Dataset):
     normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
     def __init__(self, key: str) -> None:
-        self.path = Path(key.removeprefix(PREFIX)).expanduser().resolve()
+        try:
+            self.path = Path(key.removeprefix(PREFIX)).expanduser().resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, no such user
+            raise ConfigError(f"'{key[:60]}' names no folder of images ({error}).") from error
         self.key = f"{PREFIX}{self.path}"
         if not key.removeprefix(PREFIX) or len(self.key) > 300:
             raise ConfigError(f"'{key[:60]}' names no folder of images: write {PREFIX}PATH, at most 300 characters.")
@@ -113,7 +116,10 @@ class ImageFolder(Dataset):
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Reads the images where the folder has changed. See `Dataset.prepare`."""
-        files = _find_files(self.path)
+        try:
+            files = _find_files(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read ({error}).") from error
         listing = _hash_listing(files)
         if self.facts is None or self.facts.listing != listing or self.find() is None:
             self._describe(self._read(files, listing, progress))
@@ -173,9 +179,9 @@ def without_place(key: str) -> str:
 
 def prepared_folders() -> list[ImageFolder]:
     """The folders that were prepared on this machine and are still there, by name."""
-    files = {file.name: file for root in cache_roots() for file in (root / "folders").glob("*.json")}
-    known = [facts for file in files.values() if (facts := read_once(_read_facts, file)) is not None]
-    found = [ImageFolder(PREFIX + facts.path) for facts in known if Path(facts.path).is_dir()]
+    names = {file.name for root in cache_roots() for file in (root / "folders").glob("*.json")}
+    known = [facts for name in names if (facts := read_once(_read_facts, find_kept(f"folders/{name}"))) is not None]
+    found = [ImageFolder(PREFIX + facts.path) for facts in known if os.access(facts.path, os.R_OK)]
     return sorted(found, key=lambda one: (one.label, one.key))
 
 

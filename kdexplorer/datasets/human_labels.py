@@ -8,6 +8,7 @@ license (CC BY-NC-SA 4.0) differs from this project's, so nothing of it is bundl
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def load_human_labels(path: Path) -> np.ndarray:
     """
     try:
         counts = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as human labels ({error}): download {FILES[0]} again.") from error
     shape = (Cifar10.sizes["test"], len(Cifar10.classes))
     if not isinstance(counts, np.ndarray):

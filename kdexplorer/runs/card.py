@@ -12,7 +12,7 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.networks import STORED
-from kdexplorer.runs.run_folder import Figures
+from kdexplorer.runs.run_folder import Values
 from kdexplorer.schema import RECORDED, Name, Record, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
@@ -41,12 +41,12 @@ class DataFacts(Record):
     evaluation_images: Count = 10_000
 
 
-class EpochFigures(Record):
+class EpochMeasures(Record):
     """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
 
     epoch: Epochs
-    train: Figures = {}
-    test: Figures = {}
+    train: Values = {}
+    test: Values = {}
 
 
 class Environment(Record):
@@ -88,7 +88,7 @@ class Leg(Record):
     versions: dict[str, str] = {}
     environments: tuple[Environment, ...] = ()
     """More than one where the run was resumed in another one."""
-    history: tuple[EpochFigures, ...] = Field((), max_length=MAX_EPOCHS)
+    history: tuple[EpochMeasures, ...] = Field((), max_length=MAX_EPOCHS)
     """The learning curve; empty where it was not stored."""
 
 
@@ -122,7 +122,7 @@ class Card(Record):
     test_accuracy: float = Field(ge=0, le=1)
     test_cross_entropy: float
     test_objective: float | None = None
-    test_terms: Figures = {}
+    test_terms: Values = {}
     after_choice: AfterChoice | None = None
     """Only of networks that were evaluated on held-out images."""
     sha256: Text = ""
@@ -160,7 +160,7 @@ class Card(Record):
     def continued_in_view(self) -> bool:
         """Whether training was continued after the accuracy on the test split was known, which is the card's.
 
-        Every run reports figures of its evaluation split after each epoch; one on held-out images shows none of the
+        Every run reports measures of its evaluation split after each epoch; one on held-out images shows none of the
         test split.
         """
         seen = any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
@@ -172,7 +172,7 @@ class Card(Record):
         return self.legs[-1].seed if self.legs else None
 
     @property
-    def history(self) -> list[EpochFigures]:
+    def history(self) -> list[EpochMeasures]:
         """The stored learning curve over all legs; epochs are counted from the first leg on."""
         rows, begin = [], 0
         for leg in self.legs:

@@ -8,6 +8,7 @@ says which.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -32,6 +33,9 @@ from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import sync_folder, write_json
 from kdexplorer.runs.run_folder import LIVE, PLACES, RESUMABLE, Run, State, is_run_folder, list_runs
 from kdexplorer.schema import is_name
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors of a disk that cannot be written."""
 
 
 def create_run(
@@ -219,7 +223,7 @@ def work_in(
                 expected = isinstance(error, KDError)
                 message = str(error) if expected else f"{type(error).__name__}: {error}"
                 logger.error("%s", message, exc_info=not expected)
-                if isinstance(error, OSError):
+                if isinstance(error, OSError) and error.errno in DISK:
                     message = f"writing to the disk failed ({error}): free some space and resume"
                 with contextlib.suppress(OSError):
                     work.write("failed", message[:500])

@@ -1,7 +1,7 @@
 """The run folder: the only contract between the trainer, the command line and the pages.
 
 `runs/<run_id>/` contains `config.json`, `status.json`, `metrics.jsonl` (by epoch), `batches.jsonl` (twice a second, for
-those who watch), `teacher.json` (the teacher's figures), `log.txt`, `state.pt`, the state before it as `state.old.pt`,
+those who watch), `teacher.json` (the teacher's measures), `log.txt`, `state.pt`, the state before it as `state.old.pt`,
 and a checkpoint folder for each finished student.
 """
 
@@ -37,7 +37,7 @@ PLACES = {"epoch", "epochs", "step", "steps_per_epoch", "runs", "finished"}
 
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
-Figures = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
+Values = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
 """Loss terms and accuracy by name."""
 
 
@@ -57,8 +57,6 @@ class RunStatus(Record):
     seconds_left: _Number | None = None
     teacher_stored: bool | None = None
     """Whether the current epoch reads the teacher's predictions instead of computing them."""
-    heartbeat: _Number | None = None
-    """When it was written, in seconds since 1970."""
     machine: str | None = None
     pid: Any = None
     pid_started: Any = None
@@ -77,9 +75,9 @@ class EpochMetrics(Record):
     epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
     student: Name
     learning_rate: float | None = None
-    train: Figures = {}
+    train: Values = {}
     """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
-    test: Figures = {}
+    test: Values = {}
     """The same on the evaluation split."""
     probes: list[list[float]] = []
     """Logits of the first images of the evaluation split."""
@@ -97,10 +95,10 @@ class BatchMetrics(Record):
     epoch: Annotated[float, Field(ge=0, lt=10**6)]
     """Epochs done, with a fraction."""
     student: Name
-    train: Figures = {}
+    train: Values = {}
 
 
-class TeacherFigures(Record):
+class TeacherMeasures(Record):
     """`teacher.json`: the teacher on the run's evaluation split."""
 
     name: str = ""
@@ -110,7 +108,7 @@ class TeacherFigures(Record):
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
     note: str | None = None
-    """What the images are, where the figures are not those of unseen evaluation images; None where it was not said."""
+    """What the images are, where the measures are not those of unseen evaluation images; None where it was not said."""
 
     @property
     def described_images(self) -> str:
@@ -167,9 +165,11 @@ class Run:
         """Whether it has not finished and a student of that run teaches it, or is what one of its students began as."""
         with contextlib.suppress(ConfigError):
             config = self.config()
-            names = [*(config.teacher or "").split("+"), *(one.initial or "" for one in config.students)]
+            teachers = config.teacher or ""
+            names = [*teachers.split("+"), *(one.initial or "" for one in config.students)]
             own = (self.path.parent / run_id).resolve()
             uses = any(name.startswith(f"{run_id}/") or (name and Path(name).resolve().parent == own) for name in names)
+            uses |= f"+{run_id}/" in f"+{teachers}"  # a run's name may have a plus, too
             return uses and self.status().state != "finished"
         return False
 
@@ -216,18 +216,18 @@ class Run:
         by_epoch = LineReader(self.path / "metrics.jsonl", EpochMetrics)
         return by_epoch, LineReader(self.path / "batches.jsonl", BatchMetrics)
 
-    def teacher(self, classes: int) -> TeacherFigures | None:
-        """The teacher's figures from `teacher.json`; None where there are none.
+    def teacher(self, classes: int) -> TeacherMeasures | None:
+        """The teacher's measures from `teacher.json`; None where there are none.
 
         Damaged fields are left out, and so are labels that are not below the number of classes.
         """
         values = read_json(self.path / "teacher.json")
         if values is None:
             return None
-        figures = read_record(TeacherFigures, values)
-        if any(label >= classes for label in figures.probe_labels):
-            figures = figures.model_copy(update={"probe_labels": []})
-        return figures
+        measures = read_record(TeacherMeasures, values)
+        if any(label >= classes for label in measures.probe_labels):
+            measures = measures.model_copy(update={"probe_labels": []})
+        return measures
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the log."""
@@ -259,7 +259,7 @@ class Run:
         `facts` are other fields of `RunStatus`. Raises OSError.
         """
         if self.writes:
-            status = RunStatus(state=state, message=message, **facts, **processes.identity(pid), heartbeat=time.time())
+            status = RunStatus(state=state, message=message, **facts, **processes.identity(pid))
             write_json(self.path / "status.json", status.model_dump(mode="json", exclude_defaults=True))
 
     def append_metrics(self, rows: list[EpochMetrics]) -> None:
@@ -327,7 +327,8 @@ def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
     root = root or runs_root()
     paths = sorted(root.iterdir(), key=_created, reverse=True) if root.is_dir() else []
-    return [Run(path) for path in paths if is_name(path.name) and is_run_folder(path)]
+    readable = (path for path in paths if is_name(path.name) and os.access(path, os.X_OK))  # not lost+found
+    return [Run(path) for path in readable if is_run_folder(path)]
 
 
 def _created(path: Path) -> tuple[str, str]:

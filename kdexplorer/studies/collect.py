@@ -152,7 +152,7 @@ def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
 def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
     """Measures the best cell and the default of a finished study on the test split, with every seed.
 
-    The figures are kept in the students' cards and in the study's table. No other cell is ever measured: a finished
+    The measures are kept in the students' cards and in the study's table. No other cell is ever measured: a finished
     study has one best cell.
 
     Raises:

@@ -123,7 +123,7 @@ class _RemoteRun:
             write_bytes(path, files[name])
         if values:
             status = read_record(RunStatus, values)
-            own = {"state", "message", "heartbeat", "pid", "pid_started", "boot"}  # the driver keeps the run alive
+            own = {"state", "message", "pid", "pid_started", "boot"}  # the driver keeps the run alive
             self.facts |= status.model_dump(exclude_defaults=True, exclude=own)
             self.run.write_status(status.state, status.message, **self.facts)
 

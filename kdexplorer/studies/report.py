@@ -65,7 +65,8 @@ def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> di
         cells[f"To {label}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
         cells[f"p to {label}"] = format_p_cell(found.p if found else None)
         paired = found.paired if found else None
-        cells[f"Paired to {label}"] = f"± {100 * paired.half:.2f}, {format_p_cell(paired.p)}" if paired else ""
+        tested = paired if paired and paired.interval else None
+        cells[f"Paired to {label}"] = f"± {100 * tested.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
     known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
     return cells | known | {
         f"Step / {labels.get(references[0], references[0])}": f"{one.own_step:.2f}" if one.own_step else "",
@@ -169,9 +170,10 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         mean = f"a mean of {100 * best.accuracy:.2f} % over {count}"
         return f"{best.entry.label} has {mean}; there is nothing to compare it with."
     found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
+    power = f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %."
     return " ".join([
         *(_describe_reference(summaries, reference, count) for reference in table.declared.references),
-        f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %.",
+        *([power] if found else []),
         f"{best.entry.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} "
         "entries it is probably overestimated. This holds for this pair, these settings, this learning rate and this "
         "length.",
@@ -200,6 +202,8 @@ def _describe_reference(summaries: list[Summary], reference: str, count: str) ->
     compared = [(one.entry.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
     label = _label_of(summaries, reference)
+    if not compared:
+        return f"{label} has no seed in common with the others yet, so nothing is compared with it."
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
     beside = [(name, one.paired) for name, one in compared if one.paired is not None]
     same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))

@@ -182,9 +182,13 @@ def read_table(path: Path) -> Table | None:
     return read_once(_load_table, path) if path.exists() else None
 
 
+MAX_BYTES = 256 << 20
+"""Of a table: as many students as may be declared, each with which of 10,000 test images are right."""
+
+
 def _load_table(path: Path) -> Table:
     try:
-        return validate(Table, read_json(path), context=RECORDED)
+        return validate(Table, read_json(path, MAX_BYTES), context=RECORDED)
     except ConfigError as error:
         raise ConfigError(f"{path} is not the table of a study: move it elsewhere, or restore it.") from error
 

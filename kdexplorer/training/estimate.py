@@ -92,6 +92,7 @@ def measure(config: RunConfig) -> Estimate:
     step = float((computing - stored * saved).mean())
     teacher, evaluation, warning = _time_evaluation(trainer, sides[0])
     evaluations = -(-config.epochs // config.evaluate_every) + 1  # at the end the float16 weights once more
+    evaluations += (config.epochs - 1) // config.snapshots if config.snapshots else 0
     warm_up = sum(beyond for _, beyond in timed.values())
     return Estimate(
         seconds=loading + warm_up + trainer.steps * step + evaluations * evaluation + teacher + fixing,
@@ -228,7 +229,7 @@ class Measurement(Generic[T]):
             if code:
                 lines = (path / "err").read_text(errors="replace").strip().splitlines() or ["no message"]
                 raise RunError(f"The time could not be estimated: {lines[-1].removeprefix('error: ')[:300]}")
-            self._found.append(Estimate.model_validate_json((path / "out").read_text()))
+            self._found.append(Estimate.model_validate_json((path / "out").read_text().splitlines()[-1]))
             self._start()
         return self._add_up(self._found)
 

@@ -1,4 +1,4 @@
-"""What a run reports while it trains: its status file, its log, a progress bar, and figures for TensorBoard."""
+"""What a run reports while it trains: its status file, its log, a progress bar, and measures for TensorBoard."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class RunProgress:
         return rows
 
     def show_metrics(self, rows: list[EpochMetrics]) -> None:
-        """An epoch is over: its accuracies go to the log and beside the bar, all figures to TensorBoard."""
+        """An epoch is over: its accuracies go to the log and beside the bar, all measures to TensorBoard."""
         for row in rows if self.kind else ():
             for split in ("train", "test"):
                 for name, value in getattr(row, split).items():

@@ -21,7 +21,7 @@ from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingEr
 from kdexplorer.files import keep_old, write_bytes
 from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.processes import processor_name
-from kdexplorer.runs.card import Card, DataFacts, Environment, EpochFigures, Leg
+from kdexplorer.runs.card import Card, DataFacts, Environment, EpochMeasures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.hardware import without_tf32
@@ -130,9 +130,9 @@ def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:
     if changed:
         first = changed[0]
         values = f" ({saved.get(first)} became {current.get(first)})" if first != "students" else ""
+        whose = {"images": "the images are", "teacher": "the teacher is"}.get(first, "config.json is")
         raise ConfigError(
-            f"config.json was changed after the run had begun: {', '.join(changed)}{values}. Restore it, or start a "
-            "new run."
+            f"{whose} not as when the run began: {', '.join(changed)}{values}. Restore what it was, or start a new run."
         )
 
 
@@ -141,6 +141,7 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
 
     What was skipped becomes the run's warning. Raises ConfigError when the configuration is not that of the state.
     """
+    skipped = False
     for name in (STATE, OLD_STATE):
         path = progress.run.path / name
         if not path.exists():
@@ -153,11 +154,14 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
                 progress.warn(f"{changed}: the results are not those of an undisturbed run to the bit", lasting=True)
             return place
         except RunError as error:
+            skipped = True
             progress.warn(str(error))
             trainer.team.any(False)  # every process has read it
             if name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
                 path.replace(progress.run.path / DAMAGED_STATE)
             trainer.students = trainer.build_students()
+    if skipped:
+        progress.warn("no good state is left: the run begins anew", lasting=True)
     return 0, 0
 
 
@@ -216,7 +220,7 @@ def _export(
 
 
 def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray, name: str, epochs: int) -> Card:
-    """A card with the figures of the logits `[N, K]` as they are stored, in float16. Raises TrainingError."""
+    """A card with the measures of the logits `[N, K]` as they are stored, in float16. Raises TrainingError."""
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
@@ -248,7 +252,7 @@ def _describe_leg(run: Run, trainer: Trainer, student: Student, epochs: int) -> 
         recipe=config.model_dump(mode="json", exclude={"students", "teacher", "name", "epochs", "seed", "version"}),
         seconds=round(trainer.seconds(), 1), device=device, precision=here.precision, students=len(config.students),
         versions=libraries | {"python": platform.python_version()}, environments=tuple(trainer.environments),
-        history=tuple(EpochFigures(epoch=one.epoch, train=_round(one.train), test=_round(one.test)) for one in rows),
+        history=tuple(EpochMeasures(epoch=one.epoch, train=_round(one.train), test=_round(one.test)) for one in rows),
     )  # fmt: skip
 
 

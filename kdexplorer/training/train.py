@@ -24,7 +24,7 @@ from kdexplorer.datasets.base import PROBES
 from kdexplorer.errors import TrainingError
 from kdexplorer.files import remove_leftovers, write_json
 from kdexplorer.runs.launch import Stopped, Work, work_in
-from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherFigures
+from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherMeasures
 from kdexplorer.training import ddp
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress, average_sums
@@ -102,7 +102,8 @@ def train(progress: RunProgress) -> None:
     trainer = Trainer(config, work.stopping if team.size == 1 else None)
     if team.leads:
         files = STATE, OLD_STATE, "metrics.jsonl", "batches.jsonl", "teacher.json"
-        for name in (*files, *(student.name for student in config.students)):
+        names = [student.name for student in config.students]
+        for name in (*files, *names, *(f"{name}-after-*" for name in names)):
             remove_leftovers(run.path / name)  # of a kill in the middle of a write
     epoch, step = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
@@ -146,7 +147,7 @@ def train(progress: RunProgress) -> None:
 
 
 def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeacher | None, epoch: int) -> EpochMetrics:
-    """A student after an epoch: means over its batches and, in the leading process, figures on the evaluation split."""
+    """A student after an epoch: means over its batches and, in the leading process, on the evaluation split."""
     trainer = progress.trainer
     config = trainer.config
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(student.sums))
@@ -171,18 +172,18 @@ def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeache
 
 
 def _report_teacher(progress: RunProgress, trainer: Trainer, teacher: EvaluationTeacher, epoch: int) -> None:
-    """Writes the teacher's figures on the evaluation split; warns where the epoch's small images cost it accuracy."""
+    """Writes the teacher's measures on the evaluation split; warns where the epoch's small images cost it accuracy."""
     labels, data = trainer.evaluation.labels, [one.card.data for one in trainer.teacher_checkpoints]
     own = ("holdout", trainer.config.dataset, trainer.config.holdout)  # held out from the teacher too
     unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
-    figures = TeacherFigures(
+    measures = TeacherMeasures(
         name="+".join(teacher.name for teacher in trainer.teacher_checkpoints),
         evaluation_split=trainer.evaluation_name, note="" if unseen else None,
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(), probe_labels=labels[:PROBES].tolist(),
     )  # fmt: skip
-    write_json(progress.run.path / "teacher.json", figures.model_dump(mode="json"))
+    write_json(progress.run.path / "teacher.json", measures.model_dump(mode="json"))
     side = resolution(trainer.config, min(epoch, trainer.config.epochs - 1))
     if trainer.teacher and (warning := trainer.teacher.check_size(trainer.evaluation, teacher, side)):
         progress.warn(warning, lasting=True)

@@ -23,7 +23,7 @@ from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolutio
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
-from kdexplorer.errors import TrainingError
+from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
@@ -108,6 +108,8 @@ def load_run_data(config: RunConfig) -> tuple[Split, Split]:
         held = hold_out(train.labels, config.holdout)
         kept = np.setdiff1d(np.arange(len(train)), held)
         train, evaluation = train.take(kept), train.take(held)
+        if len(gone := np.setdiff1d(evaluation.labels, train.labels)):
+            raise ConfigError(f"holdout: no training image of {train.classes[gone[0]]} would be left: hold out fewer.")
     else:
         evaluation = dataset.load("test")
     if config.without_class is not None:

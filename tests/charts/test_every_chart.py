@@ -26,8 +26,8 @@ from kdexplorer.charts import (
 from kdexplorer.charts.attention import Maps
 from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.charts.learning_curves import Curves
-from kdexplorer.runs.card import EpochFigures
-from kdexplorer.runs.run_folder import TeacherFigures
+from kdexplorer.runs.card import EpochMeasures
+from kdexplorer.runs.run_folder import TeacherMeasures
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
 from tests.studies.sample import make_grid
@@ -90,7 +90,7 @@ def charts():
     outcomes = {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}
     test = {"accuracy": 0.2, "objective": 3.0, "kd": 0.4}
     points = {
-        name: [EpochFigures(epoch=epoch, train={"accuracy": 0.1}, test=test) for epoch in range(3)] for name in ROLES
+        name: [EpochMeasures(epoch=epoch, train={"accuracy": 0.1}, test=test) for epoch in range(3)] for name in ROLES
     }
     rows = [make_row(name) for name in ROLES]
     results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
@@ -102,7 +102,7 @@ def charts():
         "accuracies": evaluation.accuracies(rows, ROLES),
         "losses": evaluation.losses(rows, ROLES),
         "replay": learning_curves.replay_curves(curves(known), 1, 3),
-        "curves": curves(Curves(points, LOOKS, teacher=TeacherFigures(accuracy=0.9))),
+        "curves": curves(Curves(points, LOOKS, teacher=TeacherMeasures(accuracy=0.9))),
         "curves of a term": curves(known, "kd", "test"),
         "objectives": curves(known, "objective"),
         "cost": evaluation.accuracy_cost(rows, LOOKS, "multiply_adds"),

@@ -10,8 +10,8 @@ from kdexplorer.charts import learning_curves, style
 from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.charts.learning_curves import learning_curves as draw_curves
 from kdexplorer.methods import all_methods
-from kdexplorer.runs.card import EpochFigures
-from kdexplorer.runs.run_folder import BatchMetrics, TeacherFigures
+from kdexplorer.runs.card import EpochMeasures
+from kdexplorer.runs.run_folder import BatchMetrics, TeacherMeasures
 from tests.charts.drawing import draw, heading, marks, number, rows_of
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
@@ -20,7 +20,7 @@ LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 def points(epochs=3):
     return {
         name: [
-            EpochFigures(
+            EpochMeasures(
                 epoch=epoch,
                 train={"accuracy": 0.1},
                 test={"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0},
@@ -45,7 +45,7 @@ def domains(spec):
 
 
 def test_learning_curves_draw_the_metrics_and_the_teacher():
-    spec = draw_curves(Curves(points(), LOOKS, 10, TeacherFigures(accuracy=0.9)))
+    spec = draw_curves(Curves(points(), LOOKS, 10, TeacherMeasures(accuracy=0.9)))
     drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
     assert len(drawn) == 6
     assert drawn["distilled", 3] == pytest.approx(0.4)
@@ -64,7 +64,7 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
     ],
 )
 def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
-    spec = draw_curves(Curves(points(), LOOKS, teacher=TeacherFigures(accuracy=0.9, **facts)))
+    spec = draw_curves(Curves(points(), LOOKS, teacher=TeacherMeasures(accuracy=0.9, **facts)))
     assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
     assert spec["description"].endswith(label or "90.0%")
 
@@ -76,7 +76,7 @@ def test_a_network_that_is_seldom_evaluated_has_few_points_and_was_not_continued
 
 
 def test_training_batches_are_shown_before_an_evaluation_or_on_request_and_the_teacher_has_no_line_there():
-    teacher = TeacherFigures(accuracy=0.9, cross_entropy=0.4)
+    teacher = TeacherMeasures(accuracy=0.9, cross_entropy=0.4)
     for known, split in ((without_test(), None), (points(), "train")):
         spec = draw_curves(Curves(known, LOOKS, teacher=teacher), split=split)
         assert heading(spec) == "Accuracy on the training batches, by epoch"
@@ -113,7 +113,7 @@ def test_every_method_has_a_measure(method):
 def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
     keys = [method.key for method in all_methods()]
     test = {"objective": 1.0, "accuracy": 0.5, "other": 1.0, f"{keys[0]}.2": 0.1, keys[0]: 0.2}
-    found = {"a": [EpochFigures(epoch=0, test=test)], "b": [EpochFigures(epoch=0, test={"cross_entropy": 1.0})]}
+    found = {"a": [EpochMeasures(epoch=0, test=test)], "b": [EpochMeasures(epoch=0, test={"cross_entropy": 1.0})]}
     expected = ["accuracy", "cross_entropy", keys[0], f"{keys[0]}.2", "other", "objective"]
     assert learning_curves.list_measures(Curves(found, LOOKS)) == expected
 

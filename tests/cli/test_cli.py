@@ -160,9 +160,15 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert list_runs() == []
 
 
+def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"students": [{"name": "a", "architecture": "resnet8"}]}')
+    assert main(["train", "--config", str(tmp_path / "run.json")]) == 2
+    assert capsys.readouterr().err.startswith("error: KDEXPLORER_DATA is /")
+
+
 def test_a_sweep_refuses_a_folder_of_data_that_is_named_and_holds_none(capsys):
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56"]) == 2
-    assert "error: KDEXPLORER_DATA is /" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("error: KDEXPLORER_DATA is /")
     assert list_runs() == []
 
 

@@ -104,7 +104,25 @@ def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, capsy
     assert not list_runs()
 
 
-def test_a_folder_without_a_path_is_no_name_of_a_data_set():
+def test_what_was_kept_last_is_used_wherever_it_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "home" / name)
+    (tmp_path / "data").chmod(0o555)  # nothing can be kept beside the data
+    write(tmp_path / "shapes", count=4)
+    first = read(tmp_path / "shapes")
+    count = len(first.load("train"))
+    (tmp_path / "data").chmod(0o755)
+    write(tmp_path / "shapes", count=5, seed=1)
+    again = read(tmp_path / "shapes")
+    assert len(again.load("train")) > count
+    assert again.sha256 != first.sha256
+    assert [one.sha256 for one in all_datasets() if one.key == again.key] == [again.sha256]
+
+
+def test_a_folder_without_a_path_is_no_name_of_a_data_set(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for key in ("folder:~nobody-of-that-name/photos", f"folder:{tmp_path / 'circle'}"):
+        with pytest.raises(ConfigError, match="names no folder of images"):
+            get_dataset(key)
     with pytest.raises(ConfigError, match="folder:PATH"):
         get_dataset("folder:")
     with pytest.raises(ConfigError, match=r"reduced to 32 × 32 pixels.* Leave out @64"):

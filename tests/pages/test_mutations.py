@@ -16,7 +16,7 @@ from kdexplorer.app.layout import TITLES as PAGES
 from kdexplorer.errors import KDError
 from kdexplorer.files import write_json
 from kdexplorer.runs.checkpoints import open_checkpoint
-from kdexplorer.runs.run_folder import BatchMetrics, Run, TeacherFigures
+from kdexplorer.runs.run_folder import BatchMetrics, Run, TeacherMeasures
 from kdexplorer.studies.experiments import get_experiment, table_path
 from kdexplorer.studies.folder import StudyFolder, left_to_train, open_experiment, prepare
 from kdexplorer.studies.table import read_table
@@ -184,7 +184,7 @@ def run(evaluated, make_checkpoint):
     run = make_run("stopped", students=("scratch", "response"), teacher="teacher", message="stopped", warning="careful",
                    epoch=1, epochs=2, step=1, steps_per_epoch=4, images_per_second=9.0, seconds_left=3.0)  # fmt: skip
     probes = np.zeros((20, 10)).tolist()
-    figures = TeacherFigures(name="teacher", accuracy=0.9, cross_entropy=0.3, probes=probes, probe_labels=[0, 9])
+    figures = TeacherMeasures(name="teacher", accuracy=0.9, cross_entropy=0.3, probes=probes, probe_labels=[0, 9])
     write_json(run.path / "teacher.json", figures.model_dump())
     run.append_batch_metrics([BatchMetrics(epoch=0.5, student="s-scratch", train={"accuracy": 0.5, "objective": 1.0})])
     make_checkpoint(run.path / "s-response", run=run.run_id, objective={"terms": [{"method": "kd"}]})

@@ -166,7 +166,8 @@ def test_a_signal_is_for_all_work_that_goes_on():
 def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
     run.write_status("finished")
     create_run(CONFIG.model_copy(update={"teacher": "resnet56"}), "unrelated")
-    own = f"{run.run_id}/a"
+    own, plus = f"{run.run_id}/a", create_run(CONFIG, "a+b")
+    plus.write_status("finished")
     begun = [CONFIG.students[0].model_copy(update={"initial": own})]
     for needing in ({"teacher": f"resnet56+{own}"}, {"teacher": str(run.path / "a")}, {"students": begun}):
         other = create_run(CONFIG.model_copy(update=needing), "other")
@@ -175,6 +176,9 @@ def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
         other.write_status("finished")
     delete_run(run)
     assert not run.path.exists()
+    other = create_run(CONFIG.model_copy(update={"teacher": f"resnet56+{plus.run_id}/a"}), "other")
+    with pytest.raises(RunError, match=f"{other.run_id} has not finished and needs"):
+        delete_run(plus)
 
 
 def test_a_run_that_cannot_be_deleted_stays_whole(run, monkeypatch):
@@ -226,6 +230,7 @@ def test_work_that_ends_has_finished_and_what_it_said_stays(run):
     [
         (TrainingError("a: objective became nan"), "a: objective became nan", False),
         (OSError(errno.ENOSPC, "No space left on device"), "free some space and resume", True),
+        (PermissionError(errno.EACCES, "Permission denied"), "PermissionError: [Errno 13] Permission denied", True),
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero", True),
         (KeyboardInterrupt(), "KeyboardInterrupt", True),
     ],

@@ -12,7 +12,7 @@ from kdexplorer.runs.run_folder import (
     BatchMetrics,
     EpochMetrics,
     Run,
-    TeacherFigures,
+    TeacherMeasures,
     count_live,
     find_run,
     finished_students,
@@ -42,7 +42,7 @@ def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     assert run.metrics() == []
     assert run.log_tail() == garbage.decode(errors="replace")[-4000:]
     assert finished_students(run) == []
-    assert run.teacher(10) in (None, TeacherFigures())
+    assert run.teacher(10) in (None, TeacherMeasures())
     with pytest.raises(ConfigError, match=r"config\.json"):
         run.config()
     assert [found.run_id for found in list_runs()] == [run.run_id]
@@ -106,7 +106,7 @@ def test_a_teachers_figures_are_numbers_and_classes(run):
     assert run.teacher(10).model_dump(exclude={"note"}) == facts
     assert run.teacher(9).model_dump(exclude={"note"}) == facts | {"probe_labels": []}
     path.write_text(json.dumps({"accuracy": "high", "cross_entropy": float("nan"), "probe_labels": [-1], "probes": 3}))
-    assert run.teacher(10) == TeacherFigures()
+    assert run.teacher(10) == TeacherMeasures()
 
 
 def test_the_logs_tail_is_its_last_lines(run):
@@ -160,8 +160,7 @@ def test_a_damaged_run_says_what_is_wrong_with_its_configuration(run):
 
 
 COUNTS = [
-    "epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "heartbeat", "runs",
-    "finished",
+    "epoch", "epochs", "step", "steps_per_epoch", "images_per_second", "seconds_left", "runs", "finished",
 ]  # fmt: skip
 ODD = [None, True, -1, 10**400, 1e300, float("nan"), float("inf"), "9", [], {}, "<script>"]
 

@@ -114,7 +114,7 @@ def test_a_run_whose_configuration_was_changed_is_refused_until_it_is_restored(h
     smoothed = [config["students"][0] | {"label_smoothing": 0.1}]
     for field, value in (("learning_rate", 0.2), ("seed", 7), ("students", smoothed)):
         path.write_text(json.dumps(config | {field: value}))
-        with pytest.raises(ConfigError, match=rf"was changed after the run had begun: {field}"):
+        with pytest.raises(ConfigError, match=rf"not as when the run began: {field}"):
             execute(halfway)
         assert halfway.status().state == "failed"
         assert field in halfway.status().message

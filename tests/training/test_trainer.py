@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from kdexplorer.config import learning_rate
-from kdexplorer.datasets import Normalization
+from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, epoch_order, normalize
+from kdexplorer.datasets.synthetic import SyntheticShapes
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
@@ -89,6 +90,14 @@ def test_the_holdout_is_balanced_disjoint_from_training_and_the_same_for_every_s
     assert not any(image.tobytes() in seen for image in held.images)
     _, other = load_run_data(make_config(holdout=40, seed=2, train_images=None))
     assert np.array_equal(other.images, held.images)
+
+
+def test_a_class_without_an_image_to_train_on_is_refused(tiny, monkeypatch):
+    train = get_dataset("synthetic").load("train")
+    few = np.concatenate([np.flatnonzero(train.labels != 3), np.flatnonzero(train.labels == 3)[:2]])
+    monkeypatch.setattr(SyntheticShapes, "load", lambda self, split, **_: train.take(few))
+    with pytest.raises(ConfigError, match=f"no training image of {train.classes[3]} would be left"):
+        load_run_data(make_config(holdout=40, train_images=None))
 
 
 def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(tiny):

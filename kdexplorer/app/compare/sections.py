@@ -27,7 +27,7 @@ from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
 from kdexplorer.runs import lineage
-from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import EpochMetrics, find_run
 
 
@@ -192,8 +192,8 @@ def show_cost(compared: Comparison) -> None:
 def show_curves(compared: Comparison) -> None:
     """Learning curves: of networks from their cards, of runs that have not finished from their folders."""
     networks, roles = compared.networks, compared.roles
-    curves, figures = results.learning_curves(networks, compared.teacher)
-    by_network: dict[str, Sequence[EpochFigures | EpochMetrics]] = {**curves}
+    curves, of_teacher = results.learning_curves(networks, compared.teacher)
+    by_network: dict[str, Sequence[EpochMeasures | EpochMetrics]] = {**curves}
     epochs = max((checkpoint.card.epochs or 1 for checkpoint in networks.values()), default=1)
     finished = {(checkpoint.card.run, checkpoint.path.name) for checkpoint in networks.values()}
     for run_id in compared.runs:
@@ -209,9 +209,9 @@ def show_curves(compared: Comparison) -> None:
                 roles[name] = student.key
                 by_network[name] = [row for row in rows if row.student == student.name]
         epochs = max(epochs, config.epochs)
-        if not networks and figures is None:
-            figures = run.teacher(len(find_dataset(config.dataset).classes))
-    source = Curves(by_network, style.series(roles), epochs, figures)
+        if not networks and of_teacher is None:
+            of_teacher = run.teacher(len(find_dataset(config.dataset).classes))
+    source = Curves(by_network, style.series(roles), epochs, of_teacher)
     if not learning_curves.list_measures(source):
         st.info("These networks have no stored learning curves. Train some on the Launch page and choose them above.")
         return

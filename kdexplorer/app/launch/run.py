@@ -28,9 +28,9 @@ from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
-from kdexplorer.runs.card import EpochFigures
+from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
-from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State, TeacherFigures
+from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State, TeacherMeasures
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.training.estimate import format_duration
 
@@ -222,9 +222,9 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     by_epoch, within = cached.run_metrics(run)
     shown = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs]
     metrics = [row for row in shown if row.test]
-    by_student: dict[str, list[EpochFigures]] = {name: [] for name in roles}
+    by_student: dict[str, list[EpochMeasures]] = {name: [] for name in roles}
     for row in shown:  # without the logits, which would be hashed for the cache
-        by_student[row.student].append(EpochFigures.model_construct(epoch=row.epoch, train=row.train, test=row.test))
+        by_student[row.student].append(EpochMeasures.model_construct(epoch=row.epoch, train=row.train, test=row.test))
     teacher = run.teacher(len(find_dataset(config.dataset).classes))
     if not shown and live:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
@@ -283,7 +283,7 @@ def _make_curves(source: Curves, measure: str, live: bool) -> Spec | None:
 def _show_soft_labels(
     config: RunConfig,
     rows: list[EpochMetrics],
-    teacher: TeacherFigures | None,
+    teacher: TeacherMeasures | None,
     looks: list[Series],
     live: bool,
     has_images: bool,

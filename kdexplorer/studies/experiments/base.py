@@ -298,7 +298,7 @@ def say_what_decides(tests: Mapping[str, Difference]) -> str:
     factor, count = ((widest.detectable or 0) / MARGIN) ** 2, widest.count or 0
     if factor <= 1:
         return f"more than {count:,} {widest.unit}: these would already find {100 * MARGIN:g} points"
-    needed = round(count * factor) if count * factor < 100 else round(count * factor, -2)
+    needed = max(count + 1, round(count * factor) if count * factor < 100 else round(count * factor, -2))
     found = f"would find a difference of {100 * MARGIN:g} points with 80 % power"
     return f"about {needed:,.0f} {widest.unit} instead of {count:,}, which {found}"
 

@@ -37,7 +37,7 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
         rows.append(evaluate_row(name, Evaluation(logits, labels, taught), measures, part))
         entries |= {one.name: describe_network(one) for one in (own, teacher)}
         described = describe_evaluation(own)
-    for entry, row in _rows_of_tables():
+    for entry, row in _rows_of_tables(described):
         rows.append(row)
         entries.setdefault(entry.name, entry)
     yield Table(rows=rows, entries=list(entries.values()), images=IMAGES, evaluated_on=described)
@@ -93,13 +93,13 @@ def figure(results: Results) -> Plot:
     )  # fmt: skip
 
 
-def _rows_of_tables() -> Iterator[tuple[Entry, Row]]:
-    """Students of which only the figures are bundled, of studies that have all their seeds."""
+def _rows_of_tables(described: str) -> Iterator[tuple[Entry, Row]]:
+    """Students of which only the measures are bundled, of studies that have all their seeds, on the same images."""
     grids, others = bundled_tables(with_grid=True), bundled_tables(with_grid=False)
     for name, table in (grids | others).items():
         architecture = table.declared.architecture
         keys = {entry.name: entry.key for entry in table.entries}
-        for row in () if table.missing() else table.rows:
+        for row in () if table.missing() or table.evaluated_on != described else table.rows:
             measures = {key: row.measures[key] for key in ("accuracy", "teacher_agreement") if key in row.measures}
             entry = row.entry if name in grids else f"{architecture}-{row.entry}"
             part = f"sweep {name}" if name in grids else name

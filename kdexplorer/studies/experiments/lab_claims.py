@@ -96,19 +96,19 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
 
 def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
     """A network's row, and those that relate it to its teacher and its scratch baseline."""
-    figures = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
+    always = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
     terms = one.objective_terms.terms if one.objective_terms else ()
     own = {"objective": one.objective}
     if any((term.method, term.weight) == ("at", BETA) for term in terms):
         own["attention_term"] = one.terms.get("at")
     known = {name: value for name, value in own.items() if value is not None}
-    yield Row(entry=one.name, measures=figures | known, right=right)
+    yield Row(entry=one.name, measures=always | known, right=right)
     if one.to_teacher is not None:
-        yield Row(part=f"{TEACHER}{one.to_teacher.other}", entry=one.name, measures=figures)
+        yield Row(part=f"{TEACHER}{one.to_teacher.other}", entry=one.name, measures=always)
     scaled = one.scaled_to_scratch_baseline
     if scaled is not None:
         more = {"scaled_difference": scaled.estimate, "half_interval": scaled.half}
-        yield Row(part=f"{BASELINE}{scaled.other}", entry=one.name, measures=figures | more)
+        yield Row(part=f"{BASELINE}{scaled.other}", entry=one.name, measures=always | more)
 
 
 def judge(results: Results) -> list[Claim]:
@@ -252,13 +252,13 @@ def judge_study(study: Table | None) -> list[Claim]:
     if study is None:
         return []
     students = {name: study.values(name) for name in study.declared.entries}
-    others = {"the one trained from labels": students.pop(SCRATCH)}
+    others = {"one trained from labels": students.pop(SCRATCH)}
     with contextlib.suppress(KDError):  # an installed package is without the teacher
         (teacher,) = find_teachers(study.declared.shared.teacher or "")
-        others[f"their teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
+        others[f"its teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
     return [
         judge_differences(
-            f"With seeds, distilled students beat {name}",
+            f"With seeds, a distilled ResNet-18 beats {name}",
             {student: differences(own, other) for student, own in students.items()},
         )
         for name, other in others.items()
@@ -305,7 +305,7 @@ def compare_with_lab(table: Table) -> dict[str, tuple[Row, Difference]]:
 
 
 def describe_lab(table: Table) -> str:
-    """The lab's figures beside these networks' as a Markdown table, and which are exceeded by more than chance."""
+    """The lab's measures beside these networks' as a Markdown table, and which are exceeded by more than chance."""
     compared = compare_with_lab(table)
     if not compared:
         return "None of the lab's networks is among these."

@@ -39,8 +39,15 @@ def judge(results: Results) -> list[Claim]:
     """Whether the intervals of all seeds are apart."""
     claim = f"A student recognizes a {CLASS} that it never saw, without a bias on that class's logit"
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
-    if not own or not other:
-        return [Claim(claim, "It is not trained yet.", "cannot be decided", "a training of both students")]
+    if not own or not other or results.tables["students"].missing():
+        return [
+            Claim(
+                claim,
+                "Not all seeds are trained yet.",
+                "cannot be decided",
+                "a training of both students with every seed",
+            )
+        ]
     count = int(next(iter(results.values("students/kd", COUNT).values())))
     # By seed: Wilson's intervals of the shares without a bias.
     pairs = [

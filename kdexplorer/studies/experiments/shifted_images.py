@@ -71,7 +71,8 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
     table = Table() if find_changed(table) else table
     for name in NETWORKS:
         checkpoint, network = find_checkpoint(name), None
-        entries = {entry.name: entry for entry in table.entries} | {name: describe_network(checkpoint)}
+        own = {one.name: describe_network(one) for one in (checkpoint, find_checkpoint(SOURCE))}
+        entries = {entry.name: entry for entry in table.entries} | own
         known = {row.part for row in table.rows if row.entry == name}
         for shift, (kind, strength) in SHIFTS.items():
             if shift in known:
