@@ -27,7 +27,9 @@ def show() -> None:
     key = st.query_params[layout.FIGURE]
     if key not in all_figures():
         st.error(f"There is no figure '{as_text(key[:60])}'. Choose one of these:")
-        st.dataframe([{"figure": key, "shows": one.title, "control": one.moves} for key, one in all_figures().items()])
+        for name, one in all_figures().items():
+            layout.link_to(one.page, f"{name}: {one.title}", {layout.FIGURE: name})
+        layout.link_to("overview", "Overview", icon=layout.ARROW)
         return
     place = st.container(key="kd_figure", height="stretch")
     if not st.context.is_embedded and st.button("Leave", key="figure_leave"):

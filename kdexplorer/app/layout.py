@@ -190,7 +190,7 @@ PARTS = {
     "thumbnails": ".st-key-thumbnails",
     "presets": "[class*=st-key-preset_], .kd-ticks",
     "sections": ".st-key-tab, .st-key-show, div:has(> h2), .st-key-first_screen ~ *",
-    "downloads": "[class*=st-key-files_], [class*=st-key-handout]",
+    "downloads": "[class*=st-key-files_], [class*=st-key-handout], .st-key-take_away",
     "keys": "#kd-keys",
 }
 """Selectors of what is hidden, by the name in the link. Nothing here protects anything: the page still has it."""

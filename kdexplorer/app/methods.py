@@ -19,6 +19,7 @@ from kdexplorer.charts import gradients
 from kdexplorer.charts import methods as charts
 from kdexplorer.charts.style import TEACHER, role_of
 from kdexplorer.config import SCRATCH
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import FAMILIES, Method, all_methods, describe_methods, get_method
@@ -149,7 +150,9 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
     classes = teacher.classes
     if picture.label is None:
         name = classes[int(teacher.predict(picture.pixels).logits.argmax())]
-        st.caption(f"A photo has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}.")
+        st.caption(
+            f"This picture has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}."
+        )
     if found.push is not None:
         logits = teacher.logits_of(picture)
         chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
@@ -173,7 +176,7 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
 def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.ndarray]:
     """The picture and fifteen test images class by class: uint8 `[16, 3, 32, 32]`, and their labels `[16]`.
 
-    A photo gets the class that the teacher predicts.
+    A photo gets the class that the teacher predicts, and so do test images of a data set with other classes.
     """
     known = cached.gallery(picture.dataset)
     pixels, labels = known.images, known.labels
@@ -181,8 +184,11 @@ def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.nda
     order = np.lexsort((np.arange(len(rank)), rank))
     others = order[order != (-1 if picture.index is None else picture.index)][: PROBED - 1]
     others = others[np.argsort(labels[others], kind="stable")]
+    images = np.concatenate([picture.pixels[None], pixels[others]])
+    if get_dataset(picture.dataset).classes != teacher.classes:
+        return images, teacher.outputs_of(images).logits.argmax(dim=1).numpy()
     label = picture.label if picture.label is not None else int(teacher.predict(picture.pixels).logits.argmax())
-    return np.concatenate([picture.pixels[None], pixels[others]]), np.append(label, labels[others])
+    return images, np.append(label, labels[others])
 
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=KEYS)

@@ -10,6 +10,7 @@ from kdexplorer.analysis import measures, metrics, results, verdicts
 from kdexplorer.app import layout, soft_labels, story
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.server import access
 from kdexplorer.app.soft_labels import SoftLabels
 from kdexplorer.app.state.cached import KEYS, Network, label_together, result_rows
 from kdexplorer.charts import evaluation
@@ -38,9 +39,8 @@ def show() -> None:
     with left:
         image = picture.pick_example(teacher, students)
         with st.container(horizontal=True, gap="small", key="ways_on"):
-            if st.button(
-                "Train a student in a minute", key="train_first", type="primary", icon=":material/model_training:"
-            ):
+            train = "Train a student in a minute" if access.is_presenter() else "Watch students train"
+            if st.button(train, key="train_first", type="primary", icon=":material/model_training:"):
                 st.switch_page(layout.FOLDER / "launch.py", query_params={})
             story.offer("present_lecture", icon=":material/slideshow:")
     with right:

@@ -104,6 +104,8 @@ def show_gradient(page: SoftLabels) -> None:
             student = fresh_student(page.teacher)
     with right:
         alpha = choices.pick_alpha(trained_alpha(trained))
+    is_own = trained is not None and "kd" in trained.weights_by_method() and alpha == trained_alpha(trained)
+    own = ", the value that the student was trained with" if is_own else ""
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "
         r"\underbrace{\alpha\,T\,\bigl(p^s_i(T) - p^t_i(T)\bigr)}_{\text{teacher}} \\ "
@@ -111,15 +113,15 @@ def show_gradient(page: SoftLabels) -> None:
     )
     st.latex(_gradient_in_numbers(page, student, alpha))
     st.markdown(
-        f"The numbers are for T = {page.temperature:g} and α = {alpha:g}, where the sliders below start; α "
-        "starts at the value that the student was trained with. The hard label pushes one class up and every other "
-        "class down by the probability that the student gives it. The soft label also says *how far* each wrong class "
-        "should go: this is called dark knowledge. At the end of training the hard label's push is nearly zero on "
-        "images that the student predicts correctly and with confidence, and the two pushes may oppose each other. At "
-        "the start an untrained student gives every class the same probability."
+        f"The numbers are for T = {page.temperature:g} and α = {alpha:g}{own}, where the sliders below start. "
+        "The hard label pushes one class up and every other class down by the probability that the student gives it. "
+        "The soft label also says *how far* each wrong class should go: this is called dark knowledge. At the end of "
+        "training the hard label's push is nearly zero on images that the student predicts correctly and with "
+        "confidence, and the two pushes may oppose each other. At the start an untrained student gives every class "
+        "the same probability."
     )
     if page.label is None:
-        st.caption("A photo has no hard label, so only the teacher pushes.")
+        st.caption("This picture has no hard label, so only the teacher pushes.")
     chart_view.show_figure("gradient", replace(page, student=student, alpha=alpha), f"Gradient {student.name}")
 
 

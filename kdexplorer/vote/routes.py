@@ -62,7 +62,8 @@ def build_routes(
             known, address = identify(request)
             if known is None:
                 raise VoteError(
-                    "Your browser sent no cookie, so the vote was not counted. Allow cookies and try again."
+                    "The vote was not counted: your browser sent no cookie, or too many new browsers came from your "
+                    "network. Allow cookies, open the page again in a minute, and vote once more."
                 )
             try:
                 open_store().vote(key, choice, known, address, patience=0)

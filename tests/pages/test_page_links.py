@@ -97,6 +97,10 @@ def test_a_figure_is_left_and_a_training_begun_with_a_choice_in_the_link(big, op
     button(at, "Train a student in a minute").click().run()
 
 
+def test_a_visitor_is_not_offered_what_the_presenter_may_do(big, guest, open_page):
+    button(open_page("overview"), "Watch students train")
+
+
 def test_an_image_of_compare_opens_with_its_teacher(big, open_page):
     at = open_page("compare")
     follow(at, "soft_labels", image="5", of="big")

@@ -223,6 +223,9 @@ def test_a_file_that_is_no_image_is_reported(family, content, open_page):
     assert "PNG, JPEG or WebP" in at.error[0].value
     assert "Test image" in alt_texts(at)[0]  # all stays
     assert specs(at)
+    turn_to(at, "attention")
+    assert not at.error
+    turn_to(at, "soft_labels")
     upload(at, "photo.png", PHOTO)
     assert not at.error
     at.button_group(key="source").set_value("Test images").run()

@@ -230,7 +230,7 @@ def find_photo(dataset: str) -> tuple[Picture, Photo] | None:
 def _show_thumbnail(image: Picture, chosen: bool) -> None:
     small = data_url(enlarge_png(image.pixels_last, 64))
     st.button(
-        f"![Test image {image.index}]({small})", key=f"pick_thumb_{image.index}",
+        f"![Test image {image.index}{', shown' if chosen else ''}]({small})", key=f"pick_thumb_{image.index}",
         type="primary" if chosen else "secondary", on_click=_choose_image, args=(image.index,),
     )  # fmt: skip
 
@@ -238,6 +238,7 @@ def _show_thumbnail(image: Picture, chosen: bool) -> None:
 def _choose_image(index: int) -> None:
     choices.put("image", index)
     st.session_state["source"] = TEST_IMAGES
+    st.session_state.pop(_REFUSED, None)
 
 
 _FILE, _CAMERA, _REFUSED, _READ, _SOURCES_OPEN = (
@@ -249,8 +250,11 @@ def _pick_photo_file() -> None:
     """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
     with st.container(key="photo_input"):
         _draw_uploader("Try your photo", "shown")
-    if refused := st.session_state.get(_REFUSED):
-        show_error(refused)
+    page, error = st.session_state.get(_REFUSED, ("", None))
+    if page != choices.page():
+        st.session_state.pop(_REFUSED, None)  # of the page before
+    elif error:
+        show_error(error)
 
 
 def _draw_uploader(label: str, where: str) -> None:
@@ -278,7 +282,7 @@ def _take(key: str) -> None:
     try:
         use_photo(file.getvalue())
     except ImageError as error:
-        st.session_state[_REFUSED] = error
+        st.session_state[_REFUSED] = choices.page(), error
         return
     st.session_state[_SOURCES_OPEN] = False
     st.session_state[_READ] = st.session_state.get(_READ, 0) + 1
@@ -295,14 +299,15 @@ def use_photo(data: bytes) -> None:
 
 def show(picture: Picture, teacher: Network, enlarged: Any, below: Any, photo: Photo | None = None) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, beside the photo itself; a caption below."""
-    alt, caption = "Your photo", "Your photo, and as the networks see it: 32 × 32 pixels"
+    alt, caption = "Your photo" if photo else "The picture", "Your photo, and as the networks see it: 32 × 32 pixels"
     if picture.index is not None:
         name = teacher.classes[picture.label] if picture.label is not None else None
         alt = f"Test image {picture.index}" + (f": {name}" if name else "")
         label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
     dataset = get_dataset(picture.dataset).label
-    layout.mention(image="a photo" if picture.index is None else f"{dataset} test image {picture.index}")
+    unnumbered = "a photo" if photo else "a picture"
+    layout.mention(image=unnumbered if picture.index is None else f"{dataset} test image {picture.index}")
     sharp = data_url(enlarge_png(picture.pixels_last, 448))
     if photo is None:
         enlarged.image(sharp, width="stretch", alt=alt)

@@ -68,6 +68,11 @@ def carry(page: str) -> None:
                 st.session_state[name] = st.session_state[name]
 
 
+def page() -> str:
+    """The page that the visitor sees."""
+    return str(st.session_state.get(_PAGE, ""))
+
+
 def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool = False) -> None:
     """Before a choice is shown: what was not chosen, or is no option here, becomes this page's default.
 
