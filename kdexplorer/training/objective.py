@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdexplorer.config import Objective, RunConfig
+from kdexplorer.config import Objective, RunConfig, StudentConfig
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
@@ -29,6 +29,8 @@ from kdexplorer.training.hardware import resolve_device, resolve_precision
 
 EVALUATION_BATCH = 500
 """Images of the evaluation split at once, for the teacher and the students."""
+COUNTED = 4, 8
+"""Batches on which a student's memory is counted."""
 RUNTIME = 0.5 * 2**30
 """Bytes of the interpreter and of torch itself."""
 
@@ -169,36 +171,57 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     beside it. `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile`
     may keep less. Raises KDError when the teacher cannot be found.
     """
-    dtype = resolve_precision(config.precision, resolve_device("cpu"))
-    images = torch.randn(config.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    images = images.contiguous(memory_format=torch.channels_last)
-    classes = len(get_dataset(config.dataset).classes)
-    labels = torch.arange(config.batch_size) % classes
-    teacher = get_architecture(find_teachers(config.teacher)[0].architecture) if config.teacher else None
-    theirs = None
-    if teacher is not None:
-        with torch.no_grad():
-            theirs = run_network(build(teacher.key, classes).eval(), images, dtype, {"stages"})
     found = {}
-    for student in config.students:
-        network, methods = build(student.architecture, classes), student.methods
-        terms = bind_terms(student, get_architecture(student.architecture), teacher)
-        modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
-        weights = [p for module in modules for p in module.parameters()]
-        targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
-        shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
-        with count_kept([*weights, *shared]) as storages:
-            outputs = run_network(network, images, dtype, student.needs)
-            parts = compute_objective(student, terms, outputs, labels, targets, dtype)
-        del parts, outputs
-        state = (12 + 4 * (config.optimizer == "adamw")) * sum(p.numel() for p in weights)
-        state += 4 * sum(p.numel() for p in network.parameters()) if config.ema else 0
-        found[student.name] = {"state_bytes": state, "kept_bytes": sum(storages.values())}
+    for student, (trained, own, kept) in zip(config.students, _count_students(config, config.batch_size), strict=True):
+        state = (12 + 4 * (config.optimizer == "adamw")) * trained + 4 * own * bool(config.ema)
+        found[student.name] = {"state_bytes": state, "kept_bytes": kept}
     return found
 
 
+def _count_students(config: RunConfig, batch_size: int) -> list[tuple[int, int, int]]:
+    """Of each student: the parameters that are trained, those of the network, and bytes that autograd keeps."""
+    dtype, classes = (
+        resolve_precision(config.precision, resolve_device("cpu")),
+        len(get_dataset(config.dataset).classes),
+    )
+    teacher = find_teachers(config.teacher)[0].architecture if config.teacher else None
+    return [_count_student(student, teacher, classes, batch_size, dtype) for student in config.students]
+
+
+def _random_images(batch_size: int) -> Tensor:
+    images = torch.randn(batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@functools.lru_cache(maxsize=4)
+@torch.no_grad()
+def _outputs_of(teacher: str, classes: int, batch_size: int, dtype: torch.dtype) -> Outputs:
+    """What a fresh network of an architecture says of random images: the shapes of a teacher's outputs."""
+    return run_network(build(teacher, classes).eval(), _random_images(batch_size), dtype, {"stages"})
+
+
+@functools.lru_cache(maxsize=256)
+def _count_student(
+    student: StudentConfig, teacher_key: str | None, classes: int, batch_size: int, dtype: torch.dtype
+) -> tuple[int, int, int]:
+    images, labels = _random_images(batch_size), torch.arange(batch_size) % classes
+    teacher = get_architecture(teacher_key) if teacher_key else None
+    theirs = _outputs_of(teacher_key, classes, batch_size, dtype) if teacher_key else None
+    network, methods = build(student.architecture, classes), student.methods
+    terms = bind_terms(student, get_architecture(student.architecture), teacher)
+    modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
+    weights = [p for module in modules for p in module.parameters()]
+    targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
+    shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
+    with count_kept([*weights, *shared]) as storages:
+        outputs = run_network(network, images, dtype, student.needs)
+        parts = compute_objective(student, terms, outputs, labels, targets, dtype)
+    del parts, outputs
+    return sum(p.numel() for p in weights), sum(p.numel() for p in network.parameters()), sum(storages.values())
+
+
 def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
-    """Bytes that a run takes at its height, estimated from its networks; see `docs/scaling.md`.
+    """Bytes that a run takes at its height, estimated from its students; see `docs/scaling.md`.
 
     A student's weights, gradients, momentum and what saving its state copies are seven float32 a parameter, three more
     with AdamW's second moment, and three with an average of the weights. Activations are those that autograd keeps, of
@@ -208,12 +231,15 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     Where the run is `elsewhere`, this machine's devices do not matter. Raises KDError when the teacher cannot be found,
     or this machine lacks the device.
     """
-    device = resolve_device("cpu" if elsewhere else config.device)
-    dtype = resolve_precision(config.precision, device)
+    resolve_device("cpu" if elsewhere else config.device)
     floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
-    total = 4.0 * floats * sum(count_parameters(build(one.architecture)) for one in config.students)
-    kept = max(count_activations(one.architecture, dtype)[0] for one in config.students)
-    total += 1.5 * kept * config.batch_size
+    kinds = {(one.architecture, one.key): one for one in config.students}  # whatever their weights are
+    alike = config.model_copy(update={"students": [*kinds.values()]})
+    few, more = (_count_students(alike, images) for images in COUNTED)
+    trained = {kind: count for kind, (count, _, _) in zip(kinds, few, strict=True)}
+    total = 4.0 * floats * sum(trained[one.architecture, one.key] for one in config.students)
+    kept = max(many - one for (*_, one), (*_, many) in zip(few, more, strict=True)) / (COUNTED[1] - COUNTED[0])
+    total += 1.5 * kept * config.batch_size  # what does not grow with the batch is no activation
     if config.teacher:
         architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
         total += 8 * sum(count_parameters(build(one)) for one in architectures)  # folded, and before that as they are

@@ -84,6 +84,14 @@ def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     assert bytes_of("resnet8", **more) - one == 24 * count_parameters(build("resnet8"))
     assert bytes_of("resnet8", batch_size=100) > one
     assert bytes_of("resnet18") > bytes_of("resnet20") > one
+    plain, reviewing = (
+        {"name": "s", "architecture": "resnet8", "terms": terms} for terms in ([], [{"method": "reviewkd"}])
+    )
+    of_plain, of_reviewing = (
+        estimate_memory(make_config(student, train_images=None, batch_size=50, teacher=str(teacher.path)))
+        for student in (plain, reviewing)
+    )
+    assert (of_plain, of_reviewing > of_plain) == (one, True)  # its adapters, and what its loss keeps
 
 
 def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teacher):

@@ -107,6 +107,7 @@ class _Connection:
         """The next event that the application may see, which has handled the last one."""
         if self._began_turn and begins_nothing.get():
             turns.end(self._visitor.page)
+            await asyncio.sleep(PACE)
         self._began_turn = False
         begins_nothing.set(False)
         while True:
