@@ -103,8 +103,8 @@ def show_gradient(page: SoftLabels) -> None:
         if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
             student = fresh_student(page.teacher)
     with right:
-        alpha = choices.pick_alpha(trained_alpha(trained))
-    is_own = trained is not None and "kd" in trained.weights_by_method() and alpha == trained_alpha(trained)
+        alpha = choices.pick_alpha(begin := trained_alpha(trained))
+    is_own = trained is not None and "kd" in trained.weights_by_method() and alpha == begin
     own = ", the value that the student was trained with" if is_own else ""
     st.latex(
         r"\begin{aligned}\frac{\partial L}{\partial z_i} ={}& "

@@ -171,20 +171,22 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     beside it. `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile`
     may keep less. Raises KDError when the teacher cannot be found.
     """
-    found = {}
-    for student, (trained, own, kept) in zip(config.students, _count_students(config, config.batch_size), strict=True):
+    found, counted = {}, _count_students(config, _teachers_of(config), config.batch_size)
+    for student, (trained, own, kept) in zip(config.students, counted, strict=True):
         state = (12 + 4 * (config.optimizer == "adamw")) * trained + 4 * own * bool(config.ema)
         found[student.name] = {"state_bytes": state, "kept_bytes": kept}
     return found
 
 
-def _count_students(config: RunConfig, batch_size: int) -> list[tuple[int, int, int]]:
+def _teachers_of(config: RunConfig) -> list[str]:
+    """The teachers' architectures. Raises KDError when one cannot be found."""
+    return [teacher.architecture for teacher in find_teachers(config.teacher)] if config.teacher else []
+
+
+def _count_students(config: RunConfig, teachers: list[str], batch_size: int) -> list[tuple[int, int, int]]:
     """Of each student: the parameters that are trained, those of the network, and bytes that autograd keeps."""
-    dtype, classes = (
-        resolve_precision(config.precision, resolve_device("cpu")),
-        len(get_dataset(config.dataset).classes),
-    )
-    teacher = find_teachers(config.teacher)[0].architecture if config.teacher else None
+    dtype = resolve_precision(config.precision, resolve_device("cpu"))
+    classes, teacher = len(get_dataset(config.dataset).classes), teachers[0] if teachers else None
     return [_count_student(student, teacher, classes, batch_size, dtype) for student in config.students]
 
 
@@ -235,17 +237,17 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
     kinds = {(one.architecture, one.key): one for one in config.students}  # whatever their weights are
     alike = config.model_copy(update={"students": [*kinds.values()]})
-    few, more = (_count_students(alike, images) for images in COUNTED)
+    teachers = _teachers_of(config)
+    few, more = (_count_students(alike, teachers, images) for images in COUNTED)
     trained = {kind: count for kind, (count, _, _) in zip(kinds, few, strict=True)}
     total = 4.0 * floats * sum(trained[one.architecture, one.key] for one in config.students)
     kept = max(many - one for (*_, one), (*_, many) in zip(few, more, strict=True)) / (COUNTED[1] - COUNTED[0])
     total += 1.5 * kept * config.batch_size  # what does not grow with the batch is no activation
-    if config.teacher:
-        architectures = [teacher.architecture for teacher in find_teachers(config.teacher)]
-        total += 8 * sum(count_parameters(build(one)) for one in architectures)  # folded, and before that as they are
+    if teachers:
+        total += 8 * sum(count_parameters(build(one)) for one in teachers)  # folded, and before that as they are
         # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
         images = max(config.batch_size, EVALUATION_BATCH)
-        total += 3 * images * max(count_activations(one, torch.float32)[1] for one in architectures)
+        total += 3 * images * max(count_activations(one, torch.float32)[1] for one in teachers)
     return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
 
 

@@ -138,14 +138,9 @@ class _Connection:
             await asyncio.wait([granted])
             self._began_turn = True
             self._loop.call_later(LONGEST, turns.end, page)
-            self._loop.call_later(SILENT, self._end_if_silent, page)
+            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.end(page))
         self._passed = self._loop.time()
         return event
-
-    def _end_if_silent(self, page: turns.Turn) -> None:
-        """Ends the turn of a run that has not begun."""
-        if self._heard is not page:
-            turns.end(page)
 
     async def send(self, event: Message) -> None:
         """Passes an event on; notices the end of a run, and a browser that does not read.

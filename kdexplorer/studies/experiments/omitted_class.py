@@ -40,14 +40,8 @@ def judge(results: Results) -> list[Claim]:
     claim = f"A student recognizes a {CLASS} that it never saw, without a bias on that class's logit"
     own, other = (results.values(f"students/{name}", RECALL[0]) for name in ("kd", "scratch"))
     if not own or not other or results.tables["students"].missing():
-        return [
-            Claim(
-                claim,
-                "Not all seeds are trained yet.",
-                "cannot be decided",
-                "a training of both students with every seed",
-            )
-        ]
+        needs = "a training of both students with every seed"
+        return [Claim(claim, "Not all seeds are trained yet.", "cannot be decided", needs)]
     count = int(next(iter(results.values("students/kd", COUNT).values())))
     # By seed: Wilson's intervals of the shares without a bias.
     pairs = [

@@ -68,11 +68,10 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
     described = f"first {len(images):,} test images of CIFAR-10"
     if table.images not in (None, len(images)):
         raise ConfigError(f"{EXPERIMENT.key}: the table has other images than are measured now: move it elsewhere.")
-    table = Table() if find_changed(table) else table
+    table, of_source = Table() if find_changed(table) else table, describe_network(find_checkpoint(SOURCE))
     for name in NETWORKS:
         checkpoint, network = find_checkpoint(name), None
-        own = {one.name: describe_network(one) for one in (checkpoint, find_checkpoint(SOURCE))}
-        entries = {entry.name: entry for entry in table.entries} | own
+        entries = {one.name: one for one in (*table.entries, describe_network(checkpoint), of_source)}
         known = {row.part for row in table.rows if row.entry == name}
         for shift, (kind, strength) in SHIFTS.items():
             if shift in known:
