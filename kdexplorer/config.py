@@ -205,6 +205,7 @@ class RunConfig(StrictModel):
         "sgd", description="muon trains the convolutions and SGD all else; adamw needs a rate of about 0.002"
     )
     filter_rate: float = Field(0.24, gt=0, le=2, description="Muon's peak learning rate")
+    filter_momentum: float | None = Field(None, ge=0, lt=1, description="Muon's momentum (default: momentum)")
     bias_factor: float = Field(
         1.0,
         gt=0,
@@ -221,8 +222,9 @@ class RunConfig(StrictModel):
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of an average of the weights, which is then the result; 0: the last weights"
     )
-    weight_decay: float = Field(5e-4, ge=0, le=0.1, description="on weights; biases and norms have none")
+    weight_decay: float = Field(5e-4, ge=0, le=0.1, description="not on biases, on norms and on what Muon trains")
     crop_padding: int = Field(4, ge=0, le=8, description="random crop after reflecting this many pixels")
+    cutout: int = Field(0, ge=0, le=32, description="pixels a side of a random square in the mean color; 0: none")
     flip: Literal["alternating", "random", "none"] = Field(
         "alternating", description="mirroring; alternating shows each image both ways in turn"
     )
@@ -316,10 +318,10 @@ class RunConfig(StrictModel):
         return validate(cls, cls.read(path), str(path), RECORDED)
 
     @staticmethod
-    def read(path: Path) -> dict[str, Any]:
+    def read(path: Path, follow_links: bool = False) -> dict[str, Any]:
         """What a JSON file says of a run, not validated. Raises ConfigError."""
         try:
-            values = parse_json(read_bytes(path, MAX_JSON_BYTES))
+            values = parse_json(read_bytes(path, MAX_JSON_BYTES, follow_links=follow_links))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path} cannot be read as a run: {error}") from error
         if not isinstance(values, dict):

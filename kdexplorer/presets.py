@@ -19,12 +19,21 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The lab's four objectives: name to the fields of `config.Objective`."""
 
 
+_FAST: dict[str, Any] = {
+    "batch_size": 1000, "learning_rate": 1.0, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12, "momentum": 0.85,
+    "bias_factor": 16.0, "norm_momentum": 0.4, "first_layer": "whitening", "start_filters": "dirac", "crop_padding": 2,
+}  # fmt: skip
+
 RECIPES: dict[str, dict[str, Any]] = {
     "standard": {},
-    "fast": {
-        "batch_size": 1000, "learning_rate": 1.0, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12,
-        "momentum": 0.85, "bias_factor": 16.0, "norm_momentum": 0.4, "first_layer": "whitening",
-        "start_filters": "dirac", "crop_padding": 2,
+    "fast": _FAST,
+    "long": _FAST | {
+        "batch_size": 500, "learning_rate": 0.5, "filter_rate": 0.06, "norm_momentum": 0.1, "crop_padding": 4,
+        "cutout": 12,
+    },
+    "airbench": _FAST | {
+        "batch_size": 2000, "learning_rate": 1.745, "filter_rate": 0.24, "filter_momentum": 0.6, "bias_factor": 60.0,
+        "weight_decay": 0.0023,
     },
     "muon": {
         "batch_size": 1000, "learning_rate": 0.1, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12,

@@ -71,6 +71,26 @@ def augment(
     return images[where[0][:, None, None, None], channels, where[1][:, None, :, None], where[2][:, None, None, :]]
 
 
+def cut_out(images: torch.Tensor, side: int, fill: torch.Tensor, *drawn: int) -> torch.Tensor:
+    """Images with a square of `side` pixels at a random place, inside the image, replaced by one color.
+
+    DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017, whose squares may
+    lie across the border; inside as in Jordan 2024 (see `augment`).
+
+    Args:
+        images: uint8 `[B, 3, H, W]`, a whole batch.
+        fill: uint8 `[3, 1, 1]`, the color: the mean, which is 0 when it is normalized.
+        drawn: seed, epoch, step and stream, which decide the places.
+    """
+    import torch
+
+    generator, inside = np.random.default_rng([*drawn, 0xC0]), []
+    for size in images.shape[2:]:
+        distance = np.arange(size) - generator.integers(0, size - side + 1, (len(images), 1))
+        inside.append(to_device((distance >= 0) & (distance < side), images.device))
+    return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], fill, images)
+
+
 def mix(images: torch.Tensor, seed: int, epoch: int, step: int) -> torch.Tensor:
     """Each image of a batch mixed with the one before it, in a share that is drawn uniformly from 0.5 to 1.
 

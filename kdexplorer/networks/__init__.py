@@ -50,7 +50,7 @@ class Architecture:
     """Length of the vector before the classifier."""
     arguments: dict[str, Any] = field(default_factory=dict)
     runs_in_browser: bool = False
-    """Whether `web/infer.js` computes it: the CIFAR ResNets and the AirNets, at most 2 million weights."""
+    """Whether `web/infer.js` computes it: the CIFAR ResNets and the AirNets of two convolutions a block."""
 
 
 def _stages(*channels: int) -> tuple[Stage, ...]:
@@ -74,10 +74,11 @@ def _wide_resnet(depth: int, width: int) -> Architecture:
     return Architecture(key, label, "resnet.WideResNet", stages, 64 * width, {"depth": depth, "width": width})
 
 
-def _air_net(width: int) -> Architecture:
+def _air_net(width: int, shortcut: bool = False) -> Architecture:
     widths = (width, 4 * width, 4 * width)
     stages = tuple(Stage(channels, 2 * 2**number) for number, channels in enumerate(widths))
-    return Architecture(f"air_{width}", f"Air-{width}", "air.AirNet", stages, 4 * width, {"widths": widths}, True)
+    given, key, label = {"widths": widths, "shortcut": shortcut}, f"air_{width}", f"Air-{width}"
+    return Architecture(key, label, "air.AirNet", stages, 4 * width, given, runs_in_browser=not shortcut)
 
 
 def _vgg(depth: int, convolutions: int) -> Architecture:
@@ -100,6 +101,7 @@ _ARCHITECTURES = (
     _vgg(8, 1),
     _vgg(13, 2),
     *(_air_net(width) for width in (16, 32, 64)),
+    _air_net(80, shortcut=True),
 )
 """One entry each, in the order in which forms list them."""
 STORED = Architecture("stored_logits", "Stored logits", "stored.StoredLogits", (), 0)

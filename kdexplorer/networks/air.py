@@ -16,16 +16,21 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class _Block(nn.Module):
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, shortcut: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, 1, 1, bias=False)
         self.bn1 = _norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = _norm(channels)
+        self.shortcut = shortcut
+        if shortcut:
+            self.conv3 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            self.bn3 = _norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.bn1(F.max_pool2d(self.conv1(x), 2)))  # scales are positive: the norm may be folded into conv1
-        return F.gelu(self.bn2(self.conv2(x)))
+        y = F.gelu(self.bn2(self.conv2(x)))
+        return F.gelu(x + self.bn3(self.conv3(y))) if self.shortcut else y
 
 
 class AirNet(StagedNetwork):
@@ -33,7 +38,8 @@ class AirNet(StagedNetwork):
 
     A 2x2 convolution to 24 channels, of which only the shift is trained where it whitens (`training.recipe`), and
     three blocks of two convolutions, whose first is followed by max-pooling. 32-pixel images leave the blocks with 15,
-    7 and 3 pixels a side.
+    7 and 3 pixels a side. With `shortcut` each block has a third convolution and adds what its first one gives, as in
+    the paper's airbench96 since June 2024.
 
     Logits are scaled by `sqrt(3 / D)` of the embedding's length D: with the classifier's initial weights, drawn from
     `±sqrt(1 / D)`, they begin at the size of the published network's.
@@ -42,12 +48,12 @@ class AirNet(StagedNetwork):
     stage_names = ("block1", "block2", "block3")
     conv1: nn.Conv2d
 
-    def __init__(self, widths: tuple[int, int, int], classes: int = 10) -> None:
+    def __init__(self, widths: tuple[int, int, int], classes: int = 10, shortcut: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 24, 2)
         nn.init.zeros_(self.conv1.bias)  # type: ignore[arg-type]
         for name, channels_in, channels in zip(self.stage_names, (24, *widths), widths, strict=False):
-            setattr(self, name, _Block(channels_in, channels))
+            setattr(self, name, _Block(channels_in, channels, shortcut))
         self.fc = nn.Linear(widths[-1], classes, bias=False)
         self.scale = (3 / widths[-1]) ** 0.5
 

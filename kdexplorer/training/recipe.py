@@ -91,7 +91,9 @@ def build_optimizer(
     if not filters:
         return torch.optim.SGD(groups, **common)
     factor = config.filter_rate / config.learning_rate
-    groups.append({"params": [p for p in own if id(p) in filters], "factor": factor, "orthogonal": precision})
+    momentum = config.momentum if config.filter_momentum is None else config.filter_momentum
+    own_filters = [p for p in own if id(p) in filters]
+    groups.append({"params": own_filters, "factor": factor, "orthogonal": precision, "momentum": momentum})
     return Muon(groups, **common)
 
 

@@ -116,6 +116,8 @@ class Teacher:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
         decisive = {"seed", "batch_size", "crop_padding", "flip", "teacher_view", "mixup"}
         facts = {"images": hash_images(images.cpu().numpy())} | self.config.model_dump(include=decisive)
+        if self.config.cutout:  # what was stored before there was any has no such fact
+            facts |= {"cutout": self.config.cutout}
         shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
         self.predictions = BatchPredictions(self.facts_in(self.dtype) | facts, shapes)
 

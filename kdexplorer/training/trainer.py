@@ -21,7 +21,17 @@ from torch import Tensor, nn
 
 from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolution
 from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.datasets.augmentation import TEACHER, augment, epoch_order, mix, normalize, resize, to_device
+from kdexplorer.datasets.augmentation import (
+    STUDENT,
+    TEACHER,
+    augment,
+    cut_out,
+    epoch_order,
+    mix,
+    normalize,
+    resize,
+    to_device,
+)
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.methods import Method
@@ -214,13 +224,19 @@ class Trainer:
             of_teacher = resize(normalize(seen, self.normalization), resolution(config, epoch))
         return inputs, labels, self.teacher.load_targets(seen, of_teacher, epoch, step)
 
-    def _augment(self, indices: np.ndarray, epoch: int, step: int, **stream: int) -> Tensor:
-        """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, and mixed where that is chosen."""
+    def _augment(self, indices: np.ndarray, epoch: int, step: int, stream: int = STUDENT) -> Tensor:
+        """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, cut out and mixed as chosen."""
         config, mixup = self.config, self.config.mixup
-        own = slice(None) if mixup else self.part
+        whole = mixup or config.cutout > 0
         drawn = config.seed, epoch, step
-        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, **stream)
-        return mix(images, *drawn)[self.part] if mixup else images
+        own = slice(None) if whole else self.part
+        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, stream)
+        if config.cutout:
+            fill = torch.tensor(self.normalization.mean).mul(255).round().to(torch.uint8).view(3, 1, 1)
+            images = cut_out(images, config.cutout, fill.to(self.device), *drawn, stream)
+        if mixup:
+            images = mix(images, *drawn)
+        return images[self.part] if whole else images
 
     def read_losses(self) -> None:
         """Adds the losses of the steps since the last call to the students' sums.

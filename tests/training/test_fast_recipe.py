@@ -79,6 +79,13 @@ def test_each_group_has_its_own_rate(air):
     assert sizes == {0.5: 640, 8: 24 + 2 * (16 + 64 + 64), 0.12: filters}
 
 
+@pytest.mark.parametrize(("recipe", "of_filters"), [("airbench", 0.6), ("fast", 0.85)])
+def test_filters_have_their_own_momentum_where_it_is_given(recipe, of_filters):
+    config = make_config(AIR, recipe=recipe, batch_size=10)
+    for group in build_optimizer(config, build("air_16"), [], torch.float32).param_groups:
+        assert group["momentum"] == (of_filters if "orthogonal" in group else 0.85)
+
+
 def test_biases_have_no_decay_whatever_the_optimizer():
     config = make_config(AIR, optimizer="adamw", bias_factor=4.0, learning_rate=0.01)
     decays = [one["weight_decay"] for one in build_optimizer(config, build("air_16"), [], torch.float32).param_groups]

@@ -19,6 +19,7 @@ from tests.training.configs import bits, create, make_config, predict, record_fo
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
 FIXED, INDEPENDENT, MIXUP = {"teacher_view": "fixed"}, {"teacher_view": "independent"}, {"mixup": True}
+CUTOUT = {"cutout": 12}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def alone(tiny, teacher):
     return make_config(ALONE, teacher=str(teacher.path), train_images=40, batch_size=10)
 
 
-@pytest.mark.parametrize("view", [FIXED, INDEPENDENT, MIXUP], ids=str)
+@pytest.mark.parametrize("view", [FIXED, INDEPENDENT, MIXUP, CUTOUT], ids=str)
 def test_each_view_resumes_to_the_same_bits(alone, view):
     run, expected = stop_halfway(alone.model_copy(update=view))  # with the teacher's predictions from the disk
     array_store.delete_store()
@@ -53,6 +54,13 @@ def test_a_teacher_sees_what_is_chosen(alone):
     teacher, mixed = seen(MIXUP)
     assert torch.equal(mixed, teacher)
     assert not torch.equal(mixed, student)
+    teacher, cut = seen(CUTOUT)
+    assert torch.equal(cut, teacher)
+    changed = (cut != student).any(dim=1)
+    assert changed.flatten(1).sum(dim=1).tolist() == [144] * len(cut)
+    assert cut.abs().amax(dim=1)[changed].max() < 0.02  # the mean, as near as whole numbers are
+    teacher, inputs = seen(INDEPENDENT | CUTOUT)
+    assert not torch.equal(inputs, teacher)
 
 
 def test_fixed_logits_are_those_of_the_images_as_they_are(alone, teacher):

@@ -37,10 +37,11 @@ FIELDS = {
 }  # fmt: skip
 ADVANCED = {
     "schedule": "Schedule", "warmup": "Warm-up", "momentum": "Momentum",
-    "optimizer": "Optimizer", "filter_rate": "Muon's peak rate", "bias_factor": "Factor of the biases' rate",
+    "optimizer": "Optimizer", "filter_rate": "Muon's peak rate", "filter_momentum": "Muon's momentum",
+    "bias_factor": "Factor of the biases' rate",
     "norm_momentum": "Batch norm's momentum", "first_layer": "First layer", "start_filters": "Initial filters",
     "weight_decay": "Weight decay", "ema": "Decay of the weights' average",
-    "crop_padding": "Crop padding (pixels)", "flip": "Mirroring",
+    "crop_padding": "Crop padding (pixels)", "cutout": "Cutout (pixels)", "flip": "Mirroring",
     "start_resolution": "Initial resolution (pixels)", "holdout": "Images held out", "device": "Device",
     "precision": "Precision", "compile": "Compile", "threads": "Processor threads",
     "evaluate_every": "Epochs between evaluations", "save_minutes": "Minutes between saves",
