@@ -102,7 +102,7 @@ def _settings(method: str) -> list[str]:
 def _setting(method: str, key: str) -> str | None:
     """The setting of a method that a key means, or None."""
     found = find_method(method)
-    name = "weight" if _LAB_KEYS.get(key) == method else found.short_keys.get(key, key)
+    name = found.short_keys.get(key, key)
     is_open = issubclass(found.Settings, UnknownSettings) and key not in _STUDENT_KEYS
     return name if is_open or name in _settings(method) else None
 
@@ -206,7 +206,8 @@ def objective_formula(objective: Mapping[str, Any]) -> str:
 
 def _term_formula(weight: Any, formula: str, settings: dict[str, Any]) -> str:
     texts = [f"{symbol} = {_format_value(value)}" for symbol, value in settings.items()]
-    return rf"{_format_value(weight)}\,{formula}" + (r",\quad " + r",\; ".join(texts) if texts else "")
+    term = rf"{_format_value(weight)}\,{formula}" + (r",\quad " + r",\; ".join(texts) if texts else "")
+    return re.sub(r"(?<=\d)e([+-])0*(\d+)", lambda found: rf" \cdot 10^{{{found[1].strip('+')}{found[2]}}}", term)
 
 
 def _format_value(value: Any) -> str:

@@ -8,6 +8,7 @@ program named or installed them, and for no other reason. What is faulty is left
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -44,7 +45,7 @@ def plugins() -> tuple[ModuleType, ...]:
 
 
 def _load_file(file: Path) -> ModuleType:
-    name = f"kdexplorer_plugin_{file.stem}"
+    name = f"kdexplorer_plugin_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python file")

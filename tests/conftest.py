@@ -104,26 +104,7 @@ REAL_DATA = {name: os.environ[name] for name in ("KDEXPLORER_DATA", "KDEXPLORER_
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory):
-    """Tests see the same whatever the user's environment says: no real data, no presenter's token."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDEXPLORER_DATA", str(tmp_path_factory.mktemp("data")))  # not ./data either
-        patch.delenv("KDEXPLORER_CIFAR10H", raising=False)
-        patch.delenv("KDEXPLORER_PRESENTER_TOKEN", raising=False)
-        patch.delenv("KDEXPLORER_CHECKPOINTS", raising=False)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_sync():
-    """Nothing here outlives a power cut: ten thousand times the disk would be waited for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def drawn_once():
-    """Each number of shapes is drawn once for all tests."""
+    """Tests see the same whatever the user's environment says, and wait for neither the disk nor shapes drawn again."""
     from kdexplorer.datasets import synthetic
 
     draw = functools.lru_cache(maxsize=64)(synthetic.draw_shapes)
@@ -134,6 +115,10 @@ def drawn_once():
         return draw(count, seed)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDEXPLORER_DATA", str(tmp_path_factory.mktemp("data")))  # no real data, not ./data either
+        for name in ("KDEXPLORER_CIFAR10H", "KDEXPLORER_PRESENTER_TOKEN", "KDEXPLORER_CHECKPOINTS"):
+            patch.delenv(name, raising=False)
+        patch.setattr(os, "fsync", lambda _: None)  # nothing here outlives a power cut
         patch.setattr(synthetic, "draw_shapes", draw_shapes)
         yield
 
@@ -144,23 +129,6 @@ def runs_root(tmp_path_factory, monkeypatch):
     root = tmp_path_factory.mktemp("runs")
     monkeypatch.setenv("KDEXPLORER_RUNS", str(root))
     return root
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread_at_first():
-    """On tiny networks threads mostly wait for one another, on a busy machine for long."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A run that asks for threads does so for the whole process."""
-    import torch
-
-    yield
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -284,7 +252,13 @@ def app_runs(app, app_folder, monkeypatch):
 
 
 def pytest_runtest_setup(item):
-    """After the last test in the browser of a file this ends: its event loop counts as running, so no other may run."""
+    """Ends the browser after a file's last test in it: its event loop counts as running, so no other may run.
+
+    Each test has one thread: on tiny networks threads mostly wait for one another, and a run sets them for the process.
+    """
+    import torch
+
+    torch.set_num_threads(1)
     if not item.get_closest_marker("browser"):
         if item.path != shared.used_in:
             shared.close()
@@ -332,21 +306,6 @@ def phone(chromium, app):
     """A tab of a phone on `app`."""
     width, height = PHONE
     yield from use("phone", chromium, app, has_touch=True, is_mobile=True, viewport={"width": width, "height": height})
-
-
-@pytest.fixture
-def open_tab(chromium, app):
-    """`open_tab()` makes another tab on `app`, which is closed at the end."""
-    context, tabs = chromium.new_context(reduced_motion="reduce"), []
-
-    def open_tab(url=app, size=DESKTOP):
-        tabs.append(Tab(context, url).resize(size))
-        return tabs[-1]
-
-    yield open_tab
-    context.close()
-    for tab in tabs:
-        tab.check()
 
 
 @pytest.fixture

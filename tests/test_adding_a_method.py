@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from benchmarks.app import ROOT
+from kdexplorer import plugins
 from tests.training.configs import SHRINK
 
 SIZES = ["--dataset", "synthetic", "--train-images", "200", "--batch-size", "50", "--threads", "1", "--device", "cpu"]
@@ -155,7 +156,19 @@ def test_a_plugin_adds_methods_networks_and_data_sets(tmp_path):
     shown = run(tmp_path, ROOT, "-c", SHOW_PAGES + WITHOUT_PLUGIN, runs[0], f"{runs[1]}/tiny-scratch")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "damaged" not in shown.stdout
-    assert run(tmp_path, ROOT, "-m", "kdexplorer", "--plugin", tmp_path / "gone.py", "runs", "list").returncode == 2
+    for option in ("--plugin", "--plug"):
+        assert run(tmp_path, ROOT, "-m", "kdexplorer", option, tmp_path / "gone.py", "runs", "list").returncode == 2
+
+
+def test_plugins_with_the_same_file_name_are_two_modules(tmp_path, monkeypatch):
+    files = [tmp_path / folder / "own.py" for folder in ("first", "second")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_text(f"number = {number}")
+    monkeypatch.setenv(plugins.VARIABLE, os.pathsep.join(map(str, files)))
+    found = plugins.plugins.__wrapped__()
+    assert [module.number for module in found] == [0, 1]
+    assert [sys.modules.pop(module.__name__) for module in found] == [*found]
 
 
 def test_the_example_is_short():

@@ -35,8 +35,8 @@ def show() -> None:
     """The maps of one picture, and their similarity over many."""
     teacher, students, image, right = picture.first_screen(
         "attention",
-        "The mean over a stage's channels is a map of **where** the network is active. Feature-based distillation "
-        "trains the student to reproduce the teacher's maps.",
+        "The mean of a stage's absolute values over its channels is a map of **where** the network is active. "
+        "Feature-based distillation trains the student to reproduce the teacher's maps.",
         needs="stages",
     )
     with right:
@@ -46,7 +46,7 @@ def show() -> None:
             with st.popover("Scale", icon=":material/tune:", width="content"):
                 power = choices.pick_option(
                     "power", "Power", POWERS,
-                    help="1: mean over channels, as in the lab. 2: mean of squares, as in the paper",
+                    help="1: mean of absolute values over channels, as in the lab. 2: mean of squares, as in the paper",
                 )  # fmt: skip
                 shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
                 smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")

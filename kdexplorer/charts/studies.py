@@ -15,7 +15,7 @@ from kdexplorer.charts.common import INK, Spec, data, spec, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Plot, Point, row_of
-from kdexplorer.studies.table import Summary, Table, find_best, summarize
+from kdexplorer.studies.table import Summary, Table, find_best
 
 ROW, NARROW_ROW, HEIGHT = 36, 26, 300
 """Pixels of a row of dots, of one of more than ten rows, and of the other charts."""
@@ -181,9 +181,8 @@ SURFACES = {
 """What can be drawn over a grid, by measure."""
 
 
-def known_surfaces(table: Table) -> list[str]:
+def known_surfaces(summaries: list[Summary]) -> list[str]:
     """The measures of `SURFACES` that are known of a cell."""
-    summaries = summarize(table)
     cells = [one for one in summaries if one.place]
     return [key for key in SURFACES if any(key in one.means for one in cells)]
 
@@ -192,12 +191,12 @@ def _format(measure: Measure) -> str:
     return ".1f" if measure.unit == "%" else measure.format
 
 
-def surface(table: Table, key: str) -> Spec:
+def surface(table: Table, summaries: list[Summary], key: str) -> Spec:
     """A heat map over temperature and weight, each cell with its mean and its spread over seeds.
 
-    `key` is one of `known_surfaces`.
+    `summaries` are those of the table, `key` is one of `known_surfaces`.
     """
-    measure, summaries = MEASURES[key], summarize(table)
+    measure = MEASURES[key]
     marks = _marks(table, summaries)
     cells = [one for one in summaries if one.place and key in one.means]
     rows = [_surface_row(one, measure, marks[one.name]) for one in cells]
@@ -255,13 +254,11 @@ def _heat_map(table: Table, rows: list[dict[str, Any]], measure: Measure, low: f
     ]
 
 
-def spread(table: Table) -> Spec | None:
+def spread(table: Table, summaries: list[Summary]) -> Spec | None:
     """Every cell's accuracy by seed with the 95 % interval for its mean, the best first; None without any."""
-    summaries = summarize(table)
     marks = _marks(table, summaries)
-    summaries.sort(key=lambda one: (one.place is None, -one.accuracy))  # the scratch baseline is the last
     points = list[Point]()
-    for one in summaries:
+    for one in sorted(summaries, key=lambda one: (one.place is None, -one.accuracy)):  # the scratch baseline is last
         points += row_of(f"{marks[one.name]}{one.place or 'scratch baseline'}", one.entry.key, one.values())
     subtitle = "A small point for each seed; large point: their mean"
     subtitle += "; line: 95 % interval for the mean over seeds" * any(point.low is not None for point in points)
@@ -275,12 +272,11 @@ def _marks(table: Table, summaries: list[Summary]) -> dict[str, str]:
     return {one.name: ("★ " if one is best else "") + ("◆ " if one.name == default else "") for one in summaries}
 
 
-def differences(table: Table, reference: str) -> Spec | None:
+def differences(summaries: list[Summary], reference: str) -> Spec | None:
     """The mean difference to the reference with simultaneous 95 % intervals, a point a seed, the best entry first.
 
     None where no entry can be compared with the reference.
     """
-    summaries = summarize(table)
     compared = [(one, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
     points = []

@@ -78,7 +78,9 @@ def export(options: argparse.Namespace) -> None:
     argument("teacher", metavar="TEACHER", help=shared.CHECKPOINT_HELP),
     argument("students", nargs="+", metavar="STUDENT", help=STUDENTS),
     argument("--images", type=int, metavar="INT", help="number of test images, from the first on (default: all)"),
-    argument("--power", type=int, choices=(1, 2), default=1, help="1: mean over channels, 2: mean of squares"),
+    argument(
+        "--power", type=int, choices=(1, 2), default=1, help="1: mean over channels of absolute values, 2: of squares"
+    ),
     shared.JSON,
 )
 def compare_attention(options: argparse.Namespace) -> None:

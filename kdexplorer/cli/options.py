@@ -68,7 +68,7 @@ def flag(name: str, text: str) -> Add:
 
 CHECKPOINT_HELP = "a bundled checkpoint's name, RUN/STUDENT, or a checkpoint folder"
 JSON = flag("--json", "print JSON instead of Markdown")
-QUIET = flag("--quiet", "print no progress and no results")
+QUIET = flag("--quiet", "print no progress and no results, of `train` only the run's id")
 LOG = argument("--log", choices=LOG_KINDS, help="also write measures for TensorBoard, to tensorboard/ among the runs")
 YES = flag("--yes", "start, or delete, without asking")
 

@@ -97,18 +97,20 @@ def tabulate(options: argparse.Namespace) -> None:
     print(to_json(rows) if options.json else results.to_csv(rows).strip() if options.csv else results.to_markdown(rows))
 
 
-@command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run or sweep"))
+@command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run, study or experiment"))
 def stop(options: argparse.Namespace) -> None:
-    """Stop a run or a sweep after saving its state."""
+    """Stop a run, a study or an experiment after saving its state."""
     launch.stop_run(find_run(options.run_id, KINDS))
     print("Stopping: saving state first")
 
 
 @command(
-    "runs delete", argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs or sweeps"), shared.YES
+    "runs delete",
+    argument("run_ids", nargs="+", metavar="RUN", help="ids or folders of runs, studies or experiments"),
+    shared.YES,
 )
 def delete(options: argparse.Namespace) -> int:
-    """Delete runs with their trained networks, or sweeps."""
+    """Delete runs with their trained networks, studies, or experiments."""
     found = {run.path.resolve(): run for run_id in options.run_ids for run in [find_run(run_id, KINDS)]}.values()
     if not shared.confirm(options, f"Delete {', '.join(run.run_id for run in found)} for good?"):
         return shared.FAILED

@@ -267,7 +267,7 @@ def _report_left_out(found: Results) -> None:
 
 @command("claims", shared.JSON)
 def claims(options: argparse.Namespace) -> None:
-    """The lab report's claims, with evidence from the bundled networks and sweep."""
+    """The lab report's claims, with evidence from the bundled networks, sweep and study."""
     found = experiments.read(lab_claims.EXPERIMENT)
     _report_left_out(found)
     print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))

@@ -135,7 +135,7 @@ def train(options: argparse.Namespace) -> int:
 
 def read_config(options: argparse.Namespace) -> RunConfig:
     """The run: the file of `--config`, overridden by the other options. Raises ConfigError."""
-    values = RunConfig.read(options.config) if options.config else {}
+    values = RunConfig.read(options.config, follow_links=True) if options.config else {}
     if options.recipe is not None:
         values |= recipe_settings(options.recipe)
     values |= shared.given_values(options, shared.RUN_FIELDS)

@@ -214,9 +214,17 @@ def _find_files(path: Path) -> Files:
         raise DataError(f"{path} is not a folder: write {PREFIX}PATH of one with a folder of images for each class.")
     roots = {split: path / split for split in _SPLITS} if (path / "train").is_dir() else {_SPLITS[0]: path}
     if not all(root.is_dir() for root in roots.values()):
-        raise DataError(f"{path} has a folder train, but no folder test: add it, or put the classes into {path.name}.")
+        raise DataError(
+            f"{path} has a folder train, but no folder test: add it, put the classes into {path.name}, or give a "
+            "class of this name another one."
+        )
     files: Files = {split: {folder.name: _list(folder) for folder in _list(roots[split], True)} for split in roots}
     classes = {name for names in files.values() for name in names}
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: the name of the folder {name!r} is not UTF-8: rename it.") from error
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DataError(
             f"{path} has {len(classes):,} folder{'s' if len(classes) != 1 else ''} of images: it needs one for each of "

@@ -11,13 +11,14 @@ export default function ({ parentElement, data }) {
     field.select();
     const done = document.execCommand("copy");
     field.remove();
+    button.focus();
     return done;
   };
   button.onclick = async () => {
     const text = data.text || window.location.href;
     let done = true;
     try { await navigator.clipboard.writeText(text); } catch { done = copyOld(text); }
-    show(done ? "Copied" : "Copy it from the address bar");
+    show(done ? "Copied" : data.text ? "It could not be copied" : "Copy it from the address bar");
     setTimeout(() => show("Copy link"), 2000);
   };
 }

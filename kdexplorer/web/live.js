@@ -171,7 +171,7 @@ function mount(host, settings) {
     const now = performance.now();
     if (now - since <= 500) return;
     const rate = ((count - counted) / (now - since)) * 1000;
-    speed.textContent = camera.isOn() ? `${rate.toFixed(0)} images per second, ${milliseconds.toFixed(0)} ms each` : "";
+    speed.textContent = camera.isOn() && !view.frozen ? `${rate.toFixed(0)} images per second, ${milliseconds.toFixed(0)} ms each` : "";
     [since, counted] = [now, count];
   }
 
@@ -242,6 +242,7 @@ function mount(host, settings) {
 
   function showCamera() {
     const { start, freeze } = elements;
+    if (!camera.isOn() || view.frozen) speed.textContent = "";
     start.textContent = camera.isOn() ? "Stop the camera" : "Start the camera";
     freeze.disabled = !camera.isOn();
     freeze.textContent = view.frozen ? "Continue" : "Freeze";

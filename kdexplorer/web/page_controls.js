@@ -138,11 +138,16 @@ function createPlayer(slider) {
   return button;
 }
 
+let follows = false; // one that does not go so far would move the others back
+
 /** Charts of one replay show the same epoch: the others follow the slider that moves. */
 function followEpoch(moved) {
+  if (follows) return;
+  follows = true;
   for (const other of document.querySelectorAll(EPOCHS)) {
     if (other !== moved && other.value !== moved.value) moveSlider(other, moved.value);
   }
+  follows = false;
 }
 
 let report = null; // of the script's last run
@@ -320,7 +325,8 @@ function pressStoryKey(event, target) {
 function pressKey(event, help) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const [target] = event.composedPath();
-  if (target.matches?.(OWN_KEYS)) return;
+  const passes = event.key.startsWith("Page") && target.matches?.("[role=combobox]:not([aria-expanded=true])");
+  if (target.matches?.(OWN_KEYS) && !passes) return;
   if (event.key.length === 1 && event.key !== " " && !help.querySelector("input").checked) return;
   const group = target.closest?.(GROUPS);
   if (group && moveInGroup(group, target, event.key)) return event.preventDefault();

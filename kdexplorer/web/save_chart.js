@@ -148,8 +148,14 @@ const KDSave = (() => {
     return { name, text: kind === "png" ? await toPng(svg) : svg, type: kind === "png" ? null : "image/svg+xml" };
   }
 
-  /** Saves what `makeFile` makes. */
-  async function save(kind, chart) {
+  let last = Promise.resolve(); // a chart is drawn for one file at a time
+
+  /** Saves what `makeFile` makes, after what was asked for before. */
+  function save(kind, chart) {
+    return (last = last.catch(() => {}).then(() => saveNow(kind, chart)));
+  }
+
+  async function saveNow(kind, chart) {
     const { name, text, type } = await makeFile(kind, chart);
     const url = type ? URL.createObjectURL(new Blob([text], { type })) : text;
     Object.assign(document.createElement("a"), { href: url, download: name }).click();

@@ -9,6 +9,7 @@ const SENT_AS_IT_IS = ["image/png", "image/jpeg", "image/webp"];
 const NAMES = /\.(png|jpe?g|webp)$/i; // by which Streamlit accepts a file: a JPEG may be called .jfif, too
 
 let isChecked = false; // while a file that was looked at is handed to Streamlit
+let latest = 0; // file: of two, the later one counts, whichever is made smaller sooner
 
 /** Whether the server reads a file as it is, if it has not too many pixels. */
 function isAccepted(file) {
@@ -64,11 +65,14 @@ function choose(input, file) {
 }
 
 async function shrinkAndChoose(input, file) {
+  const mine = ++latest;
   try {
     const small = await hasFewPixels(file) ? file : await shrink(file);
+    if (mine !== latest) return;
     sayBelow(input, "");
     choose(input, small);
   } catch {
+    if (mine !== latest) return;
     input.value = "";
     sayBelow(input, explainRefusal(file));
   }
@@ -99,7 +103,8 @@ function acceptEverywhere() {
     return taken ? null : document.querySelector(`.st-key-photo_input ${UPLOAD}`);
   };
   const give = (event, files) => {
-    const input = findInput(event), file = [...(files ?? [])].find((one) => one.type.startsWith("image/") || !one.type);
+    const isImage = (one) => one.type.startsWith("image/") || !one.type; // of what is dropped any file, to be refused
+    const input = findInput(event), file = [...(files ?? [])].find((one) => isImage(one) || event.type === "drop");
     if (!input || !file) return;
     event.preventDefault();
     shrinkAndChoose(input, file);

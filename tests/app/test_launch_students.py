@@ -80,4 +80,5 @@ def test_an_objective_without_cross_entropy_and_with_smoothing():
     row = make_row({"terms": [{"method": "kd"}]})
     assert "CE" not in notation.objective_formula(row | {"ce_weight": 0.0})
     assert "0.1" in notation.objective_formula(row | {"label_smoothing": 0.1})
+    assert "10^{6}" in notation.objective_formula(row | {"terms": [row["terms"][0] | {"weight": 1e6}]})
     assert "?" in notation.objective_formula(row | {"ce_weight": None, "terms": [row["terms"][0] | {"weight": None}]})

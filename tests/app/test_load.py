@@ -114,7 +114,7 @@ async def test_a_visitor_sees_nothing_of_anothers_upload(app, handout):
 
 
 @pytest.mark.anyio
-async def test_a_guest_cannot_clear_what_others_see(app):
+async def test_a_guest_has_the_servers_headers_and_pages_after_messages_that_no_page_sends(app):
     one = guest.Guest(app, "")
     headers = await one._fetch("/")
     assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]

@@ -28,6 +28,7 @@ from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import TeacherMeasures
+from kdexplorer.studies.table import summarize
 from tests.charts.drawing import compile_vega, draw, heading, texts, validate
 from tests.charts.records import make_row
 from tests.studies.sample import make_grid
@@ -115,10 +116,10 @@ def charts():
             logits["big"], logits["small"], labels, classes, ("big", "small")
         ),
         "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
-        "surface": studies.surface(results, "accuracy"),
+        "surface": studies.surface(results, summarize(results), "accuracy"),
         "taxonomy": methods.taxonomy("dkd"),
         "forward and reverse KL": methods.mode_figure(),
-        "spread": studies.spread(results),
+        "spread": studies.spread(results, summarize(results)),
     }  # fmt: skip
 
 

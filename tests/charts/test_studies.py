@@ -51,7 +51,7 @@ GRID = make_grid((0.5, 0.6, 0.9, 0.6))[0]
 
 
 def test_the_surface_has_every_cell_with_its_mean_spread_and_marks():
-    spec = studies.surface(GRID, "accuracy")
+    spec = studies.surface(GRID, summarize(GRID), "accuracy")
     rows = rows_of(spec)
     assert [row["T"] for row in rows] == ["1", "2", "4"]
     assert rows[1]["text"] == f"★ {100 * summarize(GRID)[2].accuracy:.1f}"
@@ -62,7 +62,7 @@ def test_the_surface_has_every_cell_with_its_mean_spread_and_marks():
 
 
 def test_every_seed_is_a_point_the_best_cell_first_and_the_baseline_last():
-    spec = studies.spread(GRID)
+    spec = studies.spread(GRID, summarize(GRID))
     rows = rows_of(spec, "low")
     assert [row["label"] for row in rows][::3] == ["★ T 2, weight 0.7", "scratch baseline"]
     best = summarize(GRID)[2]
@@ -71,13 +71,13 @@ def test_every_seed_is_a_point_the_best_cell_first_and_the_baseline_last():
     assert points == [100 * value for value in best.values()]
     assert f"★ T 2, weight 0.7, kd {100 * best.accuracy:.2f}" in spec["description"]
     one_seed, _ = make_grid((0.5, 0.6, 0.9, 0.6), seeds=1)
-    assert len(studies.spread(one_seed)["layer"]) == 2  # without intervals
-    assert studies.spread(GRID.model_copy(update={"rows": []})) is None
+    assert len(studies.spread(one_seed, summarize(one_seed))["layer"]) == 2  # without intervals
+    assert studies.spread(GRID, []) is None
 
 
 def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
     table = make_table()
-    spec = studies.differences(table, "scratch")
+    spec = studies.differences(summarize(table), "scratch")
     rows = rows_of(spec, "low")
     assert [row["label"] for row in rows] == ["KD", "AT"]
     kd = next(one for one in summarize(table) if one.name == "kd").differences["scratch"]
@@ -86,13 +86,13 @@ def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
     points = [row["x"] for row in rows_of(spec, "x") if "low" not in row and row.get("label") == "AT"]
     expected = [100 * (a - s) for a, s in zip(ACCURACIES["at"], ACCURACIES["scratch"], strict=True)]
     assert points == pytest.approx(expected)
-    assert studies.differences(make_table(seeds=0), "scratch") is None
+    assert studies.differences(summarize(make_table(seeds=0)), "scratch") is None
 
 
 def test_entries_have_the_colors_of_their_families():
     for spec, domain, keys in (
-        (studies.differences(make_table(), "scratch"), ["feature", "response"], ["at", "kd"]),
-        (studies.spread(GRID), ["kd", "scratch"], ["kd", "scratch"]),
+        (studies.differences(summarize(make_table()), "scratch"), ["feature", "response"], ["at", "kd"]),
+        (studies.spread(GRID, summarize(GRID)), ["kd", "scratch"], ["kd", "scratch"]),
     ):
         marks = next(layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"])
         looks = {name: style.look_of(key) for name, key in zip(domain, keys, strict=True)}

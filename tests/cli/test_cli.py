@@ -64,7 +64,8 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
 def test_options_override_the_file_of_a_configuration(tmp_path):
     config = RunConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
     (tmp_path / "config.json").write_text(config.model_dump_json())
-    options = build_parser().parse_args(["train", "--config", str(tmp_path / "config.json"), "--epochs", "5"])
+    (tmp_path / "link.json").symlink_to("config.json")
+    options = build_parser().parse_args(["train", "--config", str(tmp_path / "link.json"), "--epochs", "5"])
     assert train.read_config(options) == config.model_copy(update={"epochs": 5})
 
 

@@ -1,5 +1,7 @@
 """A folder of one's own images as a data set: what is read, what is said before training, and what replacing does."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,8 +93,9 @@ def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
         (lambda root: (root / "empty").mkdir(), r"no image.*empty"),
         (lambda root: (root / "train").mkdir(), r"no folder test"),
         (lambda root: root.rename(root.parent / "moved"), r"is not a folder"),
+        (lambda root: (root / os.fsdecode(b"caf\xe9")).mkdir(), r"is not UTF-8: rename it"),
     ],
-    ids=["one class", "an empty class", "no test folder", "missing"],
+    ids=["one class", "an empty class", "no test folder", "missing", "a name in Latin-1"],
 )
 def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, capsys, break_it, message):
     write(tmp_path / "shapes")

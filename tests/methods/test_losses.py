@@ -15,11 +15,11 @@ from kdexplorer.methods.dist import correlation, dist_loss
 from kdexplorer.methods.dkd import dkd_loss, dkd_parts
 from kdexplorer.methods.jsd import jsd_loss
 from kdexplorer.methods.kd import kd_loss
-from kdexplorer.methods.logit_std import logit_std_loss, standardize
+from kdexplorer.methods.logit_std import logit_std_loss
 from kdexplorer.methods.mse_logits import MSELogits, mse_logits_loss
 from kdexplorer.methods.reverse_kl import reverse_kl_loss
-from kdexplorer.methods.rkd import angle_loss, distance_loss, rkd_loss
-from kdexplorer.methods.sp import similarities, sp_loss
+from kdexplorer.methods.rkd import angle_loss, rkd_loss
+from kdexplorer.methods.sp import sp_loss
 from kdexplorer.methods.tf_kd import TfKD, tf_kd_loss, virtual_teacher
 from kdexplorer.networks import get_architecture
 
@@ -70,79 +70,10 @@ def test_the_divergences_by_hand():
         assert jsd_loss(student, teacher, 1.0, beta).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_decoupled_parts_by_hand():
-    """Teacher (1/2, 1/4, 1/4), student (1/4, 1/4, 1/2), the label is the first class.
-
-    Target: (1/2, 1/2) against (1/4, 3/4). Others: (1/2, 1/2) against (1/3, 2/3).
-    """
-    target, others = dkd_parts(logs(0.25, 0.25, 0.5), logs(0.5, 0.25, 0.25), torch.tensor([0]), 1.0)
-    assert target.item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
-    assert others.item() == pytest.approx(0.5 * math.log(3 / 2) + 0.5 * math.log(3 / 4), rel=1e-12)
-    loss = dkd_loss(logs(0.25, 0.25, 0.5), logs(0.5, 0.25, 0.25), torch.tensor([0]), 3.0, 5.0, 1.0)
-    assert loss.item() == pytest.approx(3 * target.item() + 5 * others.item(), rel=1e-12)
-
-
 def test_correlation_by_hand():
     """(-1, 0, 1) and (-1, 1, 0): 1 / 2. A constant row correlates with nothing."""
     first, second = torch.tensor([[1.0, 2, 3], [5, 5, 5]]), torch.tensor([[0.0, 2, 1], [1, 2, 3]])
     torch.testing.assert_close(correlation(first.double(), second.double()), torch.tensor([0.5, 0.0]).double())
-
-
-def test_dist_by_hand():
-    """Two classes: a student whose preferences are the reverse correlates with -1 in both directions."""
-    teacher = torch.tensor([[0.0, 1.0], [2.0, 0.0]]).double()
-    assert dist_loss(teacher.flip(1), teacher, 2.0, 3.0, 5.0).item() == pytest.approx(4 * (3 * 2 + 5 * 2), rel=1e-6)
-
-
-def test_standard_logits_and_squared_distance_by_hand():
-    torch.testing.assert_close(standardize(torch.tensor([[1.0, 3.0], [7.0, -1.0]])), torch.tensor([[-1.0, 1], [1, -1]]))
-    assert mse_logits_loss(torch.tensor([[1.0, 2], [0, 0]]), torch.tensor([[3.0, 1], [0, 4]])).item() == (5 + 16) / 4
-
-
-def test_the_virtual_teacher_by_hand():
-    """0.9 on the label of three classes and 0.05 on the others; the temperature 1/2 doubles their difference."""
-    soft = virtual_teacher(torch.tensor([1]), 3, 0.5, 0.9)[0]
-    top = 1 / (1 + 2 * math.exp(-2 * 0.85))
-    assert soft.tolist() == pytest.approx([(1 - top) / 2, top, (1 - top) / 2], rel=1e-12)
-    loss = tf_kd_loss(torch.zeros(1, 3).double(), torch.tensor([1]), 0.5, 0.9).item()
-    assert loss == pytest.approx(math.log(3) + top * math.log(top) + (1 - top) * math.log((1 - top) / 2), rel=1e-12)
-
-
-def test_similarities_by_hand():
-    """(1, 0) and (1, 1): inner products (1, 1; 1, 2). Of equal images they are all the same."""
-    features = torch.tensor([[1.0, 0], [1, 1]]).double()
-    half, two, one = 1 / math.sqrt(2), 2 / math.sqrt(5), 1 / math.sqrt(5)
-    torch.testing.assert_close(similarities(features), torch.tensor([[half, half], [one, two]]).double())
-    expected = ((one - half) ** 2 + (two - half) ** 2) / 4
-    assert sp_loss(features, torch.ones(2, 3).double()).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_distances_by_hand():
-    """On a line at 0, 1 and 3 the mean distance is 2: 0.5, 1, 1.5. At 0, 1, 2 it is 4/3: 0.75, 0.75, 1.5.
-
-    Smooth L1 is half the square below 1: twice (1/4² + 1/4²) / 2 of nine pairs.
-    """
-    student, teacher = torch.tensor([[0.0], [1], [3]]).double(), torch.tensor([[0.0], [1], [2]]).double()
-    assert distance_loss(student, teacher).item() == pytest.approx(2 * (1 / 16 + 1 / 16) / 2 / 9, rel=1e-12)
-
-
-def test_angles_by_hand():
-    """A right-angled triangle with equal legs has cosines 0, 1/√2 and 1/√2 at its corners; on a line 1, -1 and 1.
-
-    Each is counted twice; the cosine of a side with itself is 1 in both; differences above 1 count linearly.
-    """
-    triangle = torch.tensor([[0.0, 0], [1, 0], [0, 1]]).double()
-    line = torch.tensor([[0.0], [1], [2]]).double()
-    corner = 1 / math.sqrt(2)
-    expected = [(1 - 0) ** 2 / 2, abs(-1 - corner) - 0.5, (1 - corner) ** 2 / 2]
-    assert angle_loss(triangle, line).item() == pytest.approx(2 * sum(expected) / 27, rel=1e-12)
-
-
-def test_contrast_by_hand():
-    """Three orthogonal images, two of one class: each of those has one negative, the third two; both directions."""
-    unit, labels = torch.eye(3).double(), torch.tensor([0, 0, 1])
-    one, two = math.log(1 + math.exp(-2)), math.log(1 + 2 * math.exp(-2))
-    assert crd_loss(5 * unit, unit, labels, 0.5).item() == pytest.approx(2 * (one + one + two) / 3, rel=1e-12)
 
 
 # --- In NumPy ---------------------------------------------------------------------------------------------

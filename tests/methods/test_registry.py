@@ -36,22 +36,6 @@ class Extra(Method):
 """
 
 
-@pytest.fixture
-def register(tmp_path, monkeypatch):
-    """Adds a file to the package and reads the registry anew."""
-
-    def add(name, source):
-        (tmp_path / f"{name}.py").write_text(source)
-        monkeypatch.setattr(methods, "__path__", [methods.__path__[0], str(tmp_path)])
-        try:
-            return all_methods.__wrapped__()
-        finally:
-            (tmp_path / f"{name}.py").unlink()
-            sys.modules.pop(f"kdexplorer.methods.{name}", None)
-
-    return add
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -62,8 +46,11 @@ def register(tmp_path, monkeypatch):
         ("class Extra", "clas Extra", "extra is left out: SyntaxError"),
     ],
 )
-def test_a_faulty_file_is_left_out_and_named(register, caplog, old, new, words):
-    found = register("extra", EXTRA.replace(old, new))
+def test_a_faulty_file_is_left_out_and_named(tmp_path, monkeypatch, caplog, old, new, words):
+    (tmp_path / "extra.py").write_text(EXTRA.replace(old, new))
+    monkeypatch.setattr(methods, "__path__", [methods.__path__[0], str(tmp_path)])
+    found = all_methods.__wrapped__()
+    sys.modules.pop("kdexplorer.methods.extra", None)
     assert len(found) == len(METHODS)
     assert re.search(words, caplog.text)
 

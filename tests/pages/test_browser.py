@@ -18,7 +18,7 @@ from kdexplorer.app.soft_labels import TABS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments import all_experiments
-from tests.tab import PHONE, PROJECTOR, SLOW, drag
+from tests.tab import DESKTOP, PHONE, PROJECTOR, SLOW, Tab, drag
 
 pytestmark = pytest.mark.browser
 
@@ -145,7 +145,8 @@ def choose(tab, file):
 
 def give(tab, file, place="[data-testid=stFileUploaderDropzone]", way="drop"):
     content = base64.b64encode(file.read_bytes()).decode()
-    tab.page.locator(place).evaluate(GIVE, [way, file.name, f"image/{file.suffix[1:]}", content])
+    kind = "application" if file.suffix == ".pdf" else "image"
+    tab.page.locator(place).evaluate(GIVE, [way, file.name, f"{kind}/{file.suffix[1:]}", content])
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
@@ -153,6 +154,10 @@ def test_a_photo_is_taken_anywhere_on_a_page_with_a_picture(tab, tmp_path, way):
     Image.new("RGB", (60, 40), (200, 60, 40)).save(tmp_path / "photo.png")
     give(tab.open("soft_labels"), tmp_path / "photo.png", "h1", way)
     tab.page.get_by_alt_text("Your photo", exact=True).wait_for()
+    if way == "drop":
+        (tmp_path / "notes.pdf").write_bytes(b"%PDF")
+        give(tab, tmp_path / "notes.pdf", "h1", way)
+        tab.page.get_by_role("alert").filter(has_text="notes.pdf cannot be read as an image").wait_for()
 
 
 @pytest.mark.parametrize(
@@ -230,19 +235,12 @@ def test_the_link_of_a_page_is_copied_and_is_a_qr_code(tab):
 # --- Votes --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def old_phone(chromium):
-    """A small phone without JavaScript."""
-    context = chromium.new_context(viewport={"width": 360, "height": 640}, java_script_enabled=False)
-    context.set_default_timeout(SLOW)
-    yield context.new_page()
-    context.close()
-
-
 @pytest.mark.usefixtures("app_runs")
-def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, open_tab, old_phone):
-    other, phone = tab.open("audience"), old_phone
-    tab = open_tab().open("audience?ask=3,5")
+def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(chromium, tab, app):
+    small = chromium.new_context(viewport={"width": 360, "height": 640}, java_script_enabled=False)
+    small.set_default_timeout(SLOW)
+    other, phone, context = tab.open("audience"), small.new_page(), chromium.new_context(reduced_motion="reduce")
+    tab = Tab(context, app).resize(DESKTOP).open("audience?ask=3,5")
     tab.page.get_by_role("button", name="Next question").click()
     tab.page.get_by_alt_text("The picture of the question").wait_for()
     phone.goto(f"{tab.url}/vote")
@@ -271,6 +269,9 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(tab, open_t
     tab.page.get_by_role("button", name="Delete all questions").click()
     tab.page.get_by_role("button", name="Yes, delete").click()
     tab.page.get_by_text("No question yet").wait_for()
+    tab.check()
+    for one in (context, small):
+        one.close()
 
 
 SIZES = """() => [...document.querySelectorAll(".st-key-projector p, h1, .st-key-projector svg text")]

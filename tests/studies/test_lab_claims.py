@@ -1,14 +1,10 @@
 """The lab's claims: every verdict with made-up data, and the figures of the bundled networks a second way."""
 
-import csv
-import io
-
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from kdexplorer.studies.experiments import lab_claims, read
-from kdexplorer.studies.report import to_csv
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
 from tests.studies.sample import ACCURACIES, first, make_table
 
@@ -156,14 +152,6 @@ def test_a_study_is_shown_with_its_seeds():
     assert "| 72.20, 73.10, 71.40, 72.60, 72.70 | 72.40 % (" in line
     assert line.endswith("| +2.00 |")
     assert lab_claims.describe_with_seeds(None) == ""
-
-
-def test_the_csv_has_what_the_verdicts_are_from():
-    results = read(lab_claims.EXPERIMENT)
-    lines = list(csv.DictReader(io.StringIO(to_csv(results.tables))))
-    assert len(lines) == len(results.measured.rows)
-    for line, row in zip(lines, results.measured.rows, strict=True):
-        assert {name: float(line[name]) for name in row.measures} == row.measures
 
 
 def test_measuring_again_gives_the_same_table(bundled):

@@ -89,6 +89,19 @@ def test_it_has_title_source_and_link_on_white_and_a_slide_is_16_to_9_with_large
     assert tab.locator("#chart").inner_html() == before
 
 
+def test_of_two_files_that_are_asked_for_at_once_both_are_made(tab):
+    draw(tab, one_chart())
+    chart = {"name": "Chart", "source": SOURCE, "link": LINK, "description": "", "tables": []}
+    save_both = """async (chart) => {
+      const saved = [], { click } = HTMLAnchorElement.prototype;
+      HTMLAnchorElement.prototype.click = function () { saved.push(this.download); };
+      await Promise.all(["svg", "png"].map((kind) => KDSave.save(kind, { ...chart, view: window.view })));
+      HTMLAnchorElement.prototype.click = click;
+      return saved;
+    }"""
+    assert tab.evaluate(save_both, chart) == ["kd-explorer-chart.svg", "kd-explorer-chart.png"]
+
+
 def test_a_tall_chart_is_complete_on_a_slide(tab):
     classes = [f"class {index}" for index in range(100)]
     networks = [NetworkLogits(role, role, np.arange(100.0)) for role in (TEACHER, "scratch", "kd")]

@@ -16,6 +16,7 @@ from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app import layout
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads, network_picker
+from kdexplorer.app.parts.picture import say_how_to_get
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, latency
@@ -69,7 +70,7 @@ class Comparison:
     def explain_missing(self) -> str:
         """What gives missing labels, or why nothing does."""
         if self.has_images:
-            return f"Download {get_dataset(self.first.dataset).label} on the Launch page."
+            return f"{say_how_to_get(self.first.dataset)}."
         evaluated = as_text(results.describe_evaluation(self.first))
         return f"Only known test splits have images and labels here; these networks were evaluated on {evaluated}."
 

@@ -129,8 +129,16 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
     return index
 
 
+def say_how_to_get(dataset: str) -> str:
+    """What gives a data set's images, as the beginning of a sentence."""
+    found = get_dataset(dataset)
+    if found.can_download:
+        return f"Download {found.label} on the Launch page"
+    return f"Read {as_text(found.label)} again on the Launch page (Customize, Your own images)"
+
+
 def _end_without_images(dataset: str, else_what: str = "") -> NoReturn:
-    st.info(f"There are no images to choose from. Download {get_dataset(dataset).label} on the Launch page{else_what}.")
+    st.info(f"There are no images to choose from. {say_how_to_get(dataset)}{else_what}.")
     st.stop()
 
 

@@ -101,16 +101,17 @@ def show_study(table: Table, name: str) -> None:
 
 def _show_grid(table: Table, name: str) -> None:
     """The conclusion, the surface and every cell."""
-    known = charts.known_surfaces(table)
+    summaries = summarize(table)
+    known = charts.known_surfaces(summaries)
     if not known:
         st.info("No student has finished yet. The surface appears when the first run has finished.")
         return
-    said = describe_study(table, summarize(table))
+    said = describe_study(table, summaries)
     st.markdown(" ".join(filter(None, [said, table.declared.describe_factors()])))
     measure = choices.pick_option("surface", "Surface", known, charts.SURFACES.__getitem__)
     left, right = st.columns([3, 2])
-    chart_view.draw(charts.surface(table, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
-    chart_view.draw(charts.spread(table), f"Sweep {name} by seed", (), right, key="spread_chart")
+    chart_view.draw(charts.surface(table, summaries, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
+    chart_view.draw(charts.spread(table, summaries), f"Sweep {name} by seed", (), right, key="spread_chart")
     st.caption(
         f"{as_text(describe_protocol(table).removesuffix('.'))}, last epoch. "
         "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
@@ -129,7 +130,7 @@ def _show_entries(table: Table, name: str) -> None:
     )
     said, counted = describe_study(table, summaries), count_differences(summaries, reference)
     st.markdown(as_text(counted or said))
-    spec = charts.differences(table, reference)
+    spec = charts.differences(summaries, reference)
     if spec is not None:
         chart_view.draw(spec, f"Methods {name}", (), key="league_chart")
     with st.expander("Every entry, and what the tests say"):
@@ -141,7 +142,7 @@ def _show_entries(table: Table, name: str) -> None:
 
 
 def show_claims() -> None:
-    """The lab report's claims with evidence from the bundled networks and sweep, whatever is chosen above."""
+    """The lab report's claims with evidence from the bundled networks and studies, whatever is chosen above."""
     results = read(lab_claims.EXPERIMENT)
     for reason in results.left_out:
         st.warning(as_text(reason))

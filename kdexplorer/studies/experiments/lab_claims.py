@@ -382,8 +382,8 @@ EXPERIMENT = Experiment(
         "predictions (T = 4, α = 0.7) or by its spatial attention (β = 1000)."
     ),
     protocol=(
-        "The bundled networks with stored logits of the 10,000 test images, each trained from one seed, and the "
-        "bundled sweep over temperature and weight. Nothing is trained."
+        "The bundled networks with stored logits of the 10,000 test images, each trained from one seed, the "
+        "bundled sweep over temperature and weight, and the bundled study of the lab's students. Nothing is trained."
     ),
     comparison=(
         "Each claim has the evidence that fits it. Networks: exact paired tests over images with Holm's correction. "

@@ -225,10 +225,10 @@ EXPERIMENT = Experiment(
         "under common corruptions for all networks that were trained without them (Hendrycks & Dietterich 2019)."
     ),
     protocol=(
-        "ResNet-56, and of its ResNet-20 and ResNet-8 the scratch baselines and the distilled students, on the first "
-        "1,000 test images: as they are, and with noise, blur and less contrast in two strengths, and after a step of "
-        "one or two levels against each network's own gradient (Goodfellow et al. 2015). Added afterwards: a step of "
-        f"two levels against the gradient of {SOURCE}. Nothing is trained."
+        "ResNet-56, and of its ResNet-20 and ResNet-8 the scratch baselines, the response-based students and the "
+        "combined ResNet-8, on the first 1,000 test images: as they are, and with noise, blur and less contrast in two "
+        "strengths, and after a step of one or two levels against each network's own gradient (Goodfellow et al. "
+        f"2015). Added afterwards: a step of two levels against the gradient of {SOURCE}. Nothing is trained."
     ),
     comparison=(
         "The accuracy that a distilled student loses under a strong shift minus what its scratch baseline loses; the "
