@@ -14,6 +14,7 @@ from kdexplorer.app import figures, layout
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
+from kdexplorer.errors import ConfigError
 from kdexplorer.story import Lecture, Step, open_lecture
 
 NOTES = "notes"
@@ -36,7 +37,12 @@ def offer(key: str, step: int = 1, icon: str | None = None) -> None:
 
 def show() -> None:
     """Draws the step that the address names, or the notes."""
-    lecture = open_lecture()
+    try:
+        lecture = open_lecture()
+    except ConfigError:
+        if access.is_presenter():
+            raise
+        raise ConfigError("The lecture's file has an error: the presenter sees which.") from None
     text = st.query_params[layout.STORY]
     if text == NOTES:
         _show_notes(lecture)

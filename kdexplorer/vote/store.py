@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import sqlite3
 import threading
 from collections import Counter
@@ -30,6 +31,8 @@ NO_QUESTION = "none"
 """The state before the first question."""
 Found = TypeVar("Found")
 _DAMAGE = (ConfigError, ValueError, TypeError, RecursionError)
+_DAMAGE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""Of a file: other tables, or none. Without space or free file handles it may be whole."""
 _TABLES = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS question (number INTEGER PRIMARY KEY, json TEXT);
@@ -228,10 +231,13 @@ class Store:
             try:
                 self._connect("write").executescript(_TABLES)
                 _read_questions(self._connect("write"))
-            except (sqlite3.Error, *_DAMAGE):
+            except (sqlite3.Error, *_DAMAGE) as error:
                 self._bases.clear()
+                if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _DAMAGE_CODES:  # full disk
+                    raise VoteError("The question could not be stored. Try again.", 503) from error
+                names = (f"votes.damaged{number or ''}.sqlite" for number in itertools.count())
                 with contextlib.suppress(FileNotFoundError):
-                    self._path.replace(self._path.with_name("votes.damaged.sqlite"))
+                    self._path.replace(next(path for path in map(self._path.with_name, names) if not path.exists()))
                 try:
                     self._connect("write").executescript(_TABLES)
                 except sqlite3.Error as error:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
 from kdexplorer import processes
 from kdexplorer.app.server import turns, uploads
@@ -23,7 +24,8 @@ START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
     manager = MemoryUploadedFileManager("/upload")
     media = MediaFileManager(storage=MemoryMediaFileStorage("/media"))
-    runtime = SimpleNamespace(uploaded_file_mgr=manager, media_file_mgr=media)
+    sessions = SimpleNamespace(_session_storage=MemorySessionStorage())
+    runtime = SimpleNamespace(uploaded_file_mgr=manager, media_file_mgr=media, _session_mgr=sessions)
     monkeypatch.setattr(Runtime, "instance", lambda: runtime)
     monkeypatch.setattr(sys, "argv", [str(START)])
     prepare = runpy.run_path(str(START))["prepare"]

@@ -3,6 +3,7 @@
 import contextlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
@@ -147,6 +148,16 @@ def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, script):
     store.start(ask(label=5, seed=1))
     assert len(store.questions()) == len(reopen(store).questions()) == 1
     assert len(list(tmp_path.glob("votes.damaged.sqlite"))) == 1  # nothing is lost
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_WRITE])
+def test_a_file_that_cannot_be_opened_now_stays_where_it_is(store, question, monkeypatch, code):
+    error, other = sqlite3.OperationalError("not now"), reopen(store)
+    error.sqlite_errorcode = code
+    monkeypatch.setattr(other, "_connect", Mock(side_effect=error))
+    with pytest.raises(VoteError, match="could not be stored"):
+        other.start(ask(label=5, seed=1))
+    assert [one.key for one in reopen(store).questions()] == [question.key]
 
 
 def test_a_full_disk_is_answered(store, question):

@@ -285,9 +285,11 @@ def _take(key: str) -> None:
     """The callback of a new file: it becomes this visit's photo, or all stays as it is and the reason is shown."""
     file = st.session_state.get(key)
     st.session_state.pop(_REFUSED, None)
-    if not isinstance(file, UploadedFile):  # none, or one that the server has already removed
+    if file is None:
         return
     try:
+        if not isinstance(file, UploadedFile):  # the server has removed it, see `uploads.limit_uploads`
+            raise ImageError("The server had no room for this photo. Choose it again.")
         use_photo(file.getvalue())
     except ImageError as error:
         st.session_state[_REFUSED] = choices.page(), error

@@ -144,8 +144,9 @@ def _token() -> str | None:
 
 def is_presenter() -> bool:
     """Whether this visitor may act."""
-    proof = st.session_state.get(_PROOF)
-    may_act = is_allowed(st.get_option("server.address"), _token(), proof, st.context.headers, _cookie())
+    headers, cookie, token = st.context.headers, _cookie(), _token()
+    proof = st.session_state.get(_PROOF)  # last: it ends the run of who has left, who had no headers to refuse them by
+    may_act = is_allowed(st.get_option("server.address"), token, proof, headers, cookie)
     if may_act:
         turns.own().favor()
     return may_act

@@ -1,8 +1,9 @@
 """What holds for a connection before it is a request (uvicorn's protocol): how many there are, and how long one waits.
 
 A connection that asks for nothing is closed after `SILENCE`, also where its request's head never ends, nor its body
-after it was answered. Where there are too many, the oldest of these go first. So a client that opens thousands of them
-takes neither the server's files nor the places of others.
+after it was answered, and one whose client does not read what it is sent. Where there are too many, the oldest silent
+ones go first. So a client that opens thousands of them takes neither the server's files and memory nor the places of
+others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from kdexplorer.processes import raise_file_limit
 
 SILENCE = 10.0
 """Seconds."""
+STALLED = 6
+"""Times that long a client may read nothing; the system's buffers hold megabytes, which a slow one reads meanwhile."""
 MOST = 4000
 """Connections, as far as the system allows as many files. A browser opens six while it loads a page."""
 GRACE = 5
@@ -68,10 +71,14 @@ def watch(protocol: Any, most: int) -> Any:
             # asyncio does this only where a socket was created with a protocol number, and Streamlit's was not: small
             # answers would wait for the browser's acknowledgement of the last one, 40 ms.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            waiting[self] = None
+            waiting[self], self.passes = None, 0
             if 2 * len(self.connections) > most:  # otherwise no address can have more than half of what is free
                 self._make_room()
-            self.loop.call_later(SILENCE, self._check, None)
+            self.loop.call_later(SILENCE, self._check)
+
+        def resume_writing(self) -> None:
+            self.passes += 1
+            super().resume_writing()
 
         def connection_lost(self, exc: Exception | None) -> None:
             waiting.pop(self, None)
@@ -94,14 +101,20 @@ def watch(protocol: Any, most: int) -> Any:
             is_answered = self.cycle is None or self.cycle.response_complete
             return is_answered and self.transport.get_protocol() is self
 
-        def _check(self, before: Any) -> None:
-            """Closes it where it has been silent since the last time; `before` is the latest request of then."""
-            if self.transport.is_closing() or self.transport.get_protocol() is not self:
+        def _check(self, before: Any = None, passes: int = 0, unread: int = 0, times: int = 0) -> None:
+            """Ends it where it was silent or, `STALLED` times, its client read nothing since the last time.
+
+            Then `before` was its latest request, and `unread` bytes waited; a WebSocket's count once it is closed.
+            """
+            is_http, is_closing = self.transport.get_protocol() is self, self.transport.is_closing()
+            left = self.transport.get_write_buffer_size()
+            if is_closing or not is_http:
                 waiting.pop(self, None)
-            elif self.is_silent and self.cycle is before:
+            times = times + 1 if left >= unread > 0 and self.passes == passes and (is_http or is_closing) else 0
+            if times == STALLED or (not left and not is_closing and self.is_silent and self.cycle is before):
                 self.transport.abort()
-            else:
-                self.loop.call_later(SILENCE, self._check, self.cycle)
+            elif left or not is_closing:
+                self.loop.call_later(SILENCE, self._check, self.cycle, self.passes, left, times)
 
     return Watched
 

@@ -62,22 +62,30 @@ class Guard:
 
     async def _upload(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
         mine = address, cookie
-        if not turns.is_free(address, self._waiting, WAITING):
+        if not await self._wait(mine):
             log_refusal(address, "more uploads than may wait")
             await PlainTextResponse("Too many uploads at a time.", 503)(scope, receive, send)
             return
-        self._waiting.append(address)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while mine in self._uploads or not turns.is_free(address, [one for one, _ in self._uploads], UPLOADS):
-                    await asyncio.sleep(0.1)
-        finally:
-            self._waiting.remove(address)
         self._uploads.append(mine)
         try:
             await self.app(scope, receive, send)
         finally:
             asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, self._uploads.remove, mine)
+
+    async def _wait(self, mine: tuple[str, str]) -> bool:
+        """Whether an upload may begin, once there is room for it."""
+        if not turns.is_free(mine[0], self._waiting, WAITING):
+            return False
+        self._waiting.append(mine[0])
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while mine in self._uploads or not turns.is_free(mine[0], [one for one, _ in self._uploads], UPLOADS):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.remove(mine[0])
+        return True
 
     async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = turns.arrive(address, cookie)

@@ -54,6 +54,8 @@ EMBED, EMBED_LONG = b"embed=1", b"embed=true"
 """A short parameter, and the only one with which Streamlit (1.67) leaves its menu out."""
 PRIVATE = re.compile(r"/_stcore/(metrics|agent)(/|$)")
 """Streamlit's addresses for programs: memory and sessions, and an interface that the settings turn off."""
+PIECE = 1 << 16
+"""Bytes of an answer that are sent at a time: of more, all that a client does not read would wait in memory."""
 SLOW, SLOWEST = 5.0, 20_000
 """Seconds within which a request's body must arrive, and one more for so many bytes that have."""
 
@@ -159,7 +161,7 @@ class Gate:
                 if wants_cookie and is_page and ((is_admitted := _admit(address)) or not known):
                     headers.append("set-cookie", _make_cookie(scope.get("scheme") == "https", is_admitted))
                 event["headers"] = headers.raw
-            await send(event)
+            await _send_in_pieces(send, event)
 
         try:
             await app(scope, _in_time(receive), send_with_headers)
@@ -168,6 +170,15 @@ class Gate:
             if not started:
                 late = PlainTextResponse("The request did not arrive.", 408, {"Connection": "close"})
                 await late(scope, receive, send_with_headers)
+
+
+async def _send_in_pieces(send: Send, event: Message) -> None:
+    body, more = event.get("body", b""), event.get("more_body", False)
+    if len(body) <= PIECE:
+        await send(event)
+        return
+    for at in range(0, len(body), PIECE):
+        await send({**event, "body": body[at : at + PIECE], "more_body": more or at + PIECE < len(body)})
 
 
 def _in_time(receive: Receive) -> Receive:

@@ -9,6 +9,7 @@ to be read again; `tests/test_structure.py` finds private imports anywhere else.
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.
 - `keep_downloads`: otherwise a file that a visitor saves may be gone before the browser asks for it.
+- `keep_sessions`: otherwise a visitor whose connection breaks may lose what was chosen where many others do, too.
 - `add_media`: where the page Live gets its networks from.
 - `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
 - `ask_no_host`: otherwise a page of another site could make the server wait for another host.
@@ -34,6 +35,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg as ForwardMsg
 from streamlit.runtime import Runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.state.session_state import Serialized, WStates
@@ -94,6 +96,12 @@ def remove_upload(file_id: str) -> None:
     context = get_script_run_ctx()
     if context is not None:
         cast(MemoryUploadedFileManager, context.uploaded_file_mgr).remove_file(context.session_id, file_id)
+
+
+def keep_sessions(runtime: Runtime, most: int) -> None:
+    """Lets so many visitors whose connection broke come back to what they had chosen, instead of 128."""
+    manager: Any = runtime._session_mgr
+    manager._session_storage = MemorySessionStorage(most, manager._session_storage._cache.ttl)
 
 
 def add_media(data: bytes, mime_type: str, place: str) -> str:

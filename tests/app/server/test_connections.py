@@ -1,6 +1,7 @@
 """Connections of a real server (uvicorn): how many there are, and how long they may be silent."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -15,12 +16,17 @@ from starlette.routing import Route, WebSocketRoute
 
 from kdexplorer.app.server import connections
 
+MUCH = 24 << 20
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def page(request):
     await asyncio.sleep(float(request.query_params.get("takes", 0)))
     return PlainTextResponse("page")
+
+
+async def large(request):
+    return PlainTextResponse("x" * MUCH)
 
 
 async def stream(socket):
@@ -32,7 +38,9 @@ async def stream(socket):
 @contextmanager
 def serving(force=True):
     """A server as Streamlit starts one, which ends at once or waits for its connections; yields its port."""
-    application = Starlette(routes=[Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/stream", stream)])
+    application = Starlette(
+        routes=[Route("/", page, methods=["GET", "POST"]), Route("/large", large), WebSocketRoute("/stream", stream)]
+    )
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(2048)
@@ -101,6 +109,30 @@ def test_who_waits_for_an_answer_or_has_a_websocket_stays(quick):
         patient, open_ = connect(port, REQUEST.replace(b"/ ", b"/?takes=2 ")), connect(port, upgrade("/stream"))
         assert not is_closed(open_, 1.5)
         assert patient.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def ask_for_much(port):
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+    found.connect(("127.0.0.1", port))
+    found.sendall(REQUEST.replace(b"/ ", b"/large "))
+    return found
+
+
+def test_what_a_client_does_not_read_does_not_wait_forever_but_for_a_slow_one(quick):
+    with serving() as port:
+        lazy, slow, received = ask_for_much(port), ask_for_much(port), [0, 0]
+        until = time.monotonic() + 3
+        while time.monotonic() < until:  # longer than the lazy one may wait
+            received[1] += len(slow.recv(1 << 14))
+            time.sleep(0.005)
+        for number, one in enumerate((lazy, slow)):
+            one.settimeout(10)
+            with contextlib.suppress(ConnectionError):
+                while received[number] < MUCH and (data := one.recv(1 << 20)):
+                    received[number] += len(data)
+    assert received[0] < 0.8 * MUCH
+    assert received[1] >= MUCH
 
 
 def test_small_answers_do_not_wait_for_one_another(quick, monkeypatch):

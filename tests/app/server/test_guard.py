@@ -339,9 +339,8 @@ async def test_uploads_that_wait_too_long_or_are_too_many_end(monkeypatch, caplo
 
     scope = {"type": "http", "client": GUEST, "method": "PUT", "headers": []}
     uploads = [asyncio.create_task(application(scope, None, send)) for _ in range(3)]
-    results = await asyncio.gather(*uploads, return_exceptions=True)
-    assert [type(result) for result in results] == [TimeoutError, TimeoutError, type(None)]
-    assert sent == [503, None]
+    await asyncio.gather(*uploads)
+    assert sent == 3 * [503, None]
     assert "uploads" in caplog.text
 
 

@@ -24,7 +24,11 @@ async def file(request):
     return Response("file", media_type="text/javascript")
 
 
-ROUTES = [Route("/file.js", file), Route("/{path:path}", page, methods=["GET", "POST"])]
+async def large(request):
+    return Response(bytes(range(256)) * 600)
+
+
+ROUTES = [Route("/file.js", file), Route("/large", large), Route("/{path:path}", page, methods=["GET", "POST"])]
 
 
 def client(path="/", **options):
@@ -65,6 +69,14 @@ def test_streamlits_settings_for_proxies_count(monkeypatch, option, value):
     get = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: value if name == option else get(name))
     assert client(origin="https://evil.example").status == 200
+
+
+def test_a_large_answer_is_sent_in_pieces():
+    start, *pieces = client("/large").events
+    assert start["type"] == "http.response.start"
+    assert [len(one["body"]) for one in pieces] == [1 << 16, 1 << 16, 153600 - (2 << 16)]
+    assert [one["more_body"] for one in pieces] == [True, True, False]
+    assert b"".join(one["body"] for one in pieces) == bytes(range(256)) * 600
 
 
 def test_streamlit_asks_no_other_host_for_the_servers_address(monkeypatch):

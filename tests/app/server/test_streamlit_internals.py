@@ -8,6 +8,7 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.testing.v1 import AppTest
 
 from kdexplorer.app.server import streamlit_internals
@@ -27,6 +28,16 @@ def script():
         st.date_input("date", "2026-01-02").isoformat(),
     ]  # fmt: skip
     st.json([str(value) for value in values])
+
+
+def test_more_visitors_than_streamlits_128_may_come_back():
+    manager = SimpleNamespace(_session_storage=MemorySessionStorage(ttl_seconds=77))
+    streamlit_internals.keep_sessions(SimpleNamespace(_session_mgr=manager), 300)
+    for number in range(301):
+        manager._session_storage.save(SimpleNamespace(session=SimpleNamespace(id=str(number))))
+    assert manager._session_storage.get("0") is None
+    assert all(manager._session_storage.get(str(number)) for number in range(1, 301))
+    assert manager._session_storage._cache.ttl == 77
 
 
 KINDS = {
