@@ -233,7 +233,8 @@ class Store:
                 _read_questions(self._connect("write"))
             except (sqlite3.Error, *_DAMAGE) as error:
                 self._bases.clear()
-                if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _DAMAGE_CODES:  # full disk
+                code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+                if isinstance(error, sqlite3.Error) and code not in _DAMAGE_CODES:
                     raise VoteError("The question could not be stored. Try again.", 503) from error
                 names = (f"votes.damaged{number or ''}.sqlite" for number in itertools.count())
                 with contextlib.suppress(FileNotFoundError):
