@@ -71,24 +71,28 @@ def augment(
     return images[where[0][:, None, None, None], channels, where[1][:, None, :, None], where[2][:, None, None, :]]
 
 
-def cut_out(images: torch.Tensor, side: int, fill: torch.Tensor, *drawn: int) -> torch.Tensor:
-    """Images with a square of `side` pixels at a random place, inside the image, replaced by one color.
+def cut_out(
+    images: torch.Tensor, side: int, normalization: Normalization, batch: int, part: slice, *drawn: int
+) -> torch.Tensor:
+    """Images with a square of `side` pixels at a random place, inside the image, in the mean color.
 
     DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017, whose squares may
     lie across the border; inside as in Jordan 2024 (see `augment`).
 
     Args:
-        images: uint8 `[B, 3, H, W]`, a whole batch.
-        fill: uint8 `[3, 1, 1]`, the color: the mean, which is 0 when it is normalized.
+        images: uint8 `[B, 3, H, W]`.
+        normalization: whose mean it is.
+        batch, part: how many images the batch has, and which these are; the others' places do not depend on it.
         drawn: seed, epoch, step and stream, which decide the places.
     """
     import torch
 
     generator, inside = np.random.default_rng([*drawn, 0xC0]), []
     for size in images.shape[2:]:
-        distance = np.arange(size) - generator.integers(0, size - side + 1, (len(images), 1))
+        distance = np.arange(size) - generator.integers(0, size - side + 1, (batch, 1))[part]
         inside.append(to_device((distance >= 0) & (distance < side), images.device))
-    return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], fill, images)
+    color = to_device(np.rint(255 * np.asarray(normalization.mean)).astype(np.uint8), images.device)
+    return torch.where((inside[0][:, :, None] & inside[1][:, None, :])[:, None], color.view(3, 1, 1), images)
 
 
 def mix(images: torch.Tensor, seed: int, epoch: int, step: int) -> torch.Tensor:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 import torch.nn.functional as F
@@ -247,7 +246,7 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
         total += 8 * sum(count_parameters(build(one)) for one in teachers)  # folded, and before that as they are
         # Without gradients a forward pass holds about three outputs at a time; its widest batch is the evaluation's.
         images = max(config.batch_size, EVALUATION_BATCH)
-        total += 3 * images * max(count_activations(one, torch.float32)[1] for one in teachers)
+        total += 3 * images * max(count_largest_output(one) for one in teachers)
     return RUNTIME + total + sum(get_dataset(config.dataset).sizes.values()) * 3 * 32 * 32
 
 
@@ -259,16 +258,14 @@ def free_memory(device: str) -> float:
 
 
 @functools.cache
-def count_activations(architecture: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes an image that autograd keeps of a forward pass, and those of its largest single output."""
+def count_largest_output(architecture: str) -> float:
+    """Bytes an image of the largest output in a forward pass, in float32."""
     network = build(architecture)
 
-    def kept(batch: int) -> np.ndarray:
-        images = torch.zeros(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-        with count_kept(network.parameters()) as storages, autocast(images.device, dtype):
-            logits = network(images)  # alive until here, so that no address is used twice
+    def largest(batch: int) -> int:
+        with count_kept(network.parameters()) as storages:
+            logits = network(_random_images(batch))  # alive until here, so that no address is used twice
         del logits
-        return np.array([sum(storages.values()), max(storages.values(), default=0)])
+        return max(storages.values(), default=0)
 
-    whole, largest = (kept(4) - kept(2)) / 2  # what does not grow with the batch is no activation
-    return float(whole), float(largest)
+    return (largest(4) - largest(2)) / 2  # what does not grow with the batch is no activation

@@ -227,16 +227,12 @@ class Trainer:
     def _augment(self, indices: np.ndarray, epoch: int, step: int, stream: int = STUDENT) -> Tensor:
         """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, cut out and mixed as chosen."""
         config, mixup = self.config, self.config.mixup
-        whole = mixup or config.cutout > 0
+        own = slice(None) if mixup else self.part
         drawn = config.seed, epoch, step
-        own = slice(None) if whole else self.part
         images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, stream)
         if config.cutout:
-            fill = torch.tensor(self.normalization.mean).mul(255).round().to(torch.uint8).view(3, 1, 1)
-            images = cut_out(images, config.cutout, fill.to(self.device), *drawn, stream)
-        if mixup:
-            images = mix(images, *drawn)
-        return images[self.part] if whole else images
+            images = cut_out(images, config.cutout, self.normalization, len(indices), own, *drawn, stream)
+        return mix(images, *drawn)[self.part] if mixup else images
 
     def read_losses(self) -> None:
         """Adds the losses of the steps since the last call to the students' sums.

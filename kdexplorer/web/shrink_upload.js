@@ -103,8 +103,9 @@ function acceptEverywhere() {
     return taken ? null : document.querySelector(`.st-key-photo_input ${UPLOAD}`);
   };
   const give = (event, files) => {
-    const isImage = (one) => one.type.startsWith("image/") || !one.type; // of what is dropped any file, to be refused
-    const input = findInput(event), file = [...(files ?? [])].find((one) => isImage(one) || event.type === "drop");
+    const input = findInput(event), all = [...(files ?? [])];
+    const image = all.find((one) => one.type.startsWith("image/") || !one.type);
+    const file = image ?? (event.type === "drop" ? all[0] : null); // no image, which is said
     if (!input || !file) return;
     event.preventDefault();
     shrinkAndChoose(input, file);

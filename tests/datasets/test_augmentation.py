@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, cut_out, epoch_order, normalize, resize
 from kdexplorer.datasets.synthetic import draw_shapes
 
+MEAN = (7 / 255, 8 / 255, 9 / 255)
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
 
 
@@ -94,19 +95,18 @@ def test_an_epochs_order_is_a_permutation_and_each_epoch_and_seed_has_its_own():
 
 
 def test_a_square_inside_the_image_is_cut_out_and_every_place_occurs():
-    images, fill = (
-        torch.zeros(1000, 3, 8, 10, dtype=torch.uint8),
-        torch.tensor([7, 8, 9], dtype=torch.uint8).view(3, 1, 1),
-    )
-    cut, places = cut_out(images, 4, fill, 0, 1, 2), set()
+    images, color = torch.zeros(1000, 3, 8, 10, dtype=torch.uint8), Normalization(mean=MEAN, std=(1, 1, 1))
+    cut, places = cut_out(images, 4, color, 1000, slice(None), 0, 1, 2), set()
     for image in cut:
         rows, columns = image[0].any(dim=1).nonzero(), image[0].any(dim=0).nonzero()
         places.add((int(rows[0]), int(columns[0])))
         assert (len(rows), len(columns), int(image.count_nonzero())) == (4, 4, 3 * 16)
     assert cut.amax(dim=(0, 2, 3)).tolist() == [7, 8, 9]
     assert places == {(row, column) for row in range(5) for column in range(7)}
-    assert torch.equal(cut_out(images, 4, fill, 0, 1, 2), cut)
-    assert not torch.equal(cut_out(images, 4, fill, 0, 1, 3), cut)
+    part = slice(200, 300)
+    assert torch.equal(cut_out(images[part], 4, color, 1000, part, 0, 1, 2), cut[part])
+    assert torch.equal(cut_out(images, 4, color, 1000, slice(None), 0, 1, 2), cut)
+    assert not torch.equal(cut_out(images, 4, color, 1000, slice(None), 0, 1, 3), cut)
 
 
 @pytest.mark.parametrize("flip", ["alternating", "random", "none"])

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.browser
 PAGE = """
 <div class="vega-bindings"><input type="range" name="epoch" min="1" max="10" step="1" value="1"></div>
 <div class="vega-bindings"><input type="range" name="epoch" min="5" max="10" step="5" value="5"></div>
-<div data-testid="stFileUploader"><input type="file"></div>
+<div class="st-key-photo_input"><div data-testid="stFileUploader"><input type="file"></div></div>
 """
-SHOW = "window.controls = { followEpoch, shrinkAndChoose };"
+SHOW = "window.controls = { followEpoch, shrinkAndChoose, watchUploads };"
 
 
 @pytest.fixture
@@ -59,3 +59,27 @@ def test_of_two_photos_the_later_one_is_taken_whichever_is_read_sooner(page, fir
       return [taken, document.querySelectorAll(".kd-refused").length, input.files.length];
     }"""
     assert page.evaluate(give, first) == [["second.png"], 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"), [(["notes.pdf", "photo.png"], "photo.png"), (["notes.pdf"], None)], ids=["with one", "without"]
+)
+def test_of_dropped_files_the_image_is_taken_and_without_one_it_is_said(page, names, taken):
+    drop = """async (names) => {
+      window.controls.watchUploads();
+      window.createImageBitmap = async ({ type }) => {
+        if (type !== "image/png") throw new Error();
+        return { width: 1, height: 1 };
+      };
+      const dataTransfer = new DataTransfer();
+      for (const name of names) {
+        const type = name.endsWith("png") ? "image/png" : "application/pdf";
+        dataTransfer.items.add(new File(["x"], name, { type }));
+      }
+      const options = { bubbles: true, composed: true, cancelable: true, dataTransfer };
+      document.body.dispatchEvent(new DragEvent("drop", options));
+      await new Promise((done) => setTimeout(done, 300));
+      const input = document.querySelector("[type=file]");
+      return [input.files[0]?.name ?? null, document.querySelector(".kd-refused")?.textContent.split(" ")[0] ?? null];
+    }"""
+    assert page.evaluate(drop, names) == [taken, None if taken else "notes.pdf"]
