@@ -52,5 +52,13 @@ def test_a_dragged_value_replaces_a_preset_and_a_late_message_cannot_bring_the_p
     assert at.query_params["alpha"] == "0.9"
 
 
+def test_a_message_from_before_the_links_change_does_not_bring_its_old_value_back():
+    at = _open(_pinned, alpha="0.9")
+    at.button[0].click().run()
+    at.query_params["alpha"] = "0.9"  # the browser does not know the new link yet
+    at.run()
+    assert at.query_params["alpha"] == "0.25"
+
+
 def test_only_numbers_within_the_bounds_are_pinned():
     assert not any(choices.pin(name, value) for name, value in (("T", "4"), ("T", 1e9), ("no", 4), (["T"], 4)))

@@ -10,6 +10,7 @@ here, each with a test in `tests/app/test_choices.py`, `tests/pages/test_page_li
 - A link inside the app that names the default: Streamlit drops it and keeps what was chosen before (`settle`).
 - To say that a link's value is unknown: Streamlit leaves it out in silence.
 - What a link has chosen on one page holds on the next: Streamlit forgets it with the widget (`carry`).
+- What the browser asks before it knows that the link has changed: its old value is not chosen again (`get`).
 - The browser's Back: what its address leaves out was not chosen yet (`get`), or has no value of its own (`pick_one`).
 - Links from before it bound widgets: lists were one text with commas, toggles `on` or `off` (`translate_link`).
 """
@@ -37,6 +38,7 @@ LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "s
 """Choices of several names, and those that are on or off: their links had another form."""
 
 _USUAL, _LINKED, _BOUND, _PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
+_READ = "choices_read_from_link"  # on this page
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
 
@@ -63,6 +65,7 @@ def carry(page: str) -> None:
     """
     before, st.session_state[_PAGE] = st.session_state.get(_PAGE), page
     if before not in (None, page):
+        st.session_state.pop(_READ, None)
         for name in st.session_state.get(_BOUND, ()):
             if name in st.session_state and name not in st.query_params:
                 st.session_state[name] = st.session_state[name]
@@ -245,22 +248,24 @@ def choose_one(
 
 
 def get(name: str, parse: Callable[[str], Any]) -> Any:
-    """The current value of a choice without a bound widget: from the link if that has changed, else the session's.
+    """The current value of a choice without a bound widget: from the link of a page that opens, else the session's.
 
+    On the page, only the browser's Back changes the link; any other difference is a link from before `publish`.
     None as long as nothing has been chosen. `parse` turns the link's text into a value, lists with commas; it raises
     ValueError for what must not be used.
     """
-    seen = st.session_state.setdefault(_LINKED, {})
+    seen, read = st.session_state.setdefault(_LINKED, {}), st.session_state.setdefault(_READ, set())
     text = ",".join(st.query_params.get_all(name))
     if not text and seen.pop(name, None) is not None and goes_back():
         st.session_state.pop(name, None)
-    if text and text != seen.get(name):
+    if text and text != seen.get(name) and (name not in read or goes_back()):
         seen[name] = text
         try:
             st.session_state[name] = parse(text)
         except (ValueError, OverflowError) as error:
             st.session_state.pop(name, None)
             _warn(name, str(error))
+    read.add(name)
     return st.session_state.get(name)
 
 
