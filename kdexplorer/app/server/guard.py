@@ -1,15 +1,12 @@
 """What stands between the network and the application (ASGI): turns, and messages that no page sends.
 
-It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends. A version
-that has another one serves its pages as well, without turns, and the log says so once.
+It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import logging
 import math
 from typing import Any
 
@@ -39,7 +36,6 @@ ANSWERS = {"heartbeat_ack", "file_urls_response"}
 """What the server sends without a run."""
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
-UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
 class Guard:
@@ -52,18 +48,16 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection or request."""
-        handles = {("websocket", None): self._connect, ("http", "PUT"): self._upload}
-        handle = handles.get((scope["type"], scope.get("method")))
-        if handle is None:
-            await self.app(scope, receive, send)
-        else:
+        is_tab = scope["type"] == "websocket"
+        if is_tab or scope.get("method") == "PUT":
             address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)
-            await handle(address, cookie or "", scope, receive, send)
+            await (self._connect if is_tab else self._upload)((address, cookie or ""), scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
-    async def _upload(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
-        mine = address, cookie
+    async def _upload(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         if not await self._wait(mine):
-            log_refusal(address, "more uploads than may wait")
+            log_refusal(mine[0], "more uploads than may wait")
             await PlainTextResponse("Too many uploads at a time.", 503)(scope, receive, send)
             return
         self._uploads.append(mine)
@@ -87,10 +81,10 @@ class Guard:
             self._waiting.remove(mine[0])
         return True
 
-    async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
-        visitor = turns.arrive(address, cookie)
+    async def _connect(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        visitor = turns.arrive(*mine)
         if visitor is None:
-            log_refusal(address, "more WebSockets than a visitor or an address may have")
+            log_refusal(mine[0], "more WebSockets than a visitor or an address may have")
             await WebSocketClose(1013)(scope, receive, send)  # a browser tries again by itself
             return
         name, connection = turns.HEADER.encode(), _Connection(visitor, receive, send)
@@ -192,9 +186,6 @@ def read(data: bytes) -> str | None:
         return kind if is_known else None
     except DecodeError:
         return None
-    except UNREADABLE:
-        warn()
-        return "unknown"
 
 
 def _is_of_page(widget: Any) -> bool:
@@ -207,18 +198,6 @@ def kind_of(data: bytes) -> str | None:
     """The kind of a message to the browser, see `END`; None for a long one, and where a run begins again."""
     if len(data) > 4096:  # those in `END` and `ANSWERS` are short
         return None
-    try:
-        message = ForwardMsg.FromString(data)
-        again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-        return None if again else message.WhichOneof("type")
-    except (DecodeError, *UNREADABLE):
-        warn()
-        return "script_finished"
-
-
-@functools.cache
-def warn() -> None:
-    """Says once that turns cannot be told."""
-    logging.getLogger(__name__).warning(
-        "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
-    )
+    message = ForwardMsg.FromString(data)
+    again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+    return None if again else message.WhichOneof("type")

@@ -122,31 +122,12 @@ class Gate:
         foreign = is_foreign(request, scope.get("method", "GET"))
         if foreign:
             log_refusal(address, "requests by other sites' pages")
-        if scope["type"] == "http":
-            app = PlainTextResponse("Another site's page has sent this.", 403) if foreign else self._answer(scope)
-            await self._send(app, scope, receive, send, request, address)
-        else:
+        if scope["type"] == "websocket":
             await (WebSocketClose(1008) if foreign else self.app)(scope, receive, send)
-
-    def _answer(self, scope: Scope) -> ASGIApp:
-        """What answers a request."""
-        query = scope.get("query_string", b"").split(b"&")
-        if PRIVATE.search(scope["path"]):
-            return PlainTextResponse("There is no such page.", 404)
-        if EMBED in query:
-            query = [EMBED_LONG if part == EMBED else part for part in query]
-            return RedirectResponse(f"?{b'&'.join(query).decode('latin-1')}")
-        return self.app
-
-    async def _send(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, request: Headers, address: str | None
-    ) -> None:
-        """Sends the answer with all headers.
-
-        A phone whose browser came beyond its address's limit gets a cookie that votes with its first page after that.
-        """
+            return
         cookies = cookie_parser(request.get("cookie", ""))
         known = visitor_of(cookies) is not None
+        # A phone whose browser came beyond its address's limit gets one that votes with its first page after that.
         wants_cookie = not known or (scope["path"].endswith(PATH) and voter_of(cookies) is None)
         started = False
 
@@ -164,12 +145,24 @@ class Gate:
             await _send_in_pieces(send, event)
 
         try:
-            await app(scope, _in_time(receive), send_with_headers)
+            await self._answer(scope, foreign)(scope, _in_time(receive), send_with_headers)
         except TimeoutError:
             log_refusal(address, "a request's body did not arrive")
             if not started:
                 late = PlainTextResponse("The request did not arrive.", 408, {"Connection": "close"})
                 await late(scope, receive, send_with_headers)
+
+    def _answer(self, scope: Scope, foreign: bool) -> ASGIApp:
+        """What answers a request."""
+        query = scope.get("query_string", b"").split(b"&")
+        if foreign:
+            return PlainTextResponse("Another site's page has sent this.", 403)
+        if PRIVATE.search(scope["path"]):
+            return PlainTextResponse("There is no such page.", 404)
+        if EMBED in query:
+            query = [EMBED_LONG if part == EMBED else part for part in query]
+            return RedirectResponse(f"?{b'&'.join(query).decode('latin-1')}")
+        return self.app
 
 
 async def _send_in_pieces(send: Send, event: Message) -> None:

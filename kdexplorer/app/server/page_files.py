@@ -75,22 +75,21 @@ class PageFiles:
         page = bytearray()
 
         async def send_styled(event: Message) -> None:
-            if event["type"] == "http.response.start" and _is_html(event):
-                start.update(event, headers=list(event["headers"]))
-            elif not start:  # such as a download: it is passed on as it comes
-                await send(event)
-            else:
+            if event["type"] == "http.response.start":
+                if Headers(raw=event["headers"]).get("content-type", "").startswith("text/html"):
+                    start.update(event, headers=list(event["headers"]))
+                    return
+            elif start:
                 page.extend(event.get("body", b""))
-                if not event.get("more_body", False):
-                    await finish(bytes(page))
-
-        async def finish(body: bytes) -> None:
-            if ROOT in body:
-                body, headers = body.replace(ROOT, ROOT + self._style), MutableHeaders(raw=start["headers"])
-                headers["Content-Length"] = str(len(body))
-                del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+                if event.get("more_body", False):
+                    return
+                if ROOT in page:
+                    page[:], headers = page.replace(ROOT, ROOT + self._style), MutableHeaders(raw=start["headers"])
+                    headers["Content-Length"] = str(len(page))
+                    del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
+                await send(start)
+                event = {"type": "http.response.body", "body": bytes(page)}
+            await send(event)  # also a download: it is passed on as it comes
 
         asked = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
         await self.app({**scope, "headers": asked}, receive, send_styled)
@@ -108,10 +107,6 @@ def _is_file(scope: Scope) -> bool:
     headers, path = Headers(scope=scope), scope["path"]
     is_whole = "range" not in headers and "if-none-match" not in headers
     return is_whole and "gzip" in headers.get("accept-encoding", "") and posixpath.normpath(path) == path
-
-
-def _is_html(start: Message) -> bool:
-    return Headers(raw=start["headers"]).get("content-type", "").startswith("text/html")
 
 
 def _may_be_page(scope: Scope) -> bool:

@@ -3,8 +3,7 @@
 Other modules import Streamlit's public names only. When the requirement on Streamlit is raised, this file is what has
 to be read again; `tests/test_structure.py` finds private imports anywhere else.
 
-- `BackMsg`, `ForwardMsg`: the messages between browser and server. Where they change, pages still work, but what no
-  page sends is not recognized, nor the end of a page's run.
+- `BackMsg`, `ForwardMsg`: the messages between browser and server. Without them nobody gets a page.
 - `Runtime`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
   not start, because uploads would stay in memory until their visitors have left.
 - `remove_upload`: otherwise an upload is decoded again at every run of its page.

@@ -193,30 +193,24 @@ async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once
     assert again.seen == [None]
 
 
-async def test_one_visitor_cannot_take_the_connections_of_the_others(monkeypatch):
-    monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
-    browsers = [Browser(cookie) for cookie in ("greedy", "greedy", "greedy", "hers")]
+@pytest.mark.parametrize(
+    ("limits", "browsers", "taken"),
+    [
+        ({"OF_A_BROWSER": 2}, [("greedy", GUEST)] * 3 + [("hers", GUEST)], [1, 1, 0, 1]),
+        ({"CONNECTIONS": 4, "_presenters": {"hers"}}, [("", GUEST)] * 4 + [("hers", GUEST)], [1, 1, 0, 0, 1]),
+        (  # in a frame without cookies they are not one browser; of the last place nobody gets half
+            {"CONNECTIONS": 8, "OF_A_BROWSER": 2},
+            [("", f"192.0.2.{number}") for number in (0, 0, 0, 0, 0, 1, 1, 1, 2, 3)],
+            [1, 1, 1, 1, 0, 1, 1, 0, 1, 0],
+        ),
+    ],
+)
+async def test_nobody_can_take_the_connections_of_the_others_or_of_the_presenter(monkeypatch, limits, browsers, taken):
+    for name, value in limits.items():
+        monkeypatch.setattr(turns, name, value)
+    found = [Browser(*one) for one in browsers]
     await settle()
-    assert [browser.seen for browser in browsers] == [[None], [None], [], [None]]
-    assert browsers[2].sent == [{"type": "websocket.close", "code": 1013, "reason": ""}]
-
-
-async def test_the_presenter_has_a_connection_where_others_have_taken_all(monkeypatch):
-    monkeypatch.setattr(turns, "CONNECTIONS", 4)
-    monkeypatch.setattr(turns, "_presenters", {"hers"})
-    browsers = [Browser(cookie) for cookie in ("", "", "", "", "hers")]
-    await settle()
-    assert [browser.seen for browser in browsers] == [[None], [None], [], [], [None]]
-
-
-async def test_visitors_of_a_frame_without_cookies_are_not_one_browser_but_share_half_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(turns, "OF_A_BROWSER", 2)
-    monkeypatch.setattr(turns, "CONNECTIONS", 8)
-    addresses = [GUEST] * 5 + ["198.51.100.1"] * 3 + ["192.0.2.0", "192.0.2.1"]
-    browsers = [Browser(address=address) for address in addresses]
-    await settle()
-    taken = [browser.seen == [None] for browser in browsers]
-    assert taken == [True] * 4 + [False] + [True] * 2 + [False] + [True] + [False]  # of the last place nobody gets half
+    assert [browser.seen for browser in found] == [[None] * one for one in taken]
 
 
 async def test_two_pages_run_at_a_time_and_the_end_of_one_lets_another_begin():
@@ -314,18 +308,6 @@ async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(
     for count in (1, 2, 3):
         await until(lambda count=count: browser.runs == count)
         await browser.answer(FINISHED)
-
-
-@pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
-async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
-    guard.warn.cache_clear()
-    monkeypatch.setattr(guard, part, None)
-    monkeypatch.setattr(guard, "PACE", 0.0)
-    browsers = await crowd(4)
-    for browser in browsers:
-        await browser.answer(FINISHED)
-    assert [browser.runs for browser in browsers] == [1] * 4
-    assert len(caplog.records) == 1
 
 
 async def test_uploads_that_wait_too_long_or_are_too_many_end(monkeypatch, caplog):
