@@ -88,10 +88,8 @@ def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tu
     A single bright pixel would darken every map; values beyond the ends take the ends' color.
     """
     found = [map_ for row in values for map_ in row if map_ is not None]
-    top = max((float(np.quantile(np.abs(map_), 0.99)) for map_ in found), default=1.0)
-    if mode == "difference":
-        return -max(top, 1e-6), max(top, 1e-6)
-    return min(0.0, min((float(map_.min()) for map_ in found), default=0.0)), max(top, 1e-6)
+    top = max(1e-6, *(float(np.quantile(np.abs(map_), 0.99)) for map_ in found))
+    return -top if mode == "difference" else min(0.0, *(float(map_.min()) for map_ in found)), top
 
 
 def grid(source: Maps, mode: str, stage: str) -> Spec:
@@ -155,9 +153,7 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
 def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, Any]]:
     """For each stage three lines of numbers under the map, its size for the tooltip, and the correlation (`like`).
 
-    Args:
-        row: the network.
-        teacher: to whose maps it is compared; the same object has the sizes alone.
+    The teacher itself, to whose maps a network's are compared, has the sizes alone.
     """
     sizes = [" × ".join(map(str, map_.shape)) for map_ in row.maps]
     unknown = {"second": "", "third": "", "like": None}

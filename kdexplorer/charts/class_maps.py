@@ -176,15 +176,10 @@ def _draw_cells(
     number: str,
     dark: str,
 ) -> list[alt.Chart]:
-    """Colored cells of rows with `of`, `as` and `value`, each with its number.
+    """Colored cells of rows with `of`, `as` and `value`, whose titles these are.
 
-    Args:
-        chart: the rows.
-        names: the classes in their order.
-        titles: of the three fields.
-        form: the value's format in the tooltip.
-        color: of a cell.
-        number, dark: a cell's text, and whether it is dark, as expressions.
+    `form` is the value's format in the tooltip; `number` and `dark` are a cell's text and whether it is dark, as Vega
+    expressions.
     """
     plain: dict[str, Any] = {"ticks": False, "domain": False, "grid": False}
     across = alt.Axis(labelAngle=-60, labelOverlap=False, **plain)

@@ -139,14 +139,7 @@ def spec(
 def fill_shape(
     shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], description: str
 ) -> Spec:
-    """Copies a shape with everything in it that changes; the shape itself is not modified.
-
-    Args:
-        shape: a specification whose marks read named data.
-        datasets: the rows by name.
-        values: parameters' values by name, `heading` and `subtitle` among them.
-        description: the alternative text.
-    """
+    """Copies a specification whose marks read named data, with new rows and parameters' values by name."""
     return shape | {
         "datasets": shape.get("datasets", {}) | datasets,
         "params": [p | {"value": values[p["name"]]} if p["name"] in values else p for p in shape["params"]],

@@ -61,9 +61,18 @@ def gradient_push(source: Source, student: NetworkLogits) -> Spec:
 
 @lru_cache(maxsize=8)
 def _gradient_shape(classes: tuple[str, ...]) -> Spec:
-    """The chart of these classes without its rows."""
+    """The chart of these classes without its rows: both pushes at the sliders' T and alpha."""
     order = [" ", "  ", *classes]  # the first lines have the sizes
-    base = _pushes()
+    base = log_softmax(  # over all classes, also those that are not shown
+        alt.Chart(alt.NamedData("rows")), "source", log_s="datum.ds / T", log_t="datum.dt / T", log_1="datum.ds"
+    )
+    base = base.transform_calculate(
+        byteacher="alpha * T * (exp(datum.log_t) - exp(datum.log_s))",
+        bylabel="datum.has * (1 - alpha) * (datum.y - exp(datum.log_1))",
+    ).transform_calculate(
+        push=f"datum.source == '{style.TEACHER}' ? datum.byteacher : datum.bylabel",
+        total="datum.byteacher + datum.bylabel",
+    )
     weights = "format(alpha, '.2f') + ' · T² KL + ' + format(1 - alpha, '.2f')"
     heading = alt.expr(f"'L = ' + {weights} + ' · CE at T = ' + format(T, '.2f')")
     slider = alt.binding_range(min=0, max=1, step=0.01, name="α, weight of the teacher's term, 0 to 1")
@@ -72,28 +81,12 @@ def _gradient_shape(classes: tuple[str, ...]) -> Spec:
     return spec(layers, heading, "", "", ROW * len(order), *params)
 
 
-def _pushes() -> alt.Chart:
-    """Rows with both pushes at the sliders' T and alpha; the softmax is over all classes, also those not shown."""
-    base = log_softmax(
-        alt.Chart(alt.NamedData("rows")), "source", log_s="datum.ds / T", log_t="datum.dt / T", log_1="datum.ds"
-    )
-    return base.transform_calculate(
-        byteacher="alpha * T * (exp(datum.log_t) - exp(datum.log_s))",
-        bylabel="datum.has * (1 - alpha) * (datum.y - exp(datum.log_1))",
-    ).transform_calculate(
-        push=f"datum.source == '{style.TEACHER}' ? datum.byteacher : datum.bylabel",
-        total="datum.byteacher + datum.bylabel",
-    )
-
-
 def _bars(base: alt.Chart, order: Sequence[str]) -> list[alt.Chart]:
     """A bar for each source and class, and a diamond for the sum."""
-    x = alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6))
-    axis = alt.Axis(labelOverlap=False)
-    y = alt.Y("class:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=axis)
+    y = alt.Y("class:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelOverlap=False))
     colors = alt.Scale(domain=_SOURCES, range=[style.look_of(style.HUMAN).color, style.look_of(style.TEACHER).color])
     bars = base.mark_bar().encode(
-        x=x,
+        x=alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6)),
         y=y,
         yOffset=alt.YOffset("source:N", sort=_SOURCES),
         color=alt.Color("source:N", scale=colors, title="push by", legend=alt.Legend(orient="top", title=None)),
@@ -170,10 +163,9 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     params = [alt.param(name="opacity", value=0.65, bind=slider), alt.param(name="cell", expr=cell)]
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
-    x = across("left")
-    side = alt.expr("cell")
-    size: dict[str, Any] = {"width": side, "height": side}
-    image = size | {"align": "left", "baseline": "top", "smooth": False, "aria": False}
+    x, side = across("left"), alt.expr("cell")
+    image: dict[str, Any] = {"width": side, "height": side, "align": "left", "baseline": "top"}
+    image |= {"smooth": False, "aria": False}
     noted = base.transform_calculate(note="datum.share + ' in the brightest quarter'")
     words = noted.mark_text(align="left", color=INK).encode(x=x)
     layers = [
@@ -194,9 +186,8 @@ def relation_maps(
     """The relations of all pairs of images as a map, with the pictures on both axes.
 
     Args:
-        relations: `[B, B]`.
+        relations: `[B, B]`, as `method` measures them.
         images: uint8 `[B, 3, 32, 32]`.
-        method: whose relations they are.
         name, role: the network's, see `style.role_of`.
         limits: of the color scale, the same for both networks.
     """

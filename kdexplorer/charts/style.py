@@ -163,17 +163,17 @@ MARKS = {
 }  # fmt: skip
 """Markers as characters, for pages that are text; `✦` stands for any other."""
 
-_FURTHER_SHAPES = {
-    "circle": ("M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
-    "square": ("M-1,-0.45L1,-0.45L1,0.45L-1,0.45Z", "M-0.45,-1L0.45,-1L0.45,1L-0.45,1Z"),  # bars
-    "triangle-up": ("M-0.4,-0.7L0.4,-0.7L1,0.7L-1,0.7Z", "M0,-1L0.5,1L-0.5,1Z"),  # a trapezoid, a narrow triangle
-    "diamond": ("M-0.9,-0.4L0,-1L0.9,-0.4L0.9,0.4L0,1L-0.9,0.4Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # a hexagon, flat
-    "triangle-down": ("M-1,-0.7L1,-0.7L0.4,0.7L-0.4,0.7Z", "M-0.5,-1L0.5,-1L0,1Z"),  # a trapezoid, a narrow triangle
+_SHAPES = {
+    "circle": ("circle", "M-1,0.5A1,1,0,0,1,1,0.5Z", "M0,-1A1,1,0,0,1,0,1Z"),  # half discs
+    "square": ("square", "M-1,-0.45L1,-0.45L1,0.45L-1,0.45Z", "M-0.45,-1L0.45,-1L0.45,1L-0.45,1Z"),  # bars
+    "triangle-up": ("triangle-up", "M-0.4,-0.7L0.4,-0.7L1,0.7L-1,0.7Z", "M0,-1L0.5,1L-0.5,1Z"),  # trapezoid
+    "diamond": ("diamond", "M-0.9,-0.4L0,-1L0.9,-0.4L0.9,0.4L0,1L-0.9,0.4Z", "M-1,0L0,-0.5L1,0L0,0.5Z"),  # hexagon
+    "triangle-down": ("triangle-down", "M-1,-0.7L1,-0.7L0.4,0.7L-0.4,0.7Z", "M-0.5,-1L0.5,-1L0,1Z"),  # trapezoid
 } | {
-    name: (_path((x, 0.5 * y) for x, y in points), _path((0.5 * x, y) for x, y in points))
+    name: (_path(points), _path((x, 0.5 * y) for x, y in points), _path((0.5 * x, y) for x, y in points))
     for name, points in _POLYGONS.items()
 }  # flat, narrow
-"""Markers of the second and the third network of a look, by the first one's."""
+"""Vega symbols of the first, second and third network of a look, by the first one's name."""
 
 WIDTHS = (2.8, 1.5, 0.8)
 """Line widths of the first, second and third network of a look."""
@@ -269,9 +269,8 @@ class Series:
     @property
     def shape(self) -> str:
         """The Vega symbol."""
-        name = self.look.shape
-        first = _path(_POLYGONS[name]) if name in _POLYGONS else name
-        return (first, *_FURTHER_SHAPES.get(name, ("wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")))[self.rank % len(WIDTHS)]
+        other = (self.look.shape, "wedge", "M-1,-0.5L0,0.5L1,-0.5L0,0Z")
+        return _SHAPES.get(self.look.shape, other)[self.rank % len(WIDTHS)]
 
 
 def series(roles: Mapping[str, str]) -> list[Series]:
