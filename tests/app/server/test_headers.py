@@ -126,9 +126,6 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
     assert [record.args[1] for record in caplog.records] == ["a request's body did not arrive"]
 
 
-# Headers.
-
-
 def test_every_answer_has_the_headers_once():
     found = [(name.decode(), text.decode()) for name, text in client().events[0]["headers"]]
     for name, text in headers.security_headers().items():
@@ -151,9 +148,6 @@ def test_what_is_not_an_origin_ends_the_start(monkeypatch, text):
     monkeypatch.setenv(headers.FRAME_VARIABLE, text)
     with pytest.raises(SystemExit, match=headers.FRAME_VARIABLE):
         headers.security_headers()
-
-
-# The cookie.
 
 
 def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():

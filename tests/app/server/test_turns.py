@@ -86,13 +86,6 @@ def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_wai
     assert order(waiting) == ["new", "known", "newer"]
 
 
-def test_coming_and_going_gains_nothing(clock):
-    arrive()
-    spend(clock, greedy := arrive(), 8)
-    leave(greedy)
-    assert used(arrive()) == pytest.approx(4)  # what the address has used, for two
-
-
 def test_a_browser_that_comes_again_has_used_what_it_had_used(clock):
     greedy = arrive(cookie="greedy")
     spend(clock, arrive(), 1)
@@ -101,12 +94,10 @@ def test_a_browser_that_comes_again_has_used_what_it_had_used(clock):
     assert used(arrive(cookie="greedy")) == pytest.approx(7)
 
 
-def test_an_address_that_everybody_has_left_is_remembered_as_long_as_it_has_used_something(clock):
+def test_coming_and_going_gains_nothing_and_an_address_is_remembered_as_long_as_it_has_used_something(clock):
     spend(clock, visitor := arrive(), 6)
     leave(visitor)
-    again = arrive()
-    assert used(again) == pytest.approx(6)
-    leave(again)
+    assert [used(arrive()), used(arrive())] == pytest.approx([6, 3])  # what the address has used, for one and for two
     clock[0] += 1000
     arrive("elsewhere")
     assert not turns._addresses
@@ -199,9 +190,6 @@ def test_while_a_run_trains_a_heavy_turn_is_followed_by_a_pause_without_heavy_on
         clock[0] += 10
 
 
-# --- Computations ---
-
-
 def start(done, name, visitor, key=None, waiting=None):
     """A computation in a thread of its own; returns the thread once it waits or, the presenter's, works."""
     queued = threading.Event()
@@ -223,8 +211,10 @@ def start(done, name, visitor, key=None, waiting=None):
 
 
 def test_one_computes_and_the_others_are_told_how_many_are_before_them():
-    done, waiting = [], []
-    with turns.compute(arrive()):
+    visitor, done, waiting = arrive(), [], []
+    visitor.page = turns.ask(visitor)
+    with turns.compute(visitor):
+        assert visitor.page.ended.done()  # other pages may run
         threads = [start(done, name, arrive(), waiting=waiting) for name in ("first", "second")]
         assert (done, len(turns.computations)) == ([], 3)
         assert {1, 2} <= set(waiting)
@@ -280,13 +270,6 @@ def test_all_together_have_as_many_as_there_are_threads(monkeypatch):
     monkeypatch.setattr(turns, "COMPUTATIONS", 0)
     with turns.compute(arrive(presenter=True)):
         pass
-
-
-def test_a_page_that_computes_lets_other_pages_run():
-    visitor = arrive()
-    visitor.page = turns.ask(visitor)
-    with turns.compute(visitor):
-        assert visitor.page.ended.done()
 
 
 def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on():
