@@ -84,9 +84,6 @@ class Figure:
         return (drawn,) if isinstance(drawn, dict) else drawn or ()
 
 
-# --- About one picture: labels, predictions, the gradient on a student's logits, attention maps ---
-
-
 def _hard_label(source: Source) -> Iterator[Part]:
     classes, label = source.classes, source.label
     if label is None:
@@ -149,9 +146,6 @@ def _attention_difference(source: Maps, stage: str) -> Iterator[Part]:
         yield Words("Choose a student to see how it differs from the teacher.", is_hint=True)
     else:
         yield attention.grid(source, "difference", stage)
-
-
-# --- About methods, and about many images: results of networks and experiments ---
 
 
 def _choose_method(_: None) -> Choice:

@@ -13,19 +13,8 @@ import numpy as np
 from PIL import Image
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps, map_difference, relative_map
-from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    INK,
-    NAMES,
-    Spec,
-    across,
-    data,
-    fill_shape,
-    join_parts,
-    name_networks,
-    spec,
-    tooltips,
-)
+from kdexplorer.charts import common, style
+from kdexplorer.charts.common import INK, Rows, Spec, across, data, join_parts, name_networks, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
 from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
 
@@ -97,17 +86,13 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
 
     A bar says what the colors measure: below a single stage's teacher, who has no correlation, else below all maps.
     Another slider puts the teacher's map over the students' from the left, and a press on a map shows it for so long.
-
-    Args:
-        source: the networks' maps and how they are drawn.
-        mode: `map` or `difference` (to the teacher).
-        stage: the only one that is shown, large, from 1; or `ALL_STAGES`.
+    The mode is `map` or `difference` (to the teacher); one stage alone, from 1, is large, or there are `ALL_STAGES`.
     """
     rows, values = source.maps, relative_maps(source.maps, mode)
     limits = color_limits(values, mode)
     stages = max(len(row.maps) for row in rows)
     listed = [number for number in range(stages) if stage in (ALL_STAGES, str(number + 1))]
-    heads, cells = list[dict[str, Any]](), list[dict[str, Any]]()
+    heads, cells = Rows(), Rows()
     for row, maps in zip(rows, values, strict=True):
         if mode == "difference" and row is rows[0]:  # zero everywhere
             continue
@@ -137,7 +122,7 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         "means of squares" if source.power == 2 else "",
         "interpolated between the maps' pixels" if source.smooth else "",
     )
-    return fill_shape(
+    return common.fill_shape(
         _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
         {"cells": cells, "heads": heads, **_scale(*limits, mode, source.shared)},
         {
@@ -150,7 +135,7 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
     )  # fmt: skip
 
 
-def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> list[dict[str, Any]]:
+def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> Rows:
     """For each stage three lines of numbers under the map, its size for the tooltip, and the correlation (`like`).
 
     The teacher itself, to whose maps a network's are compared, has the sizes alone.
@@ -190,7 +175,7 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
         alt.param(name="longest", value=0),
-        alt.param(name="names", expr=NAMES),
+        alt.param(name="names", expr=common.NAMES),
         alt.param(name="room", value=0),
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
     ]
@@ -272,26 +257,23 @@ def _correlations() -> list[alt.Chart]:
     ]
 
 
-def _scale(low: float, high: float, mode: str, shared: bool) -> dict[str, list[dict[str, Any]]]:
+def _scale(low: float, high: float, mode: str, shared: bool) -> dict[str, Rows]:
     """The rows of the bar that says what the colors measure, and of the numbers below it."""
     says, short, middle = ("attention (1 = even)", "1 = even", 1.0)
     if mode == "difference":
         says, short, middle = "student minus teacher", "minus teacher", 0.0
-    ticks = [(low, "left"), (middle, "center"), (high, "right")]
-    words = [f"{value:.1f}".replace("-", "−") for value, _ in ticks]
+    words = [f"{value:.1f}".replace("-", "−") for value in (low, middle, high)]
     if not shared:
         says, short = f"{says.split(' (')[0]}, each map's own scale", "own scales"
         words = ["−", "0", "+"] if mode == "difference" else ["least", "", "most"]
-    places = [(value - low) / (high - low) for value, _ in ticks]
-    rows = [
+    places = 0.0, (middle - low) / (high - low), 1.0
+    ticks = [
         {"at": place, "text": word, "align": align}
-        for place, word, (_, align) in zip(places, words, ticks, strict=True)
+        for place, word, align in zip(places, words, ("left", "center", "right"), strict=True)
         if align != "center" or (word and 0.2 < place < 0.8)
     ]
-    return {
-        "scale": [{"bar": data_url(enlarge_png(interpolate_palette(mode)[None], 1)), "says": says, "short": short}],
-        "ticks": rows,
-    }
+    bar = data_url(enlarge_png(interpolate_palette(mode)[None], 1))
+    return {"scale": [{"bar": bar, "says": says, "short": short}], "ticks": ticks}
 
 
 def _scale_bar() -> list[alt.Chart]:
@@ -318,14 +300,10 @@ def _scale_bar() -> list[alt.Chart]:
 def similarity_by_stage(
     summaries: Mapping[str, Sequence[StageSimilarity]], roles: Mapping[str, str], count: int
 ) -> Spec:
-    """Mean correlation with the teacher's map by stage and student; lines span the middle 80 % of images.
+    """Mean correlation with the teacher's map by stage and student; lines span the middle 80 % of `count` images.
 
-    A tick marks the chance level: the correlation with the teacher's map of another image.
-
-    Args:
-        summaries: each network's stages.
-        roles: each network's, see `style.role_of`.
-        count: how many images were compared.
+    A tick marks the chance level: the correlation with the teacher's map of another image. For roles see
+    `style.role_of`.
     """
     looks = style.series({name: roles[name] for name in summaries})
     rows = [

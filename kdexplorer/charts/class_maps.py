@@ -11,16 +11,8 @@ import altair as alt
 import numpy as np
 
 from kdexplorer.analysis.metrics import confusion
-from kdexplorer.charts.common import (
-    CLASS_LIMIT,
-    Spec,
-    data,
-    describe_selection,
-    join_parts,
-    largest_classes,
-    spec,
-    tooltips,
-)
+from kdexplorer.charts import common
+from kdexplorer.charts.common import CLASS_LIMIT, Spec, data, describe_selection, join_parts, largest_classes, spec
 from kdexplorer.charts.style import em
 
 CELL = 30
@@ -96,11 +88,7 @@ def confusion_map(
 ) -> Spec:
     """How often each true class is predicted as each class; a row of the whole matrix sums to 100 %.
 
-    Args:
-        logits: `[N, K]`.
-        labels: int `[N]`.
-        classes, name: the classes' names and the network's.
-        limit: of the classes that are shown, those with the most confusion.
+    It is of logits `[N, K]` and labels, int `[N]`, and shows at most `limit` classes, those with the most confusion.
     """
     shares = confusion(logits, labels)
     off = shares - np.diag(np.diag(shares))
@@ -128,11 +116,8 @@ def confusion_difference(
 ) -> Spec:
     """The first network's confusion minus the second's, in percentage points, on a scale symmetric about zero.
 
-    Args:
-        first, second: logits `[N, K]`.
-        labels: int `[N]`.
-        classes, names: the classes' names and the two networks'.
-        limit: of the classes that are shown, those with the largest differences.
+    It is of logits `[N, K]` and labels, int `[N]`, and shows at most `limit` classes, those with the largest
+    differences.
     """
     points = 100 * (confusion(first, labels) - confusion(second, labels))
     sizes = np.abs(points)
@@ -186,7 +171,7 @@ def _draw_cells(
     base = chart.transform_calculate(text=number).encode(
         x=alt.X("as:N", sort=names, title=titles[1], axis=across),
         y=alt.Y("of:N", sort=names, title=titles[0], axis=alt.Axis(**plain)),
-        tooltip=tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
+        tooltip=common.tooltips(("of:N", titles[0]), ("as:N", titles[1]), ("value:Q", titles[2], form)),
     )
     if len(names) > CLASS_LIMIT:  # no room for numbers
         return [base.mark_rect().encode(color=color)]

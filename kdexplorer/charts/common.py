@@ -23,6 +23,9 @@ alt.theme.enable("none")  # the page's theme is applied in the browser
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
 
+Rows = list[dict[str, Any]]
+"""A chart's data."""
+
 CLASS_LIMIT = 10
 """Charts with a row or a column for each class show so many."""
 
@@ -104,7 +107,7 @@ def spec(
     description: str,
     height: float | str,
     *params: alt.Parameter,
-    rows: dict[str, list[dict[str, Any]]] | None = None,
+    rows: dict[str, Rows] | None = None,
     size: str = EM,
 ) -> Spec:
     """The specification of layers, as wide as the page; its title breaks into lines where the chart ends.
@@ -136,9 +139,7 @@ def spec(
     return made | {"datasets": made.get("datasets", {}) | rows} if rows else made
 
 
-def fill_shape(
-    shape: Spec, datasets: dict[str, list[dict[str, Any]]], values: dict[str, Any], description: str
-) -> Spec:
+def fill_shape(shape: Spec, datasets: dict[str, Rows], values: dict[str, Any], description: str) -> Spec:
     """Copies a specification whose marks read named data, with new rows and parameters' values by name."""
     return shape | {
         "datasets": shape.get("datasets", {}) | datasets,
@@ -147,7 +148,7 @@ def fill_shape(
     }
 
 
-def data(rows: list[dict[str, Any]]) -> alt.Data:
+def data(rows: Rows) -> alt.Data:
     """Rows of a chart; the specification keeps them apart from what draws them."""
     return alt.InlineData(values=rows)
 

@@ -124,10 +124,8 @@ def reliability(
 ) -> Spec:
     """How often a prediction of a given confidence is right; on the diagonal a network is calibrated.
 
-    Args:
-        logits: `[N, K]` by network; with `scaled`, those after temperature scaling.
-        labels: int `[N]`.
-        looks: of these and perhaps other networks.
+    Of logits `[N, K]` by network, with `scaled` those after temperature scaling, labels, int `[N]`, and the looks of
+    these and perhaps other networks.
     """
     rows = [
         {"network": name, **{key: round(value, 5) for key, value in row.items()}}
@@ -174,11 +172,8 @@ def per_class(
 ) -> Spec:
     """The share of each class's images that are classified correctly, all networks on one axis.
 
-    Args:
-        logits: `[N, K]` by network.
-        labels: int `[N]`.
-        looks: of these and perhaps other networks.
-        classes: the names of all K classes; of more than ten, those with the lowest mean accuracy are shown.
+    Of logits `[N, K]` by network, labels, int `[N]`, and the looks of these and perhaps other networks. Of more than
+    ten classes, those with the lowest mean accuracy are shown.
     """
     accuracies = {name: per_class_accuracy(values, labels) for name, values in logits.items()}
     shown = largest_classes(-np.mean(list(accuracies.values()), axis=0))

@@ -9,22 +9,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    INK,
-    NetworkLogits,
-    Source,
-    Spec,
-    across,
-    data,
-    describe_selection,
-    fill_shape,
-    join_parts,
-    select_classes,
-    slider_value,
-    spec,
-    tooltips,
-)
+from kdexplorer.charts import common, style
+from kdexplorer.charts.common import INK, Spec, data, describe_selection, select_classes, slider_value, spec, tooltips
 from kdexplorer.charts.soft_labels import ROW
 from kdexplorer.charts.style import area, em
 from kdexplorer.charts.temperature import log_softmax, temperature_params
@@ -34,7 +20,7 @@ _SOURCES = ["hard label", style.TEACHER]
 _PUSH = "push on the logit, −∂L/∂z (← lower · raise →)"
 
 
-def gradient_push(source: Source, student: NetworkLogits) -> Spec:
+def gradient_push(source: common.Source, student: common.NetworkLogits) -> Spec:
     """The push `-dL/dz` on each of the student's logits for one image, by the hard label and by the teacher.
 
     `L = alpha · T² KL + (1 - alpha) · CE`; see `analysis.metrics.gradient_on_logits`. Without a hard label only the
@@ -49,8 +35,8 @@ def gradient_push(source: Source, student: NetworkLogits) -> Spec:
         for source in _SOURCES
         for index, name in enumerate(classes)
     ]
-    said = join_parts("◆ their sum", describe_selection(len(shown), len(classes), "the teacher's most probable"))
-    return fill_shape(
+    said = common.join_parts("◆ their sum", describe_selection(len(shown), len(classes), "the teacher's most probable"))
+    return common.fill_shape(
         _gradient_shape(tuple(classes[index] for index in shown)),
         {"rows": rows},
         {"logT": slider_value(source.temperature), "alpha": source.alpha, "subtitle": said},
@@ -148,11 +134,9 @@ def push_bars(
 def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method: str, student: str) -> Spec:
     """Where in the picture a method's gradient changes the outputs of a student's stages, a map for each that it uses.
 
-    Args:
-        changes: `[H, W]` by stage, or None.
-        photo: uint8 `[32, 32, 3]`.
+    `changes` are `[H, W]` by stage, or None; `photo` is uint8 `[32, 32, 3]`.
     """
-    picture, cells = data_url(enlarge_png(photo, 192)), list[dict[str, Any]]()
+    picture, cells = data_url(enlarge_png(photo, 192)), common.Rows()
     for number, map_ in enumerate(changes, start=1):
         if map_ is not None:
             url = data_url(map_png(map_, 0.0, max(float(map_.max()), 1e-30), "map"))
@@ -163,7 +147,7 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     params = [alt.param(name="opacity", value=0.65, bind=slider), alt.param(name="cell", expr=cell)]
     base = alt.Chart(data(cells)).transform_calculate(left="datum.column * (cell + 8)")
-    x, side = across("left"), alt.expr("cell")
+    x, side = common.across("left"), alt.expr("cell")
     image: dict[str, Any] = {"width": side, "height": side, "align": "left", "baseline": "top"}
     image |= {"smooth": False, "aria": False}
     noted = base.transform_calculate(note="datum.share + ' in the brightest quarter'")
@@ -183,13 +167,9 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
 def relation_maps(
     relations: np.ndarray, images: np.ndarray, method: str, name: str, role: str, limits: tuple[float, float]
 ) -> Spec:
-    """The relations of all pairs of images as a map, with the pictures on both axes.
+    """The relations `[B, B]` of all pairs of images, uint8 `[B, 3, 32, 32]`, as a map with the pictures on both axes.
 
-    Args:
-        relations: `[B, B]`, as `method` measures them.
-        images: uint8 `[B, 3, 32, 32]`.
-        name, role: the network's, see `style.role_of`.
-        limits: of the color scale, the same for both networks.
+    `role` is the network's, see `style.role_of`; `limits` are the color scale's.
     """
     count = len(relations)
     rows = [{"i": i, "j": j, "value": round(float(relations[i, j]), 4)} for i in range(count) for j in range(count)]

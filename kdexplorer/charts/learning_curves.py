@@ -15,7 +15,7 @@ import numpy as np
 from kdexplorer.analysis.measures import Measure
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import Spec, data, describe_selection, join_parts, select_classes, spec, tooltips
+from kdexplorer.charts.common import Rows, Spec, data, describe_selection, join_parts, select_classes, spec, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import split_term_name
 from kdexplorer.methods import all_methods, find_method
@@ -81,12 +81,9 @@ def list_measures(source: Curves) -> list[str]:
 
 
 def learning_curves(source: Curves, measure: str = "accuracy", split: str | None = None) -> Spec | None:
-    """A measure after every epoch, all networks on shared axes; None while there is nothing to draw.
+    """A measure after every epoch (see `get_measure`), all networks on shared axes; None without anything to draw.
 
-    Args:
-        source: the networks' measures.
-        measure: see `get_measure`.
-        split: `test` or `train`; by default the first with values.
+    `split` is `test` or `train`, by default the first with values.
     """
     split = split or source.first_split
     rows = [
@@ -95,7 +92,7 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
         for row in own
         if measure in getattr(row, split)
     ]
-    within: list[dict[str, Any]] = [
+    within: Rows = [
         {"epoch": round(row.epoch, 3), "network": row.student, "value": row.train[measure]}
         for row in source.batches
         if measure in row.train
@@ -107,10 +104,9 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
     words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {_format(facts, v)}" for name, v in last.items())
     layers = _curves(rows, within, looks, facts, source.epochs)
-    teacher = source.teacher
-    value = getattr(teacher, measure, None) if split == "test" else None
-    if value is not None:
-        shown = f"{_format(facts, value)} {teacher.described_images if teacher else ''}".rstrip()
+    teacher = source.teacher if split == "test" else None
+    if teacher is not None and (value := getattr(teacher, measure, None)) is not None:
+        shown = f"{_format(facts, value)} {teacher.described_images}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
@@ -131,11 +127,7 @@ def _name_late_starts(source: Curves) -> str:
 
 
 def _curves(
-    rows: list[dict[str, Any]],
-    within: list[dict[str, Any]],
-    looks: Sequence[style.Series],
-    measure: Measure,
-    epochs: int | None,
+    rows: Rows, within: Rows, looks: Sequence[style.Series], measure: Measure, epochs: int | None
 ) -> list[alt.Chart]:
     """Lines and points of the rows `epoch`, `network` and `value`, and thin lines of those within epochs."""
     number_format = ",.0f" if max(row["value"] for row in rows + within) >= 100 else measure.format
@@ -175,9 +167,7 @@ def _slider(first: int, last: int) -> Spec:
 def replay_curves(chart: Spec, first: int, last: int) -> Spec:
     """Learning curves (see `learning_curves`) that end at the slider's epoch; the axes stay those of the whole run.
 
-    Args:
-        chart: the specification.
-        first, last: the epochs of the slider, from 1; at first it shows the last.
+    The slider goes from the epoch `first` to `last`, counted from 1, and begins at the last.
     """
     curves = [layer for layer in chart["layer"] if layer["encoding"].get("x", {}).get("field") == "epoch"]
     unseen = {"type": "point", "opacity": 0, "tooltip": None, "aria": False}
@@ -207,21 +197,17 @@ def soft_labels_by_epoch(
         by_epoch: the students' logits `[K]` by epoch (from 0) and name; with several epochs there is a slider.
         looks: of the students and perhaps other networks.
         classes: the names of all K classes.
-        temperature: of every softmax here.
-        label: the hard label.
     """
     epochs, first_student = sorted(by_epoch), next(iter(by_epoch[max(by_epoch)].values()))
     shown = select_classes(np.asarray(first_student if teacher is None else teacher), label)
     names = {index: f"{classes[index]} (label)" if index == label else classes[index] for index in shown}
 
-    def to_rows(name: str, logits: Sequence[float], epoch: int) -> list[dict[str, Any]]:
+    def to_rows(name: str, logits: Sequence[float], epoch: int) -> Rows:
         soft = softmax(np.asarray(logits, dtype=float), temperature)
         known = {"network": name, "epoch": epoch + 1}
         return [known | {"class": names[index], "p": round(float(soft[index]), 5)} for index in shown]
 
-    students = [
-        row for epoch in epochs for name, logits in by_epoch[epoch].items() for row in to_rows(name, logits, epoch)
-    ]
+    students = [row for epoch in epochs for network in by_epoch[epoch].items() for row in to_rows(*network, epoch)]
     bars = [] if teacher is None else to_rows(style.TEACHER, teacher, epochs[-1])
     reach = min(1.0, float(np.ceil(10 * max(row["p"] for row in [*students, *bars])) / 10))
     unit, span = f"Probability at T = {temperature:g}", alt.Scale(domain=[0, reach])  # the same for all epochs
@@ -249,12 +235,8 @@ def soft_labels_by_epoch(
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
     rows = {"students": students} | ({"bars": bars} if bars else {})
     made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), rows=rows)
-    return made | {"params": [*_choose_epoch(epochs), *made["params"]]}  # the title reads them
-
-
-def _choose_epoch(epochs: Sequence[int]) -> list[Spec]:
-    """The slider, and `shown`: the latest evaluated epoch (from 1) up to it."""
-    shown = str(epochs[0] + 1)
+    latest_shown = str(epochs[0] + 1)
     for epoch in epochs[1:]:
-        shown = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {shown}"
-    return [_slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": shown}]
+        latest_shown = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {latest_shown}"
+    params = _slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": latest_shown}
+    return made | {"params": [*params, *made["params"]]}  # the title reads them

@@ -15,25 +15,8 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.charts import style
-from kdexplorer.charts.common import (
-    INK,
-    NAMES,
-    NetworkLogits,
-    Source,
-    Spec,
-    across,
-    data,
-    describe_selection,
-    fill_shape,
-    format_share,
-    join_parts,
-    name_networks,
-    select_classes,
-    slider_value,
-    spec,
-    tooltips,
-)
+from kdexplorer.charts import common, style
+from kdexplorer.charts.common import INK, Spec, across, data, format_share, select_classes, slider_value, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, EM, PROJECTOR_EM, em
 from kdexplorer.charts.temperature import kl, log_softmax, temperature_params
 
@@ -50,7 +33,6 @@ _NUMBERS = (
 )
 """What stands below the bars, with a shorter name for a phone."""
 
-
 _REST, _NEVER = -1, -1e9
 """In the place of a class: all that are not shown; and a logit of no probability."""
 
@@ -59,7 +41,7 @@ def _name_rest(count: int) -> str:
     return f"the other {count}" if count else ""
 
 
-def columns(source: Source) -> Spec:
+def columns(source: common.Source) -> Spec:
     """A column of bars for each network, the teacher first, a row for each class, and numbers below.
 
     For which classes are shown see `select_classes`.
@@ -67,13 +49,13 @@ def columns(source: Source) -> Spec:
     networks, classes, label = source.logits, source.classes, source.label
     shown = select_classes(source.teacher.logits, label)
     hard = f"★ and shading: the hard label, {classes[label]}" if label is not None else "This image has no hard label"
-    selection = describe_selection(len(shown), len(classes), "the teacher's most probable")
+    selection = common.describe_selection(len(shown), len(classes), "the teacher's most probable")
     names, rest = [classes[index] for index in shown], len(classes) - len(shown)
-    return fill_shape(
+    return common.fill_shape(
         _columns_shape(len(shown), len(networks), rest > 0),
         {"rows": _rows(source, shown)},
         {
-            "logT": slider_value(source.temperature), "subtitle": join_parts(hard, selection),
+            "logT": slider_value(source.temperature), "subtitle": common.join_parts(hard, selection),
             "letters": max(len(name) for name in [*names, _name_rest(rest)]) + 2,
             "longest": max(len(one.name) for one in networks),
         },
@@ -88,7 +70,16 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
     count += rest
     end, longest = count + (len(_NUMBERS) + 0.5) * _LINE, max(len(name) for name, *_ in _NUMBERS)
     down = alt.Scale(domainMin=alt.expr("-head"), domainMax=end, reverse=True, nice=False, zero=False)
-    base = _soft_labels().transform_calculate(left="names + datum.column * column")
+    base = log_softmax(alt.Chart(alt.NamedData("rows")), "network", logp="datum.d / T", logpt="datum.dt / T")
+    base = base.transform_calculate(p="exp(datum.logp)", pt="exp(datum.logpt)", h="-exp(datum.logp) * datum.logp")
+    base = (  # classes that are not shown only count in the sums
+        kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
+        .transform_calculate(others="datum.hidden ? datum.p : 0")
+        .transform_joinaggregate(H="sum(h)", best="max(logp)", others="sum(others)", groupby=["network"])
+        .transform_filter("!datum.hidden")
+        .transform_calculate(p="datum.rest ? datum.others : datum.p")
+        .transform_calculate(left="names + datum.column * column")
+    )
     first = base.transform_filter("datum.column == 0")
     shading = alt.condition("datum.hard", alt.value(0.16), alt.value(0))  # of no row where there is no hard label
     band = first.mark_rect(color="#888888", aria=False).encode(opacity=shading)
@@ -96,7 +87,7 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         text.encode(x=alt.XValue(alt.expr("names - em / 2")), y=_down("middle", down), text="shown:N"),
-        *name_networks(base.transform_filter("datum.first")),
+        *common.name_networks(base.transform_filter("datum.first")),
         *_bars(base, down, rest),
         *_numbers(base.transform_filter("datum.first"), down, count),
     ]
@@ -107,7 +98,7 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
         alt.param(name="names", expr=f"min(0.31 * width, (0.46 * max(letters, narrow ? 0 : {longest}) + 0.7) * em)"),
         alt.param(name="column", expr=f"max(1, (width - names) / {networks})"),
         alt.param(name="bar", expr="max(1, column - 3.1 * em)"),
-        alt.param(name="names_above", expr=NAMES),
+        alt.param(name="names_above", expr=common.NAMES),
         alt.param(name="head", expr=f"names_above * {end} / max(1, height - names_above)"),  # in rows
     ]
     height = f"names_above + {end * ROW / DESIGN_EM:.4g} * em"
@@ -116,19 +107,6 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
 
 def _down(field: str, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", axis=None, scale=scale)
-
-
-def _soft_labels() -> alt.Chart:
-    """Rows with probabilities, entropy and KL at the slider's T; classes that are not shown only count in the sums."""
-    base = log_softmax(alt.Chart(alt.NamedData("rows")), "network", logp="datum.d / T", logpt="datum.dt / T")
-    base = base.transform_calculate(p="exp(datum.logp)", pt="exp(datum.logpt)", h="-exp(datum.logp) * datum.logp")
-    return (
-        kl(base, "K", "network", "datum.pt", "datum.logpt", "datum.logp")
-        .transform_calculate(others="datum.hidden ? datum.p : 0")
-        .transform_joinaggregate(H="sum(h)", best="max(logp)", others="sum(others)", groupby=["network"])
-        .transform_filter("!datum.hidden")
-        .transform_calculate(p="datum.rest ? datum.others : datum.p")
-    )
 
 
 def _bars(base: alt.Chart, down: alt.Scale, rest: bool) -> list[alt.Chart]:
@@ -170,7 +148,7 @@ def _numbers(once: alt.Chart, down: alt.Scale, count: int) -> list[alt.Chart]:
     return layers
 
 
-def _rows(source: Source, shown: Sequence[int]) -> list[dict[str, Any]]:
+def _rows(source: common.Source, shown: Sequence[int]) -> common.Rows:
     """A row for each network, the teacher first, and class; those not shown follow and have the logits alone.
 
     Between them is a row for their sum, whose own probability is 0.
@@ -212,9 +190,7 @@ def probability_bars(
     Args:
         probabilities: `[K]`, a network's or the shares of annotators (`style.HUMAN`).
         classes: the names of all K classes.
-        label: the hard label, or None where there is none.
         role: see `style.role_of`.
-        heading, subtitle: the title.
         shown: indices of the classes to show; by default see `select_classes`, with these probabilities as logits.
         rule: says which classes are shown where these are not all.
     """
@@ -236,7 +212,7 @@ def probability_bars(
     bars = base.mark_bar(color=style.look_of(role).color)
     text = base.transform_filter("datum.p >= 0.005").mark_text(color=INK, align="left", dx=em(4))
     top = ", ".join(f"{classes[k]} {probabilities[k]:.0%}" for k in np.argsort(-probabilities)[:3])
-    said = join_parts(subtitle, describe_selection(len(shown), len(classes), rule))
+    said = common.join_parts(subtitle, common.describe_selection(len(shown), len(classes), rule))
     layers, described = [bars, text.encode(text="percent:N")], f"{heading}, {subtitle}: {top}."
     return spec(layers, heading, said, described, 27 * len(rows))
 
@@ -249,7 +225,7 @@ def vote_bars(
     counts: Sequence[int],
     classes: Sequence[str],
     label: int | None = None,
-    teacher: NetworkLogits | None = None,
+    teacher: common.NetworkLogits | None = None,
     human: np.ndarray | None = None,
     temperature: float = 1.0,
     projector: bool = False,
@@ -288,7 +264,7 @@ def vote_bars(
     shape = _votes_shape(names, teacher.name if teacher else None, len(classes), projector)
     hard = "" if label is None else f"★ the hard label, {classes[label]}"
     described = f"Bars for each class: the shares of {', '.join(names)}. {hard}"
-    return fill_shape(shape, {"votes": rows}, {"logT": slider_value(temperature)}, described)
+    return common.fill_shape(shape, {"votes": rows}, {"logT": slider_value(temperature)}, described)
 
 
 @lru_cache(maxsize=32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.charts import style
-from kdexplorer.charts.common import INK, Spec, data, spec, tooltips
+from kdexplorer.charts.common import INK, Rows, Spec, data, spec, tooltips
 from kdexplorer.charts.style import area, em
 from kdexplorer.config import SCRATCH
 from kdexplorer.studies.experiments.base import Plot, Point, row_of
@@ -55,7 +55,7 @@ def _describe(figure: Plot) -> str:
     return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
 
 
-def _rows(figure: Plot) -> list[dict[str, Any]]:
+def _rows(figure: Plot) -> Rows:
     return [
         {"network": p.series, "label": p.label, "x": p.x, "y": p.y, "low": p.low, "high": p.high}
         for p in figure.points
@@ -229,7 +229,7 @@ def _surface_row(one: Summary, measure: Measure, marks: str) -> dict[str, Any]:
     }
 
 
-def _heat_map(table: Table, rows: list[dict[str, Any]], measure: Measure, low: float, high: float) -> list[alt.Chart]:
+def _heat_map(table: Table, rows: Rows, measure: Measure, low: float, high: float) -> list[alt.Chart]:
     plain = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
     places = table.declared.places().values()
     temperatures = [f"{t:g}" for t in sorted({place.temperature for place in places})]

@@ -37,13 +37,10 @@ def temperature_params() -> list[alt.Parameter]:
 
 
 def log_softmax(chart: alt.Chart, by: str, **logits: str) -> alt.Chart:
-    """Adds log-probabilities to a chart's rows, computed in the browser over the rows of each group.
+    """Adds log-probabilities to a chart's rows, one for each class, in the browser, over the groups of the field `by`.
 
-    Args:
-        chart: a row for each class.
-        by: the field of the groups.
-        logits: by the new field's name an expression of a row's logit less the group's largest, divided by its
-            temperature: `logp="datum.d / T"`.
+    `logits` are, by the new field's name, an expression of a row's logit less the group's largest, divided by its
+    temperature: `logp="datum.d / T"`.
     """
     sums: dict[str, Any] = {f"S_{name}": f"sum(e_{name})" for name in logits}
     return (
@@ -114,10 +111,8 @@ def closeness_curves(
 ) -> Spec:
     """Cross-entropy to the human labels over T, with a marker where each network is closest.
 
-    Args:
-        networks: by name, as `roles`, see `style.role_of`.
-        human_labels: shares of annotators `[K]` or `[N, K]`; their entropy is the lower bound of the cross-entropy.
-        subject: which images, for the subtitle.
+    The entropy of the human labels, `[K]` or `[N, K]`, is its lower bound. `roles` are the networks', see
+    `style.role_of`; `subject` says which images.
     """
     looks = style.series({name: roles[name] for name in networks})
     rows = [

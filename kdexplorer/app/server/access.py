@@ -61,12 +61,8 @@ def is_allowed(
 ) -> bool:
     """Whether a visitor may act.
 
-    Args:
-        address: the server's address (`server.address`); None is every address.
-        token: the presenter token, or None where none is set.
-        proof: what `prove` returned for this visitor, or None.
-        headers: of the visitor's request.
-        cookie: that of the visitor's browser (`headers.COOKIE`).
+    The address is the server's (`server.address`), None is every one; the proof is what `prove` returned; the headers
+    are those of the visitor's request, and the cookie is that of the browser (`headers.COOKIE`).
     """
     if token is None:
         return address in LOCAL and _is_from_this_machine(headers or {})
@@ -87,16 +83,10 @@ def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
 def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:
     """Compares an attempt with the token in constant time and returns the proof to store; only a wrong one waits.
 
-    The proof is a hash: neither a session nor a page contains the token itself.
+    The proof is a hash: neither a session nor a page contains the token itself. It holds for the browser with this
+    cookie alone. Wrong attempts of one address, the visitor's, wait for one another.
 
-    Args:
-        attempt: what was entered.
-        token: the presenter token.
-        visitor: the visitor's address; wrong attempts from one address wait for one another.
-        cookie: that of the visitor's browser, for which alone the proof holds.
-
-    Raises:
-        NotPresenterError: when it is not the token, or the browser has no cookie.
+    Raises NotPresenterError when it is not the token, or the browser has no cookie.
     """
     proof = _digest(attempt[:1000], cookie)
     if hmac.compare_digest(proof, _digest(token, cookie)):
@@ -178,14 +168,9 @@ def act_and_rerun(action: Callable[[], object], confirmation: str = "") -> None:
 
 
 def offer_deletion(label: str, question: str, key: str, delete: Callable[[], object], done: str = "") -> None:
-    """A button that asks, and one that deletes; nothing for a visitor without the right.
+    """A button that asks, and one with this key that deletes; nothing for a visitor without the right.
 
-    Args:
-        label: of the first button.
-        question: Markdown, with what is lost.
-        key: of the second button.
-        delete: what it does.
-        done: what is said afterwards.
+    The question is Markdown, with what is lost; `done` is said afterwards.
     """
     if not is_presenter():
         return

@@ -35,7 +35,6 @@ class Connections:
     """Watches the connections of the server that starts this application (ASGI)."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stands before `app`."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

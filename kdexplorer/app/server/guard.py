@@ -42,12 +42,10 @@ class Guard:
     """Lets pages run in the order of `turns`, drops what no page sends, and bounds what is finite."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stands before `app`."""
         self.app, self._waiting, self._uploads = app, list[str](), list[tuple[str, str]]()
         """Addresses whose uploads wait, and those with the cookie whose uploads are read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection or request."""
         is_tab = scope["type"] == "websocket"
         if is_tab or scope.get("method") == "PUT":
             address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)

@@ -114,7 +114,6 @@ class Gate:
         self.app, self._headers = app, security_headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection or request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -192,9 +191,6 @@ def _in_time(receive: Receive) -> Receive:
     return receive_in_time
 
 
-# The cookie.
-
-
 def visitor_of(cookies: Mapping[str, str]) -> str | None:
     """What a visitor's browser is known by, or None: only this server can make it, and scripts cannot read it."""
     number, _, signature = cookies.get(COOKIE, "").partition(".")
@@ -240,7 +236,7 @@ VOTELESS = "~"
 """Before the number of a browser that came beyond its address's limit; the signature covers it."""
 
 
-def _make_cookie(secure: bool, votes: bool = True) -> str:
+def _make_cookie(secure: bool, votes: bool) -> str:
     number = ("" if votes else VOTELESS) + secrets.token_urlsafe(16)
     parts = [f"{COOKIE}={number}.{_sign(number)}", "Path=/", "HttpOnly", "SameSite=Lax"]
     return "; ".join([*parts, "Secure"] if secure else parts)

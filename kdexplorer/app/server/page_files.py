@@ -31,14 +31,12 @@ class PageFiles:
     """Answers what `app` declares immutable from memory once it was asked for; adds the style to Streamlit's page."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Stands before `app`."""
         self.app, self._compressing = app, GZipMiddleware(app, compresslevel=LEVEL)
         self._style = b"<style>" + STYLE.read_bytes() + b"</style>"
         self._kept = dict[str, list[Message]]()
         self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection or request."""
         if _may_be_page(scope):
             await self._add_style(scope, receive, send)
         elif _is_file(scope):

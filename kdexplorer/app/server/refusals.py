@@ -47,9 +47,7 @@ def network_of(address: str | None) -> str:
 def log_refusal(address: str | None, sentence: str) -> None:
     """Warns in the log that something from an address is refused; at most once per address, sentence and minute.
 
-    Args:
-        address: the visitor's.
-        sentence: one of few: it contains nothing that a visitor has chosen.
+    The sentence is one of few: it contains nothing that a visitor has chosen.
     """
     network = network_of(address)
     if _is_new((network, sentence)):

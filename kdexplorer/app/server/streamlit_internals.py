@@ -3,19 +3,9 @@
 Other modules import Streamlit's public names only. When the requirement on Streamlit is raised, this file is what has
 to be read again; `tests/test_structure.py` finds private imports anywhere else.
 
-- `BackMsg`, `ForwardMsg`: the messages between browser and server. Without them nobody gets a page.
-- `Runtime`, `MemoryUploadedFileManager`, `UploadedFileRec`: where uploads are kept. Without it the server does
-  not start, because uploads would stay in memory until their visitors have left.
-- `remove_upload`: otherwise an upload is decoded again at every run of its page.
-- `keep_downloads`: otherwise a file that a visitor saves may be gone before the browser asks for it.
-- `keep_sessions`: otherwise a visitor whose connection breaks may lose what was chosen where many others do, too.
-- `add_media`: where the page Live gets its networks from.
-- `server_settings`: uvicorn's settings while it starts; without them, connections are not watched.
-- `ask_no_host`: otherwise a page of another site could make the server wait for another host.
-- `notice_missing_fragments`: otherwise who asks for fragments that do not exist holds a turn of a second for each.
-- `goes_back`: otherwise the browser's Back keeps what was chosen since.
-- `expect_no_page`: otherwise a start prints a warning beside its address.
-- `ignore_other_kinds`: otherwise a value of another kind than its widget's ends its visitor's page with an error.
+Without `BackMsg` and `ForwardMsg`, the messages between browser and server, nobody gets a page; without
+`MemoryUploadedFileManager` and `UploadedFileRec` uploads would stay in memory until their visitors have left. Each
+function says what happens otherwise.
 """
 
 from __future__ import annotations
@@ -53,7 +43,7 @@ begins_nothing = ContextVar("begins_nothing", default=False)
 
 
 def notice_missing_fragments() -> None:
-    """Sets `begins_nothing` while a message is handled."""
+    """Sets `begins_nothing` while a message is handled, so that who asks for such fragments holds no turns."""
     has_fragment = AppSession.has_fragment
 
     def has_and_notice(self: AppSession, fragment_id: str) -> bool:
@@ -65,18 +55,21 @@ def notice_missing_fragments() -> None:
 
 
 def expect_no_page() -> None:
-    """Lets Streamlit not warn of a spinner that no page shows, where something is loaded before anybody comes."""
+    """Lets Streamlit not warn, at each start, of a spinner that no page shows while something is loaded ahead."""
     logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
 
 
 def goes_back() -> bool:
-    """Whether the page runs because of the browser's Back or Forward."""
+    """Whether the page runs because of the browser's Back or Forward, which takes back what was chosen since."""
     context = get_script_run_ctx()
     return context is not None and context.is_history_navigation
 
 
 def ignore_other_kinds() -> None:
-    """A widget's value of another kind than the widget has, text for a slider, counts as not sent."""
+    """A widget's value of another kind than the widget has, text for a slider, counts as not sent.
+
+    It would end its visitor's page with an error.
+    """
     get = WStates.__getitem__
 
     def get_own_kind(self: WStates, key: str) -> Any:
@@ -91,7 +84,7 @@ def ignore_other_kinds() -> None:
 
 
 def remove_upload(file_id: str) -> None:
-    """Frees an upload of the visitor for whom a page runs; its widget then has no file."""
+    """Frees an upload of the visitor for whom a page runs, which each run would decode; its widget then has no file."""
     context = get_script_run_ctx()
     if context is not None:
         cast(MemoryUploadedFileManager, context.uploaded_file_mgr).remove_file(context.session_id, file_id)
@@ -106,12 +99,7 @@ def keep_sessions(runtime: Runtime, most: int) -> None:
 def add_media(data: bytes, mime_type: str, place: str) -> str:
     """The path of these bytes, which contains their hash, or "" outside a server.
 
-    It is valid as long as a page that uses it is open.
-
-    Args:
-        data: what is sent to the browser.
-        mime_type: of it.
-        place: the element that uses it; it has one path at a time.
+    It is valid as long as a page that uses it is open. `place` is the element that uses it, which has one at a time.
     """
     return Runtime.instance().media_file_mgr.add(data, mime_type, place) if Runtime.exists() else ""
 
@@ -139,14 +127,11 @@ def keep_downloads(manager: MediaFileManager, seconds: float = 30.0, most: int =
 
 
 def server_settings(receive: Any) -> Any | None:
-    """uvicorn's (0.54) `Config`, or None where the server is another one or has changed.
+    """uvicorn's (0.54) `Config`, or None where the server is another one or has changed: connections are not watched.
 
     Streamlit starts the server and passes no settings on. While the application's lifespan begins, the server reads its
     protocol's class and the length of its queue only afterwards, and the lifespan's `receive` is a method of an object
     that has the settings.
-
-    Args:
-        receive: of the scope `lifespan`.
     """
     config = getattr(getattr(receive, "__self__", None), "config", None)
     return config if isinstance(getattr(config, "http_protocol_class", None), type) else None

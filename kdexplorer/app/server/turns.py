@@ -230,14 +230,9 @@ def compute(
 ) -> Iterator[Callable[[], None]]:
     """Waits for a turn to compute; yields what is to be called between two steps, where it waits again.
 
-    Args:
-        visitor: whose turn it is.
-        key: what determines the result. Computations with the same key run one after the other, so that the second
-            finds the first one's result; the presenter's wait for no other visitor's.
-        say: called while waiting with the number of computations before this one.
-
-    Raises:
-        KDError: when this visitor, or all together, have too many.
+    The key is what determines the result: computations with the same one run one after the other, so that the second
+    finds the first one's result; the presenter's wait for no other visitor's. `say` is called while waiting with the
+    number of computations before this one. Raises KDError when this visitor, or all together, have too many.
     """
     turn: Turn | None = None
     mine = threading.Lock() if key is None else _keys.setdefault((visitor.is_presenter, key), threading.Lock())
