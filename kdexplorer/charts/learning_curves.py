@@ -112,18 +112,14 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
         layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
     thin = "Thin lines: the training batches" if within else ""
-    subtitle = join_parts(subtitle, thin, _name_late_starts(source))
+    starts = {name: min((row.epoch for row in own), default=0) for name, own in source.by_network.items()}
+    late = ", ".join(f"{name} from epoch {start + 1}" for name, start in starts.items() if start)
+    before = f"{late}: continued from earlier runs, whose curves are not stored" if late else ""
+    subtitle = join_parts(subtitle, thin, before)
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
     drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
     return spec(layers, heading, subtitle, words, 240, rows=drawn)
-
-
-def _name_late_starts(source: Curves) -> str:
-    """Which networks are not known from their first epoch on, evaluated or not, as one continued from another run."""
-    starts = {name: min((row.epoch for row in own), default=0) for name, own in source.by_network.items()}
-    late = [f"{name} from epoch {start + 1}" for name, start in starts.items() if start]
-    return f"{', '.join(late)}: continued from earlier runs, whose curves are not stored" if late else ""
 
 
 def _curves(

@@ -56,10 +56,8 @@ def _describe(figure: Plot) -> str:
 
 
 def _rows(figure: Plot) -> Rows:
-    return [
-        {"network": p.series, "label": p.label, "x": p.x, "y": p.y, "low": p.low, "high": p.high}
-        for p in figure.points
-    ]  # fmt: skip
+    kept = ("label", "x", "y", "low", "high")
+    return [{"network": point.series} | {key: getattr(point, key) for key in kept} for point in figure.points]
 
 
 def _intervals(figure: Plot, base: alt.Chart, width: int, **encoding: Any) -> list[alt.Chart]:

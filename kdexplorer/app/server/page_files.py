@@ -58,7 +58,8 @@ class PageFiles:
             start.update(event if event["type"] == "http.response.start" else {})
             body.extend(event.get("body", b""))
 
-        await self._compressing(scope, _receive_nothing, collect)
+        # It receives nothing: a file is read to its end, for the others, when who asked first leaves.
+        await self._compressing(scope, asyncio.Future, collect)
         headers = MutableHeaders(raw=start["headers"])
         headers["Content-Length"] = str(len(body))
         answer = [start, {"type": "http.response.body", "body": bytes(body)}]
@@ -91,11 +92,6 @@ class PageFiles:
 
         asked = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
         await self.app({**scope, "headers": asked}, receive, send_styled)
-
-
-async def _receive_nothing() -> Message:
-    """Stands for the visitor who asked first: a file is read to its end, for the others, when that one leaves."""
-    return await asyncio.Future[Message]()
 
 
 def _is_file(scope: Scope) -> bool:

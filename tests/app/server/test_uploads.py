@@ -55,14 +55,11 @@ def test_the_same_file_is_decoded_once_also_where_many_send_it_at_once(decoded):
     assert decoded == []
 
 
-def test_a_refusal_is_remembered_with_its_reason(decoded):
+def test_a_refusal_is_remembered_with_its_reason_but_no_lack_of_memory(decoded):
     for _ in range(3):
         with pytest.raises(ImageError, match="not a readable image"):
             uploads.decode_once(b"bad")
     assert decoded == [b"bad"]
-
-
-def test_a_lack_of_memory_is_not_remembered(decoded):
     with pytest.raises(ImageError, match="too little memory"):
         uploads.decode_once(b"large")
     assert uploads.decode_once(b"large")["crop"].pixels.shape == (32, 32, 3)
