@@ -126,9 +126,8 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
         {"cells": cells, "heads": heads, **_scale(*limits, mode, source.shared)},
         {
-            "photo": data_url(enlarge_png(gray, 192)), "heading": heading,
+            "photo": data_url(enlarge_png(gray, 192)), "heading": heading, "subtitle": subtitle,
             "longest": max(len(row.name) for row in rows),
-            "subtitle": subtitle,
         },
         f"{heading}, over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
         "under each student's map its similarity to the teacher's.",

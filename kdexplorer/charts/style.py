@@ -296,9 +296,8 @@ def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend:
         ]
         return getattr(alt, f"{channel.__name__}Value")(values[0], condition=tests)
     scale = alt.Scale(domain=names, range=values)
-    letters = max(map(len, names))
     wide = "(containerSize()[0] || width)"
-    columns = alt.expr(f"max(1, floor({wide} / ({0.55 * letters + 3:.4g} * em)))")
+    columns = alt.expr(f"max(1, floor({wide} / ({0.55 * max(map(len, names)) + 3:.4g} * em)))")
     symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110), "symbolOpacity": 1}
     limit = alt.expr(f"{wide} - 3 * em")
     legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=limit, **symbols)
