@@ -1,12 +1,15 @@
 """What stands between the network and the application (ASGI): turns, and messages that no page sends.
 
-It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends.
+It depends on Streamlit's protocol (1.67): what begins and ends a run of a page, and what a browser sends. A version
+that has another one serves its pages as well, without turns, and the log says so once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import math
 from typing import Any
 
@@ -36,6 +39,7 @@ ANSWERS = {"heartbeat_ack", "file_urls_response"}
 """What the server sends without a run."""
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
+UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
 class Guard:
@@ -184,6 +188,9 @@ def read(data: bytes) -> str | None:
         return kind if is_known else None
     except DecodeError:
         return None
+    except UNREADABLE:
+        warn()
+        return "unknown"
 
 
 def _is_of_page(widget: Any) -> bool:
@@ -196,6 +203,18 @@ def kind_of(data: bytes) -> str | None:
     """The kind of a message to the browser, see `END`; None for a long one, and where a run begins again."""
     if len(data) > 4096:  # those in `END` and `ANSWERS` are short
         return None
-    message = ForwardMsg.FromString(data)
-    again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-    return None if again else message.WhichOneof("type")
+    try:
+        message = ForwardMsg.FromString(data)
+        again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+        return None if again else message.WhichOneof("type")
+    except (DecodeError, *UNREADABLE):
+        warn()
+        return "script_finished"
+
+
+@functools.cache
+def warn() -> None:
+    """Says once that turns cannot be told."""
+    logging.getLogger(__name__).warning(
+        "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
+    )

@@ -3,9 +3,9 @@
 Other modules import Streamlit's public names only. When the requirement on Streamlit is raised, this file is what has
 to be read again; `tests/test_structure.py` finds private imports anywhere else.
 
-Without `BackMsg` and `ForwardMsg`, the messages between browser and server, nobody gets a page; without
-`MemoryUploadedFileManager` and `UploadedFileRec` uploads would stay in memory until their visitors have left. Each
-function says what happens otherwise.
+Where `BackMsg` and `ForwardMsg`, the messages between browser and server, change, pages still work, but what no page
+sends is not recognized, nor the end of a page's run. Without `MemoryUploadedFileManager` and `UploadedFileRec` uploads
+would stay in memory until their visitors have left. Each function says what happens otherwise.
 """
 
 from __future__ import annotations

@@ -310,6 +310,18 @@ async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(
         await browser.answer(FINISHED)
 
 
+@pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
+async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
+    guard.warn.cache_clear()
+    monkeypatch.setattr(guard, part, None)
+    monkeypatch.setattr(guard, "PACE", 0.0)
+    browsers = await crowd(4)
+    for browser in browsers:
+        await browser.answer(FINISHED)
+    assert [browser.runs for browser in browsers] == [1] * 4
+    assert len(caplog.records) == 1
+
+
 async def test_uploads_that_wait_too_long_or_are_too_many_end(monkeypatch, caplog):
     monkeypatch.setattr(guard, "WAITING", 4)
     monkeypatch.setattr(guard, "PATIENCE", 0.05)
