@@ -19,20 +19,12 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
+from kdexplorer.studies import folder as folders
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress
 from kdexplorer.studies.experiments import get_experiment, read, table_path
 from kdexplorer.studies.experiments.base import Experiment
-from kdexplorer.studies.folder import (
-    ExperimentFolder,
-    StudyConfig,
-    StudyFolder,
-    folder_of,
-    left_to_train,
-    open_study,
-    prepare,
-    settle,
-)
+from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import StudyRun, Table, read_table, write_table
 from kdexplorer.training.estimate import Measurement, count_work, format_duration
@@ -67,11 +59,11 @@ def execute(
 def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again: bool, work: Work) -> None:
     progress = StudyProgress(folder, work, show)
     progress.write("packing the students into runs")
-    config = settle(folder.config(), bool(ray_address))
+    config = folders.settle(folder.config(), bool(ray_address))
     launch.write_config(folder, config)
     collect(folder)
-    left = left_to_train(config, again)
-    prepare(folder, left)
+    left = folders.left_to_train(config, again)
+    folders.prepare(folder, left)
     todo = [folder.run(planned) for planned in left]
     if ray_address:
         ray_backend.train_on_cluster(todo, ray_address, progress)
@@ -125,14 +117,14 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         work.write("running", said)
         if show:
             print(f"{experiment.key}: {said}", file=sys.stderr, flush=True)
-        if execute(open_study(one.config), show=show, again=one.again) == "stopped":
+        if execute(folders.open_study(one.config), show=show, again=one.again) == "stopped":
             raise Stopped
 
 
 def collect_finished(experiment: Experiment, small: bool) -> None:
     """Adds to the tables what earlier starts have trained and did not write. Raises KDError and OSError."""
     for study in experiment.studies(small).values():
-        folder = folder_of(study)
+        folder = folders.folder_of(study)
         if (folder.path / "config.json").is_file():
             collect(folder)
 
@@ -208,14 +200,14 @@ def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     }
     found, awaited = list[Left](), set[str | None]()
     for name, config in configs.items():
-        if runs := left_to_train(config):
+        if runs := folders.left_to_train(config):
             teaching, stand_in = _find_awaited(config.study, studies)
             found.append(Left(name, config, runs, stand_in=stand_in))
             awaited.add(teaching)
-    again = [Left(name, configs[name], left_to_train(configs[name], again=True), again=True)
+    again = [Left(name, configs[name], folders.left_to_train(configs[name], again=True), again=True)
              for name in configs if name in awaited]  # fmt: skip
     for name in (one.name for one in again if not one.runs):
-        folder = folder_of(studies[name])
+        folder = folders.folder_of(studies[name])
         raise ConfigError(f"{folder.run_id} has finished without a network that others learn from: delete its runs.")
     return again + [one for one in found if one.name not in awaited]
 
@@ -273,7 +265,7 @@ def _share_done(status: RunStatus) -> float:
 
 def list_working(study: Study) -> list[Run]:
     """The runs that train a study now."""
-    folder = folder_of(study)
+    folder = folders.folder_of(study)
     status = folder.status()
     return [run for run in folder.runs() if run.run_id in status.working] if status.state in LIVE else []
 

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdexplorer.analysis import measures
-from kdexplorer.analysis.difference import (
-    ENOUGH_SEEDS,
-    LEVEL,
-    MARGIN,
-    POWER,
-    Difference,
-    describe_assumption,
-    find_detectable,
-    format_p,
-    format_p_cell,
-    over_seeds,
-)
+from kdexplorer.analysis import difference, measures
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, MARGIN, Difference, find_detectable, format_p, format_p_cell
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.config import objective_label
 from kdexplorer.notation import format_student
@@ -40,7 +29,6 @@ NOTES = (
     "the teacher's forward pass. Memory: weights, gradients and momentum of the student and of what its methods train "
     "beside it, and what autograd keeps of one batch."
 )
-"""What the columns mean."""
 
 GRID_NOTES = (
     "Images: the exact paired test of these trained networks on the same images. Seeds: the paired t test of the "
@@ -58,21 +46,18 @@ def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> di
         "Seeds": str(len(one.rows)),
         "Accuracy % (95 % interval)": f"{100 * one.accuracy:.2f}{interval or ''}",
     }
-    for reference in references:
+    shown = [labels.get(reference, reference) for reference in references]
+    for reference, label in zip(references, shown, strict=True):
         found = one.differences.get(reference)
-        reach = "" if found is None or found.interval is None else f" ± {100 * found.half:.2f}"
-        label = labels.get(reference, reference)
-        cells[f"To {label}"] = "" if found is None else f"{100 * found.estimate:+.2f}{reach}"
+        reach = f" ± {100 * found.half:.2f}" if found and found.interval else ""
+        cells[f"To {label}"] = f"{100 * found.estimate:+.2f}{reach}" if found else ""
         cells[f"p to {label}"] = format_p_cell(found.p if found else None)
-        paired = found.paired if found else None
-        tested = paired if paired and paired.interval else None
+        tested = found.paired if found and found.paired and found.paired.interval else None
         cells[f"Paired to {label}"] = f"± {100 * tested.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
-    known = {MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS}
-    return cells | known | {
-        f"Step / {labels.get(references[0], references[0])}": f"{one.own_step:.2f}" if one.own_step else "",
-        f"Whole step / {labels.get(references[-1], references[-1])}": f"{one.whole_step:.2f}" if one.whole_step else "",
-        MEASURES["memory"].heading: MEASURES["memory"].cell({"memory": one.entry.memory}),
-    }  # fmt: skip
+    cells |= measures.tabulate([one.means], COLUMNS)[0]
+    cells[f"Step / {shown[0]}"] = f"{one.own_step:.2f}" if one.own_step else ""
+    cells[f"Whole step / {shown[-1]}"] = f"{one.whole_step:.2f}" if one.whole_step else ""
+    return cells | measures.tabulate([one.entry], ["memory"])[0]
 
 
 def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
@@ -84,7 +69,7 @@ def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
         "Weight": f"{one.place.weight:g}" if one.place else "0",
         "Seeds": str(len(one.rows)),
         "Accuracy % (lowest – highest)": f"{100 * one.accuracy:.2f} ({low:.2f} – {high:.2f})",
-        **{MEASURES[key].heading: MEASURES[key].cell({key: one.means.get(key)}) for key in COLUMNS[:-1]},
+        **measures.tabulate([one.means], COLUMNS[:-1])[0],
         "To default": f"{100 * images.estimate:+.2f}" if images else "",
         "Images: p": format_p_cell(images.p_alone if images else None),
         "Images: Holm p": format_p_cell(images.p if images else None),
@@ -170,14 +155,14 @@ def describe_study(table: Table, summaries: list[Summary]) -> str:
         mean = f"a mean of {100 * best.accuracy:.2f} % over {count}"
         return f"{best.entry.label} has {mean}; there is nothing to compare it with."
     found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
-    power = f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * POWER:.0f} %."
+    power = f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * difference.POWER:.0f} %."
     return " ".join([
         *(_describe_reference(summaries, reference, count) for reference in table.declared.references),
         *([power] if found else []),
         f"{best.entry.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} "
         "entries it is probably overestimated. This holds for this pair, these settings, this learning rate and this "
         "length.",
-        describe_assumption(seeds),
+        difference.describe_assumption(seeds),
     ])  # fmt: skip
 
 
@@ -206,7 +191,7 @@ def _describe_reference(summaries: list[Summary], reference: str, count: str) ->
         return f"{label} has no seed in common with the others yet, so nothing is compared with it."
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])
     beside = [(name, one.paired) for name, one in compared if one.paired is not None]
-    same = all(paired.sign == one.sign for (_, one), (_, paired) in zip(compared, beside, strict=False))
+    same = all(one.paired.sign == one.sign for _, one in compared if one.paired is not None)
     equal = ", ".join(name for name, paired in beside if paired.is_within(MARGIN))
     within = f" Within {100 * MARGIN:g} points of it, by two one-sided paired tests: {equal}." if equal else ""
     return (
@@ -227,10 +212,10 @@ def _list_signs(compared: list[tuple[str, Difference]]) -> str:
 
 def describe_choice(table: Table, summaries: list[Summary]) -> str:
     """Whether the best cell's setting is better than the default, in sentences, with what limits the conclusion."""
-    best, by_name = find_best(summaries), {one.name: one for one in summaries}
+    best = find_best(summaries)
     if best is None:
         return "No student has finished yet."
-    default = by_name.get(table.declared.references[0])
+    default = next((one for one in summaries if one.name == table.declared.references[0]), None)
     cells = [one for one in summaries if one.place]
     scratch = next((one for one in summaries if one not in cells), None)
     first = f"The best of {len(cells)} cells" if len(cells) > 1 else "The only cell"
@@ -248,7 +233,7 @@ def describe_choice(table: Table, summaries: list[Summary]) -> str:
         found = find_detectable(deviation * (2 / len(best.rows)) ** 0.5, sum(len(one.rows) - 1 for one in summaries))
         sentences.append(
             f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled: of two cells a "
-            f"difference of {100 * found:.2f} points is found with a probability of {100 * POWER:.0f} %."
+            f"difference of {100 * found:.2f} points is found with a probability of {100 * difference.POWER:.0f} %."
         )
     if len(cells) > 1:
         sentences.append(_describe_selection(table, best, default))
@@ -260,7 +245,7 @@ def _describe_images(best: Summary) -> str:
     if one is None or one.p is None or one.p_alone is None:
         return "Images: the paired test needs the labels of the evaluated images, which are missing on this machine."
     by_seed = next(iter(best.differences.values())).values
-    verdict = "more than chance on these images" if one.p < LEVEL else "this could be chance"
+    verdict = "more than chance on these images" if one.p < difference.LEVEL else "this could be chance"
     sign, word = (1, "ahead") if one.estimate > 0 else (-1, "behind")
     seeds = f"in {sum(sign * d > 0 for d in by_seed)} of {len(by_seed)} seeds"
     ahead = f"{word} by {100 * abs(one.estimate):.2f} points, {seeds}" if one.estimate else "equally accurate"
@@ -314,7 +299,7 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
     text += f" (mean of {len(chosen)} seeds)" if len(chosen) > 1 else ""
     known = table.values(default.name, "test_accuracy") if default is not None and default is not best else {}
     shared = [chosen[seed] - known[seed] for seed in chosen if seed in known]
-    test = over_seeds(shared) if len(shared) > 1 else None
+    test = difference.over_seeds(shared) if len(shared) > 1 else None
     compared = f"; to the default {_describe_test(test)}: {_judge(test)}" if test else ""
     return f"{inflated} {text}{compared}."
 

@@ -12,19 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kdexplorer.analysis.difference import (
-    ENOUGH_SEEDS,
-    MARGIN,
-    Difference,
-    Verdict,
-    compare_pooled,
-    correct,
-    decide,
-    describe_assumption,
-    format_p,
-    over_seeds,
-    t_interval,
-)
+from kdexplorer.analysis import difference
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, MARGIN, Difference, Verdict, correct, format_p, over_seeds
 from kdexplorer.networks import get_architecture
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, Table, differences
@@ -218,7 +207,7 @@ def row_of(label: str, series: str, values: Iterable[float]) -> list[Point]:
 def point_at(x: float, series: str, values: Iterable[float], label: str = "") -> list[Point]:
     """A point of `lines` or `scatter` whose y is the mean over seeds in percent; empty without values."""
     seeds = tuple(values)
-    interval = t_interval(seeds)
+    interval = difference.t_interval(seeds)
     low, high = (100 * interval[0], 100 * interval[1]) if interval is not None else (None, None)
     return [Point(series, x, 100 * float(np.mean(seeds)), label, low, high)] if seeds else []
 
@@ -230,7 +219,7 @@ Pairs = Mapping[str, tuple[str, str]]
 def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Judge:
     """The verdict of `judge_differences` on pairs' accuracies, with those that no verdict depends on.
 
-    Where all are compared with one student, p of `compare_pooled` stands beside it.
+    Where all are compared with one student, p of `difference.compare_pooled` stands beside it.
     """
 
     def judge(results: Results) -> list[Claim]:
@@ -238,7 +227,7 @@ def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Judge:
         judged, firsts = judge_differences(claim, named), {own for own, _ in pairs.values()}
         if len(firsts) == 1 and len(pairs) > 1 and min(map(len, named.values())) >= ENOUGH_SEEDS:
             others = {name: results.values(other) for name, (_, other) in pairs.items()}
-            found = compare_pooled(others, results.values(*firsts))
+            found = difference.compare_pooled(others, results.values(*firsts))
             listed = ", ".join(format_p(one.p or 0).removeprefix("p ").removeprefix("= ") for one in found.values())
             judged = add_beside(judged, {}, f"With pooled variance (Dunnett's test) p is {listed}.")
         return [add_beside(judged, {name: results.compare(*pair) for name, pair in (beside or {}).items()})]
@@ -277,12 +266,12 @@ def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
         count = "one seed" if seeds == 1 else f"{seeds} seeds"
         evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
         return Claim(claim, evidence, "cannot be decided", f"at least {ENOUGH_SEEDS} seeds")
-    verdict = decide(list(tests.values()))
+    verdict = difference.decide(list(tests.values()))
     listed = "; ".join(f"{name}: {_describe(one.simultaneous)}, {format_p(one.p or 0)}" for name, one in tests.items())
     words = "simultaneous 95 % intervals over {} seeds, paired t tests with Holm's correction"
     words = (words if len(tests) > 1 else "95 % interval over {} seeds, paired t test").format(seeds)
     rest = describe_undecided(tests) if verdict == "cannot be decided" else ""
-    evidence = f"{_capitalize(listed)} ({words}).{rest} {describe_assumption(seeds)}"
+    evidence = f"{_capitalize(listed)} ({words}).{rest} {difference.describe_assumption(seeds)}"
     return Claim(claim, evidence, verdict, say_what_decides(tests))
 
 
@@ -292,7 +281,7 @@ def say_what_decides(tests: Mapping[str, Difference]) -> str:
     The least difference that is found is taken to fall with the square root of their number.
     """
     unclear = [one for one in tests.values() if not one.sign and one.detectable]
-    if decide(list(tests.values())) != "cannot be decided" or not unclear:
+    if difference.decide(list(tests.values())) != "cannot be decided" or not unclear:
         return ""
     widest = max(unclear, key=lambda one: one.detectable or 0)
     factor, count = ((widest.detectable or 0) / MARGIN) ** 2, widest.count or 0

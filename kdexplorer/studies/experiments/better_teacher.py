@@ -8,16 +8,8 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import t_interval
-from kdexplorer.studies.experiments.base import (
-    Claim,
-    Experiment,
-    Plot,
-    Results,
-    add_beside,
-    declare,
-    judge_differences,
-    point_at,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Results
 from kdexplorer.studies.study import Study
 
 LENGTH, FIRST = 6, (1, 2, 4)
@@ -44,7 +36,7 @@ STUDENT = "kd:T=4:weight=0.9:ce_weight=0.1"
 def studies(small: bool) -> dict[str, Study]:
     """The teachers, then a study for each of them."""
     entries = {"plain": "scratch", "smoothed": "scratch:smoothing=0.1"}
-    teaching = declare(
+    teaching = base.declare(
         "better-teacher-teachers", entries, ["plain"], small, student="resnet20", teacher=None, epochs=LENGTH,
         snapshots=1, seeds=[0],
     )  # fmt: skip
@@ -54,7 +46,7 @@ def studies(small: bool) -> dict[str, Study]:
     found = {"teachers": teaching}
     for name, teacher in (trained | BUNDLED).items():
         students = {"kd": STUDENT} | ({"scratch": "scratch"} if name == "resnet56" else {})
-        found[name] = declare(
+        found[name] = base.declare(
             f"better-teacher-{name}", students, ["kd"], small, teacher=teacher, epochs=3, teacher_view="fixed"
         )
     return found
@@ -75,7 +67,7 @@ def judge(results: Results) -> list[Claim]:
         f"{TITLES[own]} to {TITLES[other].removeprefix('ResNet-20 ')}": results.compare(f"{own}/kd", f"{other}/kd")
         for other, own in pairwise(order)
     }
-    judged = judge_differences("Of teachers along one training, the more accurate teaches better", steps)
+    judged = base.judge_differences("Of teachers along one training, the more accurate teaches better", steps)
     slopes = [
         f"{np.mean(list(values.values())) / (taught[own] - taught[other]):.2f}"
         for values, (other, own) in zip(steps.values(), pairwise(order), strict=True)
@@ -89,7 +81,7 @@ def judge(results: Results) -> list[Claim]:
     intervals = {study: t_interval(list(values.values())) for study, values in beyond.items()}
     weak = [TITLES[study] for study, interval in intervals.items() if interval is not None and interval[1] < 0]
     worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
-    return [add_beside(judged, pairs, each, worse)]
+    return [base.add_beside(judged, pairs, each, worse)]
 
 
 def figure(results: Results) -> Plot:
@@ -99,7 +91,7 @@ def figure(results: Results) -> Plot:
         teacher = _teacher_accuracy(results, study)
         if teacher is not None:
             series = ONE_TRAINING if study in ALONG else name
-            points += point_at(100 * teacher, series, results.values(f"{study}/kd").values(), name)
+            points += base.point_at(100 * teacher, series, results.values(f"{study}/kd").values(), name)
     alone = list(results.values("resnet56/scratch").values())
     roles = {ONE_TRAINING: "kd", TITLES["smoothed"]: "altered_kd"} | {TITLES[study]: "teacher" for study in BUNDLED}
     return Plot(

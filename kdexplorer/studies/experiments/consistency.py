@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdexplorer.studies.experiments.base import (
-    AGAIN,
-    Experiment,
-    Plot,
-    Results,
-    declare,
-    declare_again,
-    judge_latest,
-    judge_pairs,
-    point_at,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Experiment, Plot, Results
 from kdexplorer.studies.study import Study
 
 VIEWS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -35,13 +26,13 @@ def studies(small: bool) -> dict[str, Study]:
     found = {}
     for length in ["long"] if small else LENGTHS:
         for view, (*_, settings) in VIEWS.items():
-            found[f"{view}-{length}"] = declare(
+            found[f"{view}-{length}"] = base.declare(
                 f"consistency-{view}-{length}", {"kd": "kd:T=4:weight=1:ce_weight=0"}, ["kd"], small,
                 teacher="resnet20-response", train_images=2_560, epochs=LENGTHS[length][0], **settings,
             )  # fmt: skip
     for name in () if small else (*JUDGED, "mixup-long"):
         view, _, length = name.partition("-")
-        found[name + AGAIN] = declare_again(
+        found[name + base.AGAIN] = base.declare_again(
             f"consistency-{name}", {"kd": "kd:T=4:weight=0.3:ce_weight=0"}, ["kd"],
             teacher="air_16-combined", train_images=5_000, epochs=LENGTHS[length][1], **VIEWS[view][2],
         )  # fmt: skip
@@ -55,7 +46,7 @@ def figure(results: Results) -> Plot:
     for view, (label, *_) in VIEWS.items():
         for length in LENGTHS:
             study = f"{view}-{length}"
-            points += point_at(latest.setting(study, "epochs"), label, latest.values(f"{study}/kd").values())
+            points += base.point_at(latest.setting(study, "epochs"), label, latest.values(f"{study}/kd").values())
     roles = {label: role for label, role, _ in VIEWS.values()}
     return Plot("lines", "What the teacher sees", said, "epochs", tuple(points), roles, "test accuracy (%)")
 
@@ -83,8 +74,8 @@ EXPERIMENT = Experiment(
     ),
     expected="The same crop is ahead, more so after the long training; mixtures are behind at first.",
     change="More patience: more epochs in `LENGTHS`. The teacher's predictions are stored for all lengths of a seed.",
-    judge=judge_latest(
-        judge_pairs(
+    judge=base.judge_latest(
+        base.judge_pairs(
             "A teacher should see the student's crop, and training should be long",
             {
                 "same crop to fixed labels": ("same-long/kd", "fixed-long/kd"),

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from kdexplorer.studies.experiments.base import (
-    AGAIN,
-    Experiment,
-    Plot,
-    Results,
-    declare,
-    declare_again,
-    judge_latest,
-    judge_pairs,
-    row_of,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Experiment, Plot, Results
 from kdexplorer.studies.study import Study
 
 KEPT = {
@@ -34,11 +25,11 @@ def list_entries(weight: float, ce_weight: float) -> dict[str, str]:
 def studies(small: bool) -> dict[str, Study]:
     """The first version, and the second with all images."""
     references = ["scratch", "kd"]
-    found = {"students": declare("dark-knowledge-students", list_entries(0.9, 0.1), references, small)}
+    found = {"students": base.declare("dark-knowledge-students", list_entries(0.9, 0.1), references, small)}
     if not small:
         again = {"teacher": "air_64", "train_images": 50_000, "epochs": 6}
         entries = list_entries(0.3, 0.03)
-        found["students" + AGAIN] = declare_again("dark-knowledge-students", entries, references, **again)
+        found["students" + base.AGAIN] = base.declare_again("dark-knowledge-students", entries, references, **again)
     return found
 
 
@@ -46,9 +37,9 @@ def figure(results: Results) -> Plot:
     """Gains over scratch."""
     latest = results.latest("students")
     said = f"{latest.describe('students')}mean, 95 % interval, and seeds"
-    points = row_of("KD", "KD", latest.compare("students/kd", "students/scratch").values())
+    points = base.row_of("KD", "KD", latest.compare("students/kd", "students/scratch").values())
     for entry, text in KEPT.items():
-        points += row_of(text, "altered", latest.compare(f"students/{entry}", "students/scratch").values())
+        points += base.row_of(text, "altered", latest.compare(f"students/{entry}", "students/scratch").values())
     return Plot(
         "dots", "What is left of the gain when soft labels lose a part", said,
         "gain over scratch (percentage points)", tuple(points), {"KD": "kd", "altered": "altered_kd"}, rule=0,
@@ -77,8 +68,8 @@ EXPERIMENT = Experiment(
     ),
     expected="KD is above all four, the mean of the class comes next, the two without similar classes last.",
     change="A higher temperature makes the wrong classes count for more: change `T` in all entries.",
-    judge=judge_latest(
-        judge_pairs(
+    judge=base.judge_latest(
+        base.judge_pairs(
             "The teacher's whole prediction for each image teaches more than each of four parts of it",
             {f"KD to {text}": ("students/kd", f"students/{entry}") for entry, text in KEPT.items()},
             {

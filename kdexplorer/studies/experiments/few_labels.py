@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdexplorer.studies.experiments.base import (
-    AGAIN,
-    Claim,
-    Experiment,
-    Plot,
-    Results,
-    add_beside,
-    declare,
-    declare_again,
-    judge_differences,
-    judge_latest,
-    point_at,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Results
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, differences
 
@@ -39,16 +28,18 @@ def studies(small: bool) -> dict[str, Study]:
     found = {}
     for name, (images, epochs) in (SMALL if small else SIZES).items():
         entries = ENTRIES | (ALONE if name == "many" else {})
-        found[name] = declare(f"few-labels-{name}", entries, ["scratch"], small, train_images=images, epochs=epochs)
+        found[name] = base.declare(
+            f"few-labels-{name}", entries, ["scratch"], small, train_images=images, epochs=epochs
+        )
     if not small:
-        found[PAIR] = declare(
+        found[PAIR] = base.declare(
             f"few-labels-{PAIR}", ENTRIES, ["scratch"], False, teacher="resnet50", student="resnet18",
             train_images=5_120, epochs=40, start_resolution=24, teacher_view="fixed", seeds=[0, 1, 2],
         )  # fmt: skip
         for name, (images, epochs) in SIZES_AGAIN.items():
             entries = ENTRIES_AGAIN | (ALONE_AGAIN if name == "many" else {})
             again = {"teacher": "air_64", "train_images": images, "epochs": epochs}
-            found[name + AGAIN] = declare_again(f"few-labels-{name}", entries, ["scratch"], **again)
+            found[name + base.AGAIN] = base.declare_again(f"few-labels-{name}", entries, ["scratch"], **again)
     return found
 
 
@@ -70,7 +61,7 @@ def judge(results: Results) -> list[Claim]:
         f"KD alone minus KD with labels on {many} images": results.compare("many/kd-alone", "many/kd"),
         "ResNet-50 and ResNet-18, KD minus scratch": _gain(results, PAIR),
     }
-    return [add_beside(judge_differences(claim, compared), beside)]
+    return [base.add_beside(base.judge_differences(claim, compared), beside)]
 
 
 def _gain(results: Results, study: str) -> BySeed:
@@ -88,7 +79,7 @@ def figure(results: Results) -> Plot:
     for study, entry, name in students:
         source = results if study == PAIR else latest
         values = source.values(f"{study}/{entry}").values()
-        points += point_at(source.setting(study, "train_images"), name, values)
+        points += base.point_at(source.setting(study, "train_images"), name, values)
     gains = [f"{100 * np.mean(list(gain.values())):+.1f}" for study in SIZES if (gain := _gain(latest, study))]
     roles = {name: "teacher" if entry == "kd-alone" else entry for _, entry, name in students}
     said = f"gains of KD with {network} ({steps} steps): {', '.join(gains) or '?'} points; ResNet-18: 1,600 steps"
@@ -127,7 +118,7 @@ EXPERIMENT = Experiment(
         "The lab's networks with all images: `--teacher resnet50 --students resnet18:scratch resnet18:response "
         "--epochs 8 --start-resolution 24`. That takes hours on a processor."
     ),
-    judge=judge_latest(judge, "ResNet-56, ResNet-8 and the lab's networks", *SIZES_AGAIN),
+    judge=base.judge_latest(judge, "ResNet-56, ResNet-8 and the lab's networks", *SIZES_AGAIN),
     figure=figure,
     studies=studies,
 )

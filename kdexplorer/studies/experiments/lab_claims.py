@@ -12,37 +12,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdexplorer.analysis import measures
+from kdexplorer.analysis import difference, measures
 from kdexplorer.analysis import results as networks
-from kdexplorer.analysis.difference import (
-    ENOUGH_SEEDS,
-    Difference,
-    Verdict,
-    correct,
-    decide,
-    find_detectable,
-    format_p,
-    over_counts,
-    over_images,
-    over_seeds,
-    wilson_interval,
-)
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct, format_p, over_seeds
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError, KDError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
-from kdexplorer.studies.experiments.base import (
-    Claim,
-    Experiment,
-    Plot,
-    Point,
-    Results,
-    describe_undecided,
-    judge_differences,
-    say_what_decides,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
 from kdexplorer.studies.table import (
     Row,
     Table,
@@ -151,7 +131,7 @@ def judge_setting(
     if seeds < ENOUGH_SEEDS:
         freedom = (seeds - 1) * len(values)
         deviation = float(np.mean([np.var(one, ddof=1) for one in values.values()])) ** 0.5 if freedom else 0.0
-        found = find_detectable(deviation * (2 / seeds) ** 0.5, freedom) if freedom else 0.0
+        found = difference.find_detectable(deviation * (2 / seeds) ** 0.5, freedom) if freedom else 0.0
         power = f" (80 % power, alone and with pooled variance, at {100 * found:.2f} points)" if found else ""
         needs = f"at least {ENOUGH_SEEDS} seeds instead of {seeds}"
         return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided", needs)
@@ -160,7 +140,7 @@ def judge_setting(
         f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
     )
     text = f"{evidence}. {setting} = {best:g}: {compared}, after Holm's correction."
-    return Claim(claim, text, decide(list(tests.values())))
+    return Claim(claim, text, difference.decide(list(tests.values())))
 
 
 def judge_example() -> Claim:
@@ -217,7 +197,7 @@ def judge_beating(table: Table) -> list[Claim]:
     for own, other, _ in _related(table, TEACHER):
         right, other_right = table.right(own), table.right(other)
         if right is not None and other_right is not None:
-            found = replace(over_images(right, other_right), estimate=own.accuracy - other.accuracy)
+            found = replace(difference.over_images(right, other_right), estimate=own.accuracy - other.accuracy)
             by_teacher.setdefault(other.entry, {})[own.entry] = found
     told = [_over_lab(LAB[name][1], LAB["resnet50"][1]).points for name in ("resnet18-response", "resnet18-feature")]
     lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions. "
@@ -235,9 +215,9 @@ def judge_beating(table: Table) -> list[Claim]:
         evidence = (
             f"{lab if teacher in LAB else ''}Here {', '.join(listed)}: {above} clearly above, {below} clearly below of "
             f"{len(paired)}, by McNemar with Holm's correction."
-            f"{describe_undecided(paired) if verdict == 'cannot be decided' else ''}"
+            f"{base.describe_undecided(paired) if verdict == 'cannot be decided' else ''}"
         )
-        judged.append(Claim(f"{claim} {teacher}", evidence, verdict, say_what_decides(paired)))
+        judged.append(Claim(f"{claim} {teacher}", evidence, verdict, base.say_what_decides(paired)))
     return judged
 
 
@@ -257,7 +237,7 @@ def judge_study(study: Table | None) -> list[Claim]:
         (teacher,) = find_teachers(study.declared.shared.teacher or "")
         others[f"its teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
     return [
-        judge_differences(
+        base.judge_differences(
             f"With seeds, a distilled ResNet-18 beats {name}",
             {student: differences(own, other) for student, own in students.items()},
         )
@@ -267,7 +247,7 @@ def judge_study(study: Table | None) -> list[Claim]:
 
 def _over_lab(share: float, of_lab: float) -> Difference:
     """A share of 10,000 test images minus one of the lab's, tested without pairs: its predictions are unknown."""
-    return over_counts(round(share * LAB_IMAGES), LAB_IMAGES, round(of_lab * LAB_IMAGES), LAB_IMAGES)
+    return difference.over_counts(round(share * LAB_IMAGES), LAB_IMAGES, round(of_lab * LAB_IMAGES), LAB_IMAGES)
 
 
 def judge_larger_loss(table: Table) -> Claim:
@@ -310,16 +290,16 @@ def describe_lab(table: Table) -> str:
     if not compared:
         return "None of the lab's networks is among these."
     lines, kinds = [], dict[str, list[str]]()
-    for name, (row, difference) in compared.items():
+    for name, (row, to_lab) in compared.items():
         loss, accuracy = LAB[name]
         lines.append({
             "Network": name, "The lab's loss": f"{loss:.2f}", "The lab's accuracy": f"{100 * accuracy:.2f} %",
             "Objective": f"{row.measures['objective']:.3f}" if "objective" in row.measures else "",
             "Cross-entropy": f"{row.measures['cross_entropy']:.3f}", "Accuracy": f"{100 * row.accuracy:.2f} %",
-            "To the lab": difference.points,
+            "To the lab": to_lab.points,
         })  # fmt: skip
-        kind = "more than chance explains" if difference.sign else "which can be chance"
-        kinds.setdefault(kind, []).append(f"{name} {difference.points}")
+        kind = "more than chance explains" if to_lab.sign else "which can be chance"
+        kinds.setdefault(kind, []).append(f"{name} {to_lab.points}")
     listed = [f"{', '.join(kinds[kind])}: {kind}." for kind in sorted(kinds)]
     text = "Points to the lab's accuracy, in an unpaired test because its predictions are unknown"
     return f"{measures.to_markdown(lines)}\n\n{text}: {' '.join(listed)}"
@@ -364,7 +344,7 @@ def figure(results: Results) -> Plot:
     points = []
     for name, (row, _) in compare_with_lab(results.measured).items():
         for series, share in (("in the lab", LAB[name][1]), ("here", row.accuracy)):
-            low, high = wilson_interval(round(share * LAB_IMAGES), LAB_IMAGES)
+            low, high = difference.wilson_interval(round(share * LAB_IMAGES), LAB_IMAGES)
             points.append(Point(series, 100 * share, label=name, low=100 * low, high=100 * high))
     return Plot(
         "dots", "The lab's networks, there and here", "95 % intervals over 10,000 test images", "test accuracy (%)",

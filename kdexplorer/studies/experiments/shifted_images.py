@@ -17,15 +17,8 @@ from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
 from kdexplorer.runs.checkpoints import find_checkpoint
-from kdexplorer.studies.experiments.base import (
-    Claim,
-    Experiment,
-    Plot,
-    Point,
-    Results,
-    describe_undecided,
-    say_what_decides,
-)
+from kdexplorer.studies.experiments import base
+from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
 from kdexplorer.studies.table import Table, describe_network, evaluate_row, find_changed
 
 if TYPE_CHECKING:
@@ -97,7 +90,7 @@ def judge(results: Results) -> list[Claim]:
         return [Claim(claim, "Not all networks are measured yet.", "cannot be decided", "the missing networks")]
     verdict = decide(list(lost.values()))
     less, more = (sum(one.sign == sign for one in lost.values()) for sign in (1, -1))
-    undecided = describe_undecided(lost) if verdict == "cannot be decided" else ""
+    undecided = base.describe_undecided(lost) if verdict == "cannot be decided" else ""
     evidence = (
         f"Points that a student loses less than its scratch baseline: {_list(lost)} (simultaneous 95 % intervals over "
         f"{next(iter(lost.values())).count:,} images, exact paired tests with Holm's correction; these trained "
@@ -106,7 +99,7 @@ def judge(results: Results) -> list[Claim]:
         f"{_list(adversarial)}. A step on the gradient of {SOURCE}, the same pixels for all: {_list(transferred)}."
         f"{_describe_calibration(results)}"
     )
-    return [Claim(claim, evidence, verdict, say_what_decides(lost))]
+    return [Claim(claim, evidence, verdict, base.say_what_decides(lost))]
 
 
 def figure(results: Results) -> Plot:
