@@ -20,22 +20,13 @@ from kdexplorer.errors import CheckpointError, ConfigError, DataError, KDError, 
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers, open_checkpoint
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import Run, RunStatus, State
+from kdexplorer.studies import table as tables
 from kdexplorer.studies.experiments import get_experiment
 from kdexplorer.studies.experiments.base import More
 from kdexplorer.studies.folder import StudyFolder
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import (
-    Entry,
-    Row,
-    StudyRun,
-    Table,
-    begin_table,
-    find_best,
-    pack_bits,
-    summarize,
-    write_table,
-)
+from kdexplorer.studies.table import Entry, Row, StudyRun, Table
 from kdexplorer.training.estimate import format_duration
 
 
@@ -48,14 +39,14 @@ def collect(folder: StudyFolder) -> None:
     """
     config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
-    table = known = begin_table(config.study, path)
+    table = known = tables.begin_table(config.study, path)
     missing = table.missing()
     for planned in config.runs():
         lacking = {*planned.entries} & {*missing.get(planned.seed, ())}
         if lacking and folder.run(planned).status().state == "finished":
             table = add_run(table, planned, folder.run(planned), more)
     if table is not known or (table.rows and not path.with_suffix(".md").exists()):
-        write_table(table, path, to_markdown(table))
+        tables.write_table(table, path, to_markdown(table))
 
 
 def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None) -> Table:
@@ -108,7 +99,7 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     if labels is None:
         return Row(entry=checkpoint.name, measures=measures)
     measures |= more(logits, labels, teacher) if more is not None else {}
-    return Row(entry=checkpoint.name, measures=measures, right=pack_bits(logits.argmax(axis=1) == labels))
+    return Row(entry=checkpoint.name, measures=measures, right=tables.pack_bits(logits.argmax(axis=1) == labels))
 
 
 def _mean(name: str, values: list[float | None]) -> dict[str, float]:
@@ -167,7 +158,7 @@ def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
         raise ConfigError(f"{folder.run_id} chose on the test split: train the sweep with --holdout instead.")
     if table is None or table.missing():
         raise RunError(f"{folder.run_id} has not finished, so its best cell is not final: resume it first.")
-    best, rows = find_best(summarize(table)), []
+    best, rows = tables.find_best(tables.summarize(table)), []
     chosen = {study.references[0], *([best.name] if best else [])}
     for row in table.rows:
         if row.entry in chosen:
@@ -176,7 +167,7 @@ def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
             row = row.model_copy(update={"measures": row.measures | {"test_accuracy": fresh.accuracy}})
         rows.append(row)
     table = table.model_copy(update={"rows": rows})
-    write_table(table, folder.config().table_path, to_markdown(table))
+    tables.write_table(table, folder.config().table_path, to_markdown(table))
     return table
 
 

@@ -24,7 +24,7 @@ from kdexplorer.analysis.difference import Difference, compare_pooled, compare_s
 from kdexplorer.analysis.measures import MEASURES, Evaluation, measure
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import read_json, read_once, write_bytes, write_json
+from kdexplorer.files import MAX_BYTES, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, find_teachers, refer_to, try_checkpoint
 from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 from kdexplorer.studies.study import Place, Study, bundled_studies
@@ -146,11 +146,6 @@ class Table(StrictModel):
         return {seed: names for seed, names in left.items() if names}
 
 
-def differences(own: BySeed, other: BySeed) -> BySeed:
-    """One student minus another, over the seeds that both have."""
-    return {seed: own[seed] - other[seed] for seed in own if seed in other}
-
-
 def describe_network(checkpoint: Checkpoint) -> Entry:
     """A network that is only measured."""
     return Entry(name=checkpoint.name, key=checkpoint.card.objective_key, sha256=checkpoint.sha256)
@@ -180,10 +175,6 @@ def unpack_bits(text: str, count: int) -> np.ndarray:
 def read_table(path: Path) -> Table | None:
     """The table in a file; None where there is no file. Raises ConfigError where it is no table."""
     return read_once(_load_table, path) if path.exists() else None
-
-
-MAX_BYTES = 256 << 20
-"""Of a table: as many students as may be declared, each with which of 10,000 test images are right."""
 
 
 def _load_table(path: Path) -> Table:

@@ -8,9 +8,9 @@ import pytest
 from kdexplorer.analysis.difference import t_interval
 from kdexplorer.files import write_json
 from kdexplorer.studies.experiments import all_experiments, read, table_path
-from kdexplorer.studies.experiments.base import AGAIN
+from kdexplorer.studies.experiments.base import AGAIN, differences
 from kdexplorer.studies.study import bundled_studies, read_study
-from kdexplorer.studies.table import bundled_tables, differences, find_conflicts, read_table
+from kdexplorer.studies.table import bundled_tables, find_conflicts, read_table
 
 LEAGUE, EQUAL_TIME = "league-resnet8", "league-resnet8-equal-time"
 LEAGUES = LEAGUE, "league-resnet8-controls", EQUAL_TIME

@@ -16,7 +16,7 @@ from kdexplorer.analysis import difference
 from kdexplorer.analysis.difference import ENOUGH_SEEDS, MARGIN, Difference, Verdict, correct, format_p, over_seeds
 from kdexplorer.networks import get_architecture
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import BySeed, Table, differences
+from kdexplorer.studies.table import BySeed, Table
 
 SEEDS = [0, 1, 2, 3, 4]
 IMAGES = 20_480
@@ -75,6 +75,11 @@ class Plot:
     rule: float | None = None
     rule_title: str = ""
     slider: str = ""
+
+
+def differences(own: BySeed, other: BySeed) -> BySeed:
+    """One student minus another, over the seeds that both have."""
+    return {seed: own[seed] - other[seed] for seed in own if seed in other}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import numpy as np
 from kdexplorer.studies.experiments import base
 from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Results
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import BySeed, differences
 
 SIZES = {"few": (1_024, 40), "more": (5_120, 8), "many": (20_480, 2)}
 """Training images by study, and the epochs that make 320 steps of all of them."""
@@ -45,12 +44,13 @@ def studies(small: bool) -> dict[str, Study]:
 
 def judge(results: Results) -> list[Claim]:
     """The gains with few and with many images, and unlabeled images against few labeled ones."""
-    known = {study: results.setting(study, "train_images") for study in ("few", "many") if study in results.tables}
     few, many = (
-        f"{known[one]:,.0f}" if one in known else words for one, words in (("few", "the fewest"), ("many", "the most"))
+        f"{results.setting(one, 'train_images'):,.0f}" if one in results.tables else words
+        for one, words in (("few", "the fewest"), ("many", "the most"))
     )
+    gains = {study: results.compare(f"{study}/kd", f"{study}/scratch") for study in ("few", "many", PAIR)}
     compared = {
-        f"gain with {few} images minus gain with {many}": differences(_gain(results, "few"), _gain(results, "many")),
+        f"gain with {few} images minus gain with {many}": base.differences(gains["few"], gains["many"]),
         f"KD alone on {many} images, of which only the teacher saw labels, minus KD on {few} labeled ones":
             results.compare("many/kd-alone", "few/kd"),
     }  # fmt: skip
@@ -59,13 +59,9 @@ def judge(results: Results) -> list[Claim]:
     )
     beside = {
         f"KD alone minus KD with labels on {many} images": results.compare("many/kd-alone", "many/kd"),
-        "ResNet-50 and ResNet-18, KD minus scratch": _gain(results, PAIR),
+        "ResNet-50 and ResNet-18, KD minus scratch": gains[PAIR],
     }
     return [base.add_beside(base.judge_differences(claim, compared), beside)]
-
-
-def _gain(results: Results, study: str) -> BySeed:
-    return results.compare(f"{study}/kd", f"{study}/scratch")
 
 
 def figure(results: Results) -> Plot:
@@ -80,7 +76,8 @@ def figure(results: Results) -> Plot:
         source = results if study == PAIR else latest
         values = source.values(f"{study}/{entry}").values()
         points += base.point_at(source.setting(study, "train_images"), name, values)
-    gains = [f"{100 * np.mean(list(gain.values())):+.1f}" for study in SIZES if (gain := _gain(latest, study))]
+    compared = [latest.compare(f"{study}/kd", f"{study}/scratch").values() for study in SIZES]
+    gains = [f"{100 * np.mean([*gain]):+.1f}" for gain in compared if gain]
     roles = {name: "teacher" if entry == "kd-alone" else entry for _, entry, name in students}
     said = f"gains of KD with {network} ({steps} steps): {', '.join(gains) or '?'} points; ResNet-18: 1,600 steps"
     return Plot(

@@ -15,7 +15,6 @@ import numpy as np
 from kdexplorer.analysis import difference, measures
 from kdexplorer.analysis import results as networks
 from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct, format_p, over_seeds
-from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError, KDError
@@ -23,16 +22,7 @@ from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.studies.experiments import base
 from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
-from kdexplorer.studies.table import (
-    Row,
-    Table,
-    accuracies_by,
-    bundled_tables,
-    describe_network,
-    differences,
-    pack_bits,
-    summarize,
-)
+from kdexplorer.studies.table import Row, Table, accuracies_by, bundled_tables, describe_network, pack_bits, summarize
 
 LAB = {
     "resnet50": (0.43, 0.9090),
@@ -239,7 +229,7 @@ def judge_study(study: Table | None) -> list[Claim]:
     return [
         base.judge_differences(
             f"With seeds, a distilled ResNet-18 beats {name}",
-            {student: differences(own, other) for student, own in students.items()},
+            {student: base.differences(own, other) for student, own in students.items()},
         )
         for name, other in others.items()
     ]
@@ -294,8 +284,7 @@ def describe_lab(table: Table) -> str:
         loss, accuracy = LAB[name]
         lines.append({
             "Network": name, "The lab's loss": f"{loss:.2f}", "The lab's accuracy": f"{100 * accuracy:.2f} %",
-            "Objective": f"{row.measures['objective']:.3f}" if "objective" in row.measures else "",
-            "Cross-entropy": f"{row.measures['cross_entropy']:.3f}", "Accuracy": f"{100 * row.accuracy:.2f} %",
+            **measures.tabulate([row], ("objective", "cross_entropy"))[0], "Accuracy": f"{100 * row.accuracy:.2f} %",
             "To the lab": to_lab.points,
         })  # fmt: skip
         kind = "more than chance explains" if to_lab.sign else "which can be chance"
@@ -315,8 +304,7 @@ def describe_with_seeds(study: Table | None) -> str:
         low, high = one.interval or (one.accuracy, one.accuracy)
         lines.append({
             "Student": one.name, "The lab's accuracy": f"{100 * lab[1]:.2f} %" if lab else "",
-            "Objective": MEASURES["objective"].cell(one.means),
-            "Cross-entropy": MEASURES["cross_entropy"].cell(one.means),
+            **measures.tabulate([one.means], ("objective", "cross_entropy"))[0],
             "Accuracy by seed": ", ".join(f"{100 * value:.2f}" for value in one.values()),
             "Mean, 95 % interval": f"{100 * one.accuracy:.2f} % ({100 * low:.2f} – {100 * high:.2f})",
             "To scratch": f"{100 * to_scratch.estimate:+.2f}" if to_scratch else "",
