@@ -162,8 +162,7 @@ def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
     chosen = {study.references[0], *([best.name] if best else [])}
     for row in table.rows:
         if row.entry in chosen:
-            path = folder.path.parent.parent / row.run / row.entry
-            fresh = measure_after_choice(open_checkpoint(path), show)
+            fresh = measure_after_choice(open_checkpoint(folder.path.parent.parent / row.run / row.entry), show)
             row = row.model_copy(update={"measures": row.measures | {"test_accuracy": fresh.accuracy}})
         rows.append(row)
     table = table.model_copy(update={"rows": rows})

@@ -136,7 +136,10 @@ def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, sm
     assert table.values(default, "test_accuracy") == {0: card.after_choice.accuracy}
 
 
-# --- From the command line ---
+@pytest.fixture
+def league(tiny, declared, started):
+    """Trains what the table of the declared study lacks, through the command line."""
+    return lambda *words: main(["league", str(declared), "--yes", *words])
 
 
 def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, started, capsys):
@@ -158,9 +161,8 @@ def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, sta
     assert json.loads(capsys.readouterr().out)["sha256"] == study.config().study.sha256
 
 
-def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny, declared, started, runs_root, capsys):
-    words = ["league", str(declared), "--yes"]
-    assert main([*words, "--seeds", "1"]) == 0
+def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(league, declared, started, runs_root, capsys):
+    assert league("--seeds", "1") == 0
     printed = capsys.readouterr()
     assert "3 students to train in 1 run, about 1 min 30 s" in printed.err
     path = declared.with_suffix(".json")
@@ -171,7 +173,7 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     assert declared.with_suffix(".md").read_text() == to_markdown(table)
 
     shutil.rmtree(runs_root)  # another machine
-    assert main(["study", *words[1:]]) == 0
+    assert main(["study", str(declared), "--yes"]) == 0
     assert [Run(runs_root / name).config().seed for name in started[1:]] == [5]
     table = read_table(path)
     assert [(row.seed, row.entry) for row in table.rows] == [
@@ -184,30 +186,29 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table_alone(tiny
     rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
     path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
     shutil.rmtree(runs_root)
-    assert main([*words, "--students-per-run", "1"]) == 0
+    assert league("--students-per-run", "1") == 0
     assert [one.name for one in Run(runs_root / started[-1]).config().students] == ["attention"]
-    assert main(words) == 0
+    assert league() == 0
     assert len(started) == 3
     table = read_table(path)
     assert len(table.rows) == 6
 
     other = table.model_copy(update={"teacher": "0" * 64})  # trained again on another machine
     path.write_text(other.model_dump_json())
-    assert main([*words, "--quiet"]) == 0
+    assert league("--quiet") == 0
     path.write_text(other.model_copy(update={"rows": table.rows[1:]}).model_dump_json())
-    assert main(words) == 2
+    assert league() == 2
     assert "teacher's weights have changed" in capsys.readouterr().err
-    assert main([*words, "--table", str(path.with_suffix(".md"))]) == 2
+    assert league("--table", str(path.with_suffix(".md"))) == 2
     assert "end in .json" in capsys.readouterr().err
 
 
-def test_a_later_start_in_the_background_trains_the_other_seeds(tiny, declared, started, monkeypatch):
-    words = ["league", str(declared), "--yes", "--quiet"]
-    assert main([*words, "--seeds", "1"]) == 0
+def test_a_later_start_in_the_background_trains_the_other_seeds(league, started, monkeypatch):
+    assert league("--seeds", "1", "--quiet") == 0
     (study,) = (StudyFolder(run.path) for run in list_runs(StudyFolder.parent_folder()))
     assert study.status().state == "finished"
     monkeypatch.setattr(launch, "start_run", lambda run: started.append(run.run_id))
-    assert main([*words, "--detach"]) == 0
+    assert league("--detach", "--quiet") == 0
     assert started[-1] == study.run_id  # its driver
 
 
@@ -232,62 +233,56 @@ def test_a_run_that_was_made_in_part_is_made(small):
     assert study.run(planned[0]).config().students[0].name == planned[0].entries[0]
 
 
-def test_rows_of_other_images_are_in_no_table(tiny, declared, started, capsys):
-    words = ["league", str(declared), "--yes", "--quiet"]
-    assert main([*words, "--seeds", "1"]) == 0
-    path = declared.with_suffix(".json")
-    table = read_table(path).model_copy(update={"evaluated_on": "60 test images of photos (6509eb)"})
-    path.write_text(table.model_dump_json())
-    main(words)
-    assert main(words) == 2
-    assert "the rows so far on 60 test images of photos" in capsys.readouterr().err
-    assert read_table(path) == table
-
-
-def test_rows_of_one_run_are_of_one_training(tiny, declared, started, runs_root, capsys):
+def test_rows_of_one_run_are_of_one_training(league, declared, runs_root):
     """Whatever of it a table had from another machine, where the students were packed otherwise."""
-    words = ["league", str(declared), "--yes", "--seeds", "1", "--quiet"]
-    assert main([*words, "--students-per-run", "2"]) == 0
+    words = ["--seeds", "1", "--quiet"]
+    assert league(*words, "--students-per-run", "2") == 0
     path = declared.with_suffix(".json")
     table = read_table(path)
     first = [row.model_copy(update={"measures": row.measures | {"step_seconds": 9.0}}) for row in table.rows[:1]]
     path.write_text(table.model_copy(update={"rows": first}).model_dump_json())
     shutil.rmtree(runs_root)
-    assert main(words) == 0
+    assert league(*words) == 0
     table = read_table(path)
     assert [row.entry for row in table.rows] == ["scratch", "plain-kd", "attention"]
     assert len({row.run for row in table.rows}) == len(table.runs) == 1
     assert table.rows[0].measures.get("step_seconds") != 9.0
-    assert main([*words, "--students-per-run", "2"]) == 0
+    assert league(*words, "--students-per-run", "2") == 0
 
 
-def test_what_was_not_written_is_found_again_and_what_is_stopped_continues(tiny, declared, started, monkeypatch):
-    words, path = ["league", str(declared), "--yes", "--seeds", "1", "--quiet"], declared.with_suffix(".json")
-    train = launch.start_run
-    monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
-    assert main(words) == 130
+def test_what_was_not_written_is_found_again_and_what_is_stopped_continues(league, declared, started, monkeypatch):
+    words, path = ["--seeds", "1", "--quiet"], declared.with_suffix(".json")
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
+        assert league(*words) == 130
     assert not path.exists()
-    monkeypatch.setattr(launch, "start_run", train)
-    assert main(words) == 0
+    assert league(*words) == 0
     before = read_table(path)
     path.unlink()  # the driver was killed before it was written
-    assert main(words) == 0
+    assert league(*words) == 0
     assert len(started) == 1
     assert read_table(path) == before
 
 
-def test_a_table_of_another_declaration_or_no_table_is_not_overwritten(tiny, declared, started, capsys):
-    assert main(["league", str(declared), "--yes", "--seeds", "1", "--quiet"]) == 0
+def test_a_table_of_something_else_is_not_overwritten(league, declared, started, capsys):
     path = declared.with_suffix(".json")
-    before = path.read_bytes()
+
+    def check_refused(reason):
+        before = path.read_bytes()
+        assert league() == 2
+        assert reason in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+    assert league("--seeds", "1", "--quiet") == 0
+    other = read_table(path).model_copy(update={"evaluated_on": "60 test images of photos (6509eb)"})
+    path.write_text(other.model_dump_json())
+    league("--quiet")  # the run of the other seed ends
+    check_refused("the rows so far on 60 test images of photos")
     declared.write_text(declared.read_text().replace("epochs = 1", "epochs = 2"))
-    assert main(["league", str(declared), "--yes"]) == 2
-    assert "recipe" in capsys.readouterr().err
-    assert path.read_bytes() == before
+    check_refused("recipe")
     path.write_text(json.dumps({"rows": 1}))
-    assert main(["league", str(declared), "--yes"]) == 2
-    assert "is not the table of a study" in capsys.readouterr().err
-    assert len(started) == 1
+    check_refused("is not the table of a study")
+    assert len(started) == 2
 
 
 @pytest.mark.slow

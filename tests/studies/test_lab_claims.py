@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from kdexplorer.studies.experiments import lab_claims, read
+from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
-from tests.studies.sample import ACCURACIES, first, make_table
+from tests.studies.sample import ACCURACIES, NOISE, first, make_table
 
-NOISE = np.array([0.0, 0.001, -0.001, 0.002, -0.002])
 OPEN = "cannot be decided"
 
 
@@ -152,7 +151,3 @@ def test_a_study_is_shown_with_its_seeds():
     assert "| 72.20, 73.10, 71.40, 72.60, 72.70 | 72.40 % (" in line
     assert line.endswith("| +2.00 |")
     assert lab_claims.describe_with_seeds(None) == ""
-
-
-def test_measuring_again_gives_the_same_table(bundled):
-    assert list(lab_claims.measure(Table(), False)) == [read(lab_claims.EXPERIMENT).measured]

@@ -23,9 +23,6 @@ def said(table):
     return describe_study(table, summarize(table))
 
 
-# --- Entries against references ---
-
-
 def test_steps_are_compared_within_a_run():
     found = by_name(make_table())
     assert found["scratch"].own_step == 1
@@ -64,9 +61,6 @@ def test_one_seed_gives_means_alone():
     assert "one seed" in said(table)
     assert "+2.20 |  |" in to_markdown(table)
     assert "No seed is complete" in said(table.model_copy(update={"rows": []}))
-
-
-# --- A grid ---
 
 
 def test_a_cell_is_the_mean_of_its_seeds_and_is_tested_against_the_default():
@@ -160,9 +154,6 @@ def test_the_accuracies_of_a_setting_are_means_over_what_all_its_values_have():
     assert [len(values) for values in accuracies_by(table.model_copy(update={"rows": one_less}), 0).values()] == [2] * 3
     assert accuracies_by(table, 1).keys() == {0.7}
     assert accuracies_by(table.model_copy(update={"rows": []}), 0) == {}
-
-
-# --- Stored ---
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,6 @@ def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys
     assert (config.study, config.memory_gib) == (study, 2.5)
 
 
-# --- The gradient's size ---
-
-
 def start_gradient(term, teacher):
     """The mean over images of the L1 norm of a term's weighted gradient on logits of zero, by autograd."""
     logits = torch.zeros(teacher.shape, dtype=torch.float64, requires_grad=True)
@@ -183,9 +180,6 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(recipe, tmp_path, 
     table = make_grid((0.5, 0.6, 0.9, 0.6))[0]
     study = make_grid_study("resnet8", recipe, hold="gradient", temperatures=[1.0, 2.0], weights=[0.7])
     assert study.describe_factors() in to_markdown(table.model_copy(update={"study": study}))
-
-
-# --- Packing ---
 
 
 def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch):
