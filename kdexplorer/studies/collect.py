@@ -33,9 +33,7 @@ from kdexplorer.training.estimate import format_duration
 def collect(folder: StudyFolder) -> None:
     """Adds the runs that have finished to the study's table and writes it, with `.md` beside it.
 
-    Raises:
-        KDError: when the table belongs to something else, or a finished student cannot be read.
-        OSError: when it cannot be written.
+    Raises KDError when the table belongs to something else or a finished student cannot be read, and OSError.
     """
     config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
@@ -91,8 +89,6 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     """A student's row; from its card alone where the labels are missing."""
     card, logits = checkpoint.card, checkpoint.logits()
     known = teacher if teacher is not None and teacher.shape == logits.shape else None
-    if labels is not None and len(logits) != len(labels):
-        raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
     measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
     measures |= {} if card.test_objective is None else {"objective": card.test_objective}
     measures |= measure(Evaluation(logits, labels, known))
@@ -144,12 +140,8 @@ def measure_choice(folder: StudyFolder, show: bool = False) -> Table:
     """Measures the best cell and the default of a finished study on the test split, with every seed.
 
     The measures are kept in the students' cards and in the study's table. No other cell is ever measured: a finished
-    study has one best cell.
-
-    Raises:
-        ConfigError: when the study has no grid, or was not evaluated on held-out images.
-        RunError: when it has not finished.
-        KDError: when a student or the data cannot be used.
+    study has one best cell. Raises ConfigError when it has no grid or was not evaluated on held-out images, RunError
+    when it has not finished, and KDError when a student or the data cannot be used.
     """
     study, table = folder.config().study, folder.table()
     if study.grid is None:

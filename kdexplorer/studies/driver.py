@@ -38,16 +38,11 @@ def execute(
 ) -> State:
     """Trains, or measures, what is left of a study or an experiment; returns `finished`, or `stopped` after a signal.
 
-    Args:
-        folder: of the study or experiment.
-        ray_address: of a Ray cluster (`auto` finds it) that trains a study's runs; without one they are trained one
-            after another on this machine.
-        show: print progress to stderr.
-        again: of a study, see `folder.left_to_train`.
+    A study's runs are trained on the Ray cluster at `ray_address` (`auto` finds it), without one in turn on this
+    machine. `show` prints progress to stderr; for `again`, of a study, see `folder.left_to_train`.
 
-    Raises:
-        TrainingError: when runs failed; the study's others have been trained.
-        KDError: when another process works in this folder, a study cannot be packed, or the cluster cannot be reached.
+    Raises TrainingError when runs failed (the study's others have been trained), and KDError when another process works
+    in this folder, a study cannot be packed, or the cluster cannot be reached.
     """
     if isinstance(folder, StudyFolder):
         return work_in(folder, partial(_train_study, folder, ray_address, show, again))

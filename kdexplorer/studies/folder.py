@@ -143,12 +143,9 @@ def start_work(folder: Folder) -> Folder:
 def settle(config: StudyConfig, elsewhere: bool = False, decide: bool = True) -> StudyConfig:
     """With as many students in a run as when its runs began; else as given, and no more than memory allows.
 
-    Args:
-        config: the study, and how it is trained.
-        elsewhere: a cluster trains it, whose machines are taken to have this one's memory unless `memory_gib` is set.
-        decide: look at the memory where nothing was decided before.
-
-    Raises KDError when the memory cannot be estimated, as without the teacher.
+    Where it is trained `elsewhere`, the cluster's machines are taken to have this one's memory unless `memory_gib` is
+    set. Unless it shall `decide`, memory is not looked at. Raises KDError when memory cannot be estimated, as without
+    the teacher.
     """
     with contextlib.suppress(ConfigError):
         if (before := folder_of(config.study).config().students_per_run) is not None:

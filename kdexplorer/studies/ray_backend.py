@@ -137,10 +137,8 @@ def train_remotely(run_id: str, files: Files, teacher: Files, threads: int) -> I
     """A task: trains one run in a folder of its own, on the processor threads that the cluster grants.
 
     `files` is the run's folder so far, with the state to resume from where there is one; `teacher` its checkpoint
-    folders, empty where there is none.
-
-    Yields:
-        The machine's name; then, whenever something changed, the files that did. The last contain the final status.
+    folders, empty where there is none. Yields the machine's name; then, whenever something changed, the files that did,
+    of which the last contain the final status.
     """
     from kdexplorer.training.train import execute
 

@@ -217,13 +217,9 @@ class Study(StrictModel):
 
 
 def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **grid: Any) -> Study:
-    """The study of a grid. Raises ConfigError, naming each invalid field.
+    """The study of an architecture over a grid, whose other fields follow. Raises ConfigError, naming invalid fields.
 
-    Args:
-        student: the architecture.
-        recipe: fields of a run without its students; `seed` is the first seed, `name` the study's.
-        seeds: how many.
-        grid: other fields of `Grid`.
+    `recipe` has fields of a run without its students: `seed` is the first of so many seeds, `name` the study's.
     """
     teacher = recipe.get("teacher")
     if not teacher:

@@ -49,27 +49,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Plot:
-    """What an experiment's chart shows.
+    """What an experiment's chart shows."""
 
-    Attributes:
-        kind: `dots`, a row for each label; `lines`, y over x; `scatter`, a point for each student.
-        roles: each series' role (see `charts.style.role_of`), which decides its color.
-        rule: a value that is marked, such as no difference: of x in `dots`, of y in `scatter`.
-        rule_title: what is written at it (`scatter`).
-        slider: the title of a slider that moves a marker along x.
-    """
-
-    kind: Literal["dots", "lines", "scatter"]
+    kind: Literal["dots", "lines", "scatter"]  # a row for each label; y over x; a point for each student
     title: str
     subtitle: str
     x_title: str
     points: tuple[Point, ...]
-    roles: dict[str, str]
+    roles: dict[str, str]  # each series' role (see `charts.style.role_of`), which decides its color
     y_title: str = ""
     logarithmic: bool = False
-    rule: float | None = None
-    rule_title: str = ""
-    slider: str = ""
+    rule: float | None = None  # a value that is marked, such as no difference: of x in `dots`, of y in `scatter`
+    rule_title: str = ""  # what is written at it (`scatter`)
+    slider: str = ""  # the title of a slider that moves a marker along x
 
 
 def differences(own: BySeed, other: BySeed) -> BySeed:

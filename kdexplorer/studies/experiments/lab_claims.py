@@ -49,17 +49,15 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
     if first is None or labels is None:
         raise DataError("the bundled networks or the labels of the test images are missing.")
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in checkpoints.items()}
-    rows = list[Row]()
-    for one in networks.build_rows(checkpoints, logits, labels):
-        known = logits[one.name]
-        right = pack_bits(known.argmax(axis=1) == labels) if known is not None and len(known) == len(labels) else ""
-        rows += _describe(one, right)
+    described = networks.build_rows(checkpoints, logits, labels)
+    rows = [row for one in described for row in _describe(one, logits[one.name], labels)]
     entries = [describe_network(checkpoint) for checkpoint in checkpoints.values()]
     yield Table(rows=rows, entries=entries, images=len(labels), evaluated_on=networks.describe_evaluation(first))
 
 
-def _describe(one: networks.ResultRow, right: str) -> Iterator[Row]:
+def _describe(one: networks.ResultRow, logits: np.ndarray | None, labels: np.ndarray) -> Iterator[Row]:
     """A network's row, and those that relate it to its teacher and its scratch baseline."""
+    right = pack_bits(logits.argmax(axis=1) == labels) if logits is not None and len(logits) == len(labels) else ""
     always = {"accuracy": one.accuracy, "cross_entropy": one.cross_entropy}
     terms = one.objective_terms.terms if one.objective_terms else ()
     own = {"objective": one.objective}
@@ -142,7 +140,7 @@ def judge_channels(architectures: tuple[str, str]) -> Claim:
     own, other = student.stages, teacher.stages
     channels = [" – ".join(str(stage.channels) for stage in stages) for stages in (own, other)]
     evidence = f"{student.label} has {channels[0]} channels, {teacher.label} {channels[1]}"
-    same = len(own) == len(other) and all(a.reduction == b.reduction for a, b in zip(own, other, strict=True))
+    same = [stage.reduction for stage in own] == [stage.reduction for stage in other]
     maps = "the maps without channels have the same sizes" if same else "but the maps' sizes differ too"
     claim = "The mean over channels solves the mismatch of channels"
     return Claim(claim, f"{evidence}; {maps}.", "supported" if same else "not supported")
@@ -157,12 +155,11 @@ def judge_beta(table: Table) -> Claim:
     within = [10**-3.5 <= value < 10**-2.5 for value in terms]
     verdict: Verdict = "supported" if all(within) else "cannot be decided" if any(within) else "not supported"
     size = f"{min(terms):.2g} to {max(terms):.2g}" if len(terms) > 1 else f"{terms[0]:.2g}"
-    networks = f"{len(terms)} network{'s' if len(terms) > 1 else ''}"
     evidence = (
-        f"After training with it, which makes it smaller, it is {size} in {networks} with this β. No other was tried "
-        "for them"
+        f"After training with it, which makes it smaller, it is {size} in {len(terms)} "
+        f"network{'s' if len(terms) > 1 else ''} with this β. No other was tried for them, so the best β is unknown."
     )
-    return Claim(claim, f"{evidence}, so the best β is unknown.", verdict)
+    return Claim(claim, evidence, verdict)
 
 
 def _related(table: Table, kind: str) -> Iterator[tuple[Row, Row, Row]]:

@@ -121,13 +121,9 @@ def figure(results: Results) -> Plot:
 
 
 def shift_images(images: np.ndarray, kind: str, strength: float, signs: np.ndarray | None = None) -> np.ndarray:
-    """uint8 `[N, 3, H, W]` after a shift, uint8; deterministic.
+    """uint8 images `[N, 3, H, W]` after a shift, kind and strength as in `SHIFTS`, uint8; deterministic.
 
-    Args:
-        images: as they are.
-        kind: `clean`, `noise`, `blur`, `contrast`, `adversarial` or `transferred`.
-        strength: see `SHIFTS`.
-        signs: int8 `[N, 3, H, W]`, the direction of an adversarial step.
+    `signs`, int8 `[N, 3, H, W]`, are the direction of an adversarial step.
     """
     pixels = images.astype(np.float32)
     if kind == "noise":
