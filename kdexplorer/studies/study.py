@@ -103,9 +103,8 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
             "choose another teacher or hold the weight."
         )
     logits = average_logits(known)
-    default = _TERM["temperature"]
-    sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, default})}
-    return {t: float(f"{sizes[default] / size:.6g}") for t, size in sizes.items()}
+    sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, DEFAULT_PLACE.temperature})}
+    return {t: float(f"{sizes[DEFAULT_PLACE.temperature] / size:.6g}") for t, size in sizes.items()}
 
 
 class Study(StrictModel):

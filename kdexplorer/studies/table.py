@@ -292,8 +292,7 @@ def summarize(table: Table) -> list[Summary]:
     images = _compare_images(table, by_reference[references[0]])
     batches = {run.run: run.batch_seconds for run in table.runs}
     for entry in table.entries:
-        rows = table.rows_of(entry.name)
-        if not rows:
+        if not (rows := table.rows_of(entry.name)):
             continue
         known = [name for name in rows[0].measures if all(name in row.measures for row in rows)]
         needs_teacher = entry.objective is not None and entry.objective.needs

@@ -171,7 +171,6 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(league, de
     assert all(entry.memory > 0 for entry in table.entries)
     assert to_markdown(table) in printed.out
     assert declared.with_suffix(".md").read_text() == to_markdown(table)
-
     shutil.rmtree(runs_root)  # another machine
     assert main(["study", str(declared), "--yes"]) == 0
     assert [Run(runs_root / name).config().seed for name in started[1:]] == [5]
@@ -182,7 +181,6 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(league, de
     lines = to_csv({"": table}).splitlines()
     assert lines[0].startswith("entry,seed,accuracy,cross_entropy,")
     assert len(lines) == 1 + 6
-
     rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
     path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
     shutil.rmtree(runs_root)
@@ -192,7 +190,6 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(league, de
     assert len(started) == 3
     table = read_table(path)
     assert len(table.rows) == 6
-
     other = table.model_copy(update={"teacher": "0" * 64})  # trained again on another machine
     path.write_text(other.model_dump_json())
     assert league("--quiet") == 0
@@ -212,7 +209,7 @@ def test_a_later_start_in_the_background_trains_the_other_seeds(league, started,
     assert started[-1] == study.run_id  # its driver
 
 
-def test_the_results_of_a_study_whose_folder_was_deleted_come_back(tiny, small, started, recipe):
+def test_the_results_of_a_study_whose_folder_was_deleted_come_back(tiny, small, started):
     study = open_study(small)
     assert execute(study) == "finished"
     before = study.table()

@@ -90,7 +90,6 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(shelf, trained
         ("teachers", "60.0", "1.0"), ("students", "60.0", "60.0"),
     }  # fmt: skip
     assert len(trained) == 3
-
     path = table_path("tiny", "students")
     table = found.tables["students"]
     path.write_text(table.model_copy(update={"rows": [row for row in table.rows if row.seed == 3]}).model_dump_json())

@@ -17,33 +17,27 @@ from kdexplorer.studies.study import make_grid_study
 
 
 @pytest.fixture
-def configure(recipe):
+def config(recipe):
+    """A run of two students."""
     longer = {"epochs": 3, "train_images": 40, "learning_rate": 0.05, "threads": 1}
-
-    def configure(**values):
-        study = make_grid_study("resnet8", recipe | longer, 1, temperatures=[4.0], weights=[0.7])
-        return StudyConfig(study=study, **values)
-
-    return configure
+    return StudyConfig(study=make_grid_study("resnet8", recipe | longer, 1, temperatures=[4.0], weights=[0.7]))
 
 
 @pytest.fixture
-def run(configure):
-    study = open_study(configure())
-    prepare(study, left_to_train(study.config()))
-    return study.runs()[0]
+def study(config):
+    study = open_study(config)
+    prepare(study, left_to_train(config))
+    return study
 
 
 def collect(messages):
     """The last content of each file among a task's messages, of which the first names the machine."""
-    kept = {}
-    for some in list(messages)[1:]:
-        kept |= some
-    return kept
+    return {name: content for some in list(messages)[1:] for name, content in some.items()}
 
 
-def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, run, monkeypatch):
+def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, study, monkeypatch):
     monkeypatch.setattr(ray_backend, "POLL", 0.05)
+    (run,) = study.runs()
     teacher = ray_backend.read_teacher(run.config())
     before = ray_backend.read_files(run.path, {})
     messages = list(ray_backend.train_remotely(run.run_id, before, teacher, 1))
@@ -89,9 +83,8 @@ class FakeRay:
 
 
 @pytest.mark.parametrize("steps", [[1], [1, 2, 3]])
-def test_a_run_is_submitted_again_while_it_gets_further(run, configure, steps):
-    study = open_study(configure())
-    ray = FakeRay(steps)
+def test_a_run_is_submitted_again_while_it_gets_further(study, steps):
+    (run,), ray = study.runs(), FakeRay(steps)
     remote = ray_backend._RemoteRun(run, with_gpus=False)
     with study.log() as logger:
         progress = StudyProgress(study, Work(study, logger, threading.Event()), show=False)
@@ -111,11 +104,11 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_nodes_and_one_that_is_killed_finish_every_run_once(configure):
+def test_two_nodes_and_one_that_is_killed_finish_every_run_once(config):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ray>=2.40,<3'")
     from ray.cluster_utils import Cluster
 
-    study = open_study(configure(students_per_run=1))  # two runs of one student
+    study = open_study(config.model_copy(update={"students_per_run": 1}))  # two runs of one student
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     doomed = nodes.add_node(num_cpus=1)
     nodes.add_node(num_cpus=1)

@@ -25,11 +25,7 @@ def by_entry(**values):
 
 def few(gain_few, gain_many):
     gains = {"few": gain_few, "more": 0.02, "many": gain_many, "lab-pair": 0.04}
-
-    def accuracy(part, entry):
-        return 0.75 if entry == "kd-alone" else 0.6 + (gains[part.removesuffix(AGAIN)] if entry == "kd" else 0)
-
-    return accuracy
+    return lambda part, entry: 0.75 if entry == "kd-alone" else 0.6 + gains[part.removesuffix(AGAIN)] * (entry == "kd")
 
 
 def views(same, others):
@@ -108,11 +104,7 @@ def test_four_seeds_decide_nothing_and_neither_does_a_missing_part(key):
 def test_the_second_version_decides_once_it_is_complete_and_the_first_stays_visible():
     experiment = get_experiment("dark-knowledge")
     yes, undecided = by_entry(kd=0.75), by_entry(kd=0.75, permuted=0.75)
-
-    def accuracy(part, entry):
-        return (yes if part.endswith(AGAIN) else undecided)(part, entry)
-
-    results = make_results(experiment, accuracy)
+    results = make_results(experiment, lambda part, entry: (yes if part.endswith(AGAIN) else undecided)(part, entry))
     claim = verdict_of(experiment, results)
     assert claim.verdict == YES
     assert f"The first version, with ResNet-56, ResNet-8, 20,480 images and 4 epochs: {OPEN}. KD to" in claim.evidence
@@ -127,11 +119,9 @@ def test_the_second_version_decides_once_it_is_complete_and_the_first_stays_visi
 def test_teachers_that_are_worse_than_none_are_named():
     experiment = get_experiment("better-teacher")
     accuracies = {"epoch-2": 0.65, "assistant": 0.6999}  # clearly worse, and by no more than seeds differ
-
-    def accuracy(part, entry):
-        return accuracies.get(part, 0.71) if entry == "kd" else 0.7
-
-    results = make_results(experiment, accuracy, more=taught)
+    results = make_results(
+        experiment, lambda part, entry: accuracies.get(part, 0.71) if entry == "kd" else 0.7, more=taught
+    )
     judged = verdict_of(experiment, results)
     assert judged.evidence.endswith("Worse than no teacher: ResNet-20 after epoch 2.")
     assert "assistant minus ResNet-56: -1.0" in judged.evidence
@@ -139,8 +129,7 @@ def test_teachers_that_are_worse_than_none_are_named():
     spec = figure_chart(figure)
     assert f"student without a teacher: {figure.rule:.1f}." in spec["description"]
     assert "student without a teacher" in texts(draw(spec))
-    accuracies.clear()
-    equal = verdict_of(experiment, make_results(experiment, accuracy, more=taught))
+    equal = verdict_of(experiment, make_results(experiment, by_entry(kd=0.71), more=taught))
     assert "Worse than no teacher" not in equal.evidence
 
 
@@ -232,11 +221,10 @@ def test_shifts(student, baseline, verdict):
 def test_calibration_under_shifts(errors, said):
     experiment = get_experiment("shifted-images")
     measured = make_measured(shifted(100, 200)).measured
-
-    def measure(row):
-        return {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
-
-    claim = verdict_of(experiment, Results({NETWORKS_TABLE: change(measured, measure)}))
+    table = change(
+        measured, lambda row: {"calibration_error": errors.get(row.entry, 0.2) if row.part in STRONG else 0.9}
+    )
+    claim = verdict_of(experiment, Results({NETWORKS_TABLE: table}))
     assert said in claim.evidence
     assert claim.verdict == YES
     assert "alibration" not in verdict_of(experiment, Results({NETWORKS_TABLE: measured})).evidence
@@ -266,10 +254,9 @@ def test_a_verdict_states_intervals_and_the_correction():
 
 def known(experiment):
     """Results of every part, or rows of every network."""
-    if experiment.key == "fidelity":
-        return make_measured(pair(850, 750))
-    if experiment.key == "shifted-images":
-        return make_measured(shifted(100, 200))
+    measured = {"fidelity": pair(850, 750), "shifted-images": shifted(100, 200)}
+    if experiment.key in measured:
+        return make_measured(measured[experiment.key])
     if experiment.key == "lab-claims":
         return read(experiment)
     accuracy, more, _ = next((a, m, v) for k, a, m, v in OUTCOMES if k == experiment.key)

@@ -77,9 +77,8 @@ def judge(results: Results) -> list[Claim]:
     pairs = {name: results.compare(f"{own}/kd", f"{other}/kd") for name, own, other in BESIDE}
     better = f"ResNet-56, {100 * (taught['resnet56'] - taught[last]):.1f} points better, minus {TITLES[last]}"
     pairs[better] = results.compare("resnet56/kd", f"{last}/kd")
-    beyond = {study: results.compare(f"{study}/kd", "resnet56/scratch") for study in TITLES}
-    intervals = {study: t_interval(list(values.values())) for study, values in beyond.items()}
-    weak = [TITLES[study] for study, interval in intervals.items() if interval is not None and interval[1] < 0]
+    beyond = {study: t_interval([*results.compare(f"{study}/kd", "resnet56/scratch").values()]) for study in TITLES}
+    weak = [TITLES[study] for study, interval in beyond.items() if interval is not None and interval[1] < 0]
     worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
     return [base.add_beside(judged, pairs, each, worse)]
 
