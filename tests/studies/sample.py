@@ -27,6 +27,11 @@ GRID = ["resnet8-scratch", "resnet8-T1-w0.7", "resnet8-T2-w0.7", "resnet8-T4-w0.
 """The entries of the sample's grid by place; the last is the default."""
 
 
+def make_row(entry, seed, measures, **facts):
+    """A row of the run that `table_of` makes for that seed."""
+    return Row(entry=entry, seed=seed, run=f"r-{seed}", measures=measures, **facts)
+
+
 def table_of(study, rows, images=400, **facts):
     """A table of these rows; a run for each seed."""
     names = tuple(study.entries)
@@ -53,13 +58,10 @@ def make_table(accuracies=None, seeds=5):
         entries={name: f"resnet8:{name}" for name in ACCURACIES},
     )  # fmt: skip
     rows = [
-        Row(
-            entry=entry, seed=seed, run=f"r-{seed}",
-            measures={"accuracy": values[seed], "step_seconds": (1 + seed) * STEPS[entry]} | MEASURES,
-        )
+        make_row(entry, seed, {"accuracy": values[seed], "step_seconds": (1 + seed) * STEPS[entry]} | MEASURES)
         for seed in range(seeds)
         for entry, values in (accuracies or ACCURACIES).items()
-    ]  # fmt: skip
+    ]
     return table_of(study, rows)
 
 
@@ -69,20 +71,16 @@ def make_grid(chances, seeds=3, images=400, **recipe):
     Returns the table and which images are right, by entry and seed.
     """
     generator = np.random.default_rng(1)
-    recipe = {"teacher": "resnet56"} | recipe
-    study = make_grid_study("resnet8", recipe, 5, temperatures=[1.0, 2.0], weights=[0.7])
+    study = make_grid_study("resnet8", {"teacher": "resnet56"} | recipe, 5, temperatures=[1.0, 2.0], weights=[0.7])
     right = {
         (name, seed): generator.random(images) < chance
         for name, chance in zip(GRID, chances, strict=True)
         for seed in range(seeds)
     }
+    known = {"cross_entropy": 0.5, "calibration_error": 0.5}
     rows = [
-        Row(
-            entry=name, seed=seed, run=f"r-{seed}", right=pack_bits(bits),
-            measures={"accuracy": float(bits.mean()), "cross_entropy": 0.5, "calibration_error": 0.5},
-        )
-        for (name, seed), bits in right.items()
-    ]  # fmt: skip
+        make_row(*key, {"accuracy": float(bits.mean())} | known, right=pack_bits(bits)) for key, bits in right.items()
+    ]
     return table_of(study, rows, images), right
 
 
@@ -92,15 +90,12 @@ def make_results(experiment, accuracy, seeds=5, more=None, skip=(), small=False)
     for place, (name, study) in enumerate(experiment.studies(small).items()):
         if name in skip:
             continue
-        rows = [
-            Row(
-                entry=entry, seed=seed, run=f"r-{seed}",
-                measures={"accuracy": accuracy(name, entry) + NOISE[(seed * (1 + place) + number) % 5]}
-                | MEASURES | (more(name, entry) if more else {}),
-            )
-            for number, entry in enumerate(study.entries)
-            for seed in study.seeds[:seeds]
-        ]  # fmt: skip
+        rows = []
+        for number, entry in enumerate(study.entries):
+            known = MEASURES | (more(name, entry) if more else {})
+            for seed in study.seeds[:seeds]:
+                noisy = accuracy(name, entry) + NOISE[(seed * (1 + place) + number) % 5]
+                rows.append(make_row(entry, seed, {"accuracy": noisy} | known))
         tables[name] = table_of(study, rows)
     return Results(tables)
 

@@ -214,7 +214,6 @@ def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change,
     assert "few" in results.left_out[0]
     assert reason in results.left_out[0]
     assert results.left_out[0] in experiments.to_markdown(experiment, results)
-    assert results.left_out[0] in experiments.describe_results(experiment, results)
     assert main(["experiment"]) == 0
     assert results.left_out[0] in capsys.readouterr().out
 

@@ -139,14 +139,12 @@ def test_a_folder_with_another_study_is_refused(small, recipe, runs_root):
     assert {one.name for one in runs_root.iterdir()} == {"studies"}
 
 
-def test_the_command_starts_the_same_study_and_names_what_differs(recipe, capsys, monkeypatch):
+def test_the_command_starts_the_same_study(recipe, capsys, monkeypatch):
     changed = recipe | {"name": "mine", "seed": 5, "compile": True}
     study = make_grid_study("resnet8", changed, 4, temperatures=[1.5, 20.0], weights=[0.25])
-    command = study.grid_command()
-    for part in ("sweep --student resnet8 ", "--name mine", "--seed 5", "--temperature 1.5 20 ", "--seeds 4"):
-        assert part in command
     monkeypatch.setattr(folder.launch, "start_run", lambda run: None)
-    assert main([*shlex.split(command)[3:], "--memory", "2.5", "--detach", "--yes", "--quiet"]) == 0
+    words = shlex.split(study.grid_command())[3:]
+    assert main([*words, "--memory", "2.5", "--detach", "--yes", "--quiet"]) == 0
     config = find_study(capsys.readouterr().out.strip()).config()
     assert (config.study, config.memory_gib) == (study, 2.5)
 

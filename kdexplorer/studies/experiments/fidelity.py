@@ -22,18 +22,17 @@ IMAGES = 10_000  # of the test split, in all tables
 def measure(table: Table, small: bool) -> Iterator[Table]:
     """All of it anew, which takes seconds."""
     networks = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    teachers = lineage.name_relatives(networks, lineage.teacher_of)
-    for student, baseline in lineage.name_relatives(networks, lineage.scratch_baseline_of).items():
-        if student in teachers:  # a scratch baseline is compared with the teacher of those whose baseline it is
-            teachers.setdefault(baseline, teachers[student])
+    taught = lineage.name_relatives(networks, lineage.teacher_of)
+    baselines = lineage.name_relatives(networks, lineage.scratch_baseline_of)  # compared with their students' teacher
+    teachers = {baseline: taught[student] for student, baseline in baselines.items() if student in taught} | taught
     rows, entries, described = list[Row](), dict[str, Entry](), ""
     for name in (name for name in networks if name in teachers):
         own, teacher = networks[name], networks[teachers[name]]
-        labels, logits, taught = evaluation_labels(own), own.logits_or_none(), teacher.logits_or_none()
-        if labels is None or logits is None or taught is None or {len(labels), len(logits), len(taught)} != {IMAGES}:
+        labels, logits, theirs = evaluation_labels(own), own.logits_or_none(), teacher.logits_or_none()
+        if labels is None or logits is None or theirs is None or {len(labels), len(logits), len(theirs)} != {IMAGES}:
             continue
         measures, part = ("accuracy", "calibration_error", "teacher_agreement"), f"{BUNDLED}, teacher {teacher.name}"
-        rows.append(evaluate_row(name, Evaluation(logits, labels, taught), measures, part))
+        rows.append(evaluate_row(name, Evaluation(logits, labels, theirs), measures, part))
         entries |= {one.name: describe_network(one) for one in (own, teacher)}
         described = describe_evaluation(own)
     for entry, row in _rows_of_tables(described):
