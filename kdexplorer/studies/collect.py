@@ -89,6 +89,8 @@ def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndar
     """A student's row; from its card alone where the labels are missing."""
     card, logits = checkpoint.card, checkpoint.logits()
     known = teacher if teacher is not None and teacher.shape == logits.shape else None
+    if labels is not None and len(logits) != len(labels):
+        raise CheckpointError(f"{checkpoint.path} has logits of {len(logits)} images, not of {len(labels)}.")
     measures = {"accuracy": card.test_accuracy, "cross_entropy": card.test_cross_entropy}
     measures |= {} if card.test_objective is None else {"objective": card.test_objective}
     measures |= measure(Evaluation(logits, labels, known))
@@ -167,6 +169,12 @@ ATTEMPTS = 3  # how often a run is started from the same place before it counts 
 SAY = 30.0  # seconds between two lines about how far the runs are
 
 
+def say(line: str) -> None:
+    """Prints a line to stderr, also where nobody reads it any longer: the work goes on."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
 def describe_progress(run: Run) -> str:
     """How far a run is: `RUN: epoch 2 of 4, 3 min 10 s left`."""
     status = run.status()
@@ -215,13 +223,7 @@ class StudyProgress:
         """Writes a line to the log, and to stderr where lines are shown."""
         self.work.logger.info("%s", line)
         if self.show:
-            self._print(line)
-
-    def _print(self, line: str) -> None:
-        try:
-            print(line, file=sys.stderr, flush=True)
-        except OSError:  # nobody reads it any longer
-            self.show = False
+            say(line)
 
     def refresh(self, every: float = 2.0) -> None:
         """Writes the status again when it is `every` seconds old."""
@@ -232,7 +234,7 @@ class StudyProgress:
             self._said = time.monotonic()
             for run in self.folder.runs():
                 if run.run_id in self.working:
-                    self._print(describe_progress(run))
+                    say(describe_progress(run))
 
     def write(self, message: str) -> None:
         """Replaces the study's status. Raises ConfigError and OSError."""

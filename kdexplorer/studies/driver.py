@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from kdexplorer.runs.launch import Stopped, Work, work_in
 from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies import ray_backend
-from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress
+from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress, say
 from kdexplorer.studies.experiments import get_experiment, read, table_path
 from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
@@ -111,7 +110,7 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         said = f"{len(left)} part{'s' if len(left) > 1 else ''} left, now {one.name}"
         work.write("running", said)
         if show:
-            print(f"{experiment.key}: {said}", file=sys.stderr, flush=True)
+            say(f"{experiment.key}: {said}")
         if execute(folders.open_study(one.config), show=show, again=one.again) == "stopped":
             raise Stopped
 
@@ -134,7 +133,7 @@ def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> Non
         last = table.rows[-1]
         work.write("running", f"{len(table.rows)} measured, the last {last.entry}, {last.part}")
         if show:
-            print(f"{last.entry}, {last.part}: {100 * last.accuracy:.2f} %", file=sys.stderr, flush=True)
+            say(f"{last.entry}, {last.part}: {100 * last.accuracy:.2f} %")
         if work.stopping.is_set():
             raise Stopped
 
