@@ -33,8 +33,7 @@ class Words:
     is_hint: bool = False
 
 
-Part = Spec | tuple[Spec, ...] | Words
-"""A chart, charts side by side, or words."""
+Part = Spec | tuple[Spec, ...] | Words  # a chart, charts side by side, or words
 
 
 @dataclass(frozen=True)
@@ -44,39 +43,25 @@ class Choice:
     name: str
     label: str
     options: Mapping[str, str]
-    default: str | None = None
-    """The first where it is None."""
+    default: str | None = None  # the first where it is None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """One figure."""
 
-    Attributes:
-        key: its name in links and lectures.
-        title: what it shows.
-        page: the page that it belongs to, by its file's name.
-        moves: what its viewer moves.
-        section: the handout's section about it; empty where another figure begins that section.
-        draw: makes its chart, if there is one, or yields its parts, of a source; None for what only its page can draw.
-        needs: where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`.
-        choose: the viewer's choices, each from the source; `draw` takes them by their names.
-        slid: the source's fields that its charts' sliders start at.
-        is_titled: whether its charts' titles say more than a lecture's step.
-        name: its charts' in the page's files, with what was chosen in braces; the title where it is empty.
-    """
-
-    key: str
-    title: str
-    page: str
-    moves: str
-    section: str
+    key: str  # its name in links and lectures
+    title: str  # what it shows
+    page: str  # the page that it belongs to, by its file's name
+    moves: str  # what its viewer moves
+    section: str  # the handout's section about it; empty where another figure begins that section
     draw: Callable[..., Spec | Iterable[Part] | None] | None = None
-    needs: str = ""
-    choose: tuple[Callable[[Any], Choice], ...] = ()
-    slid: tuple[str, ...] = ()
-    is_titled: bool = False
-    name: str = ""
+    """Makes its chart, if there is one, or yields its parts, of a source; None for what only its page can draw."""
+    needs: str = ""  # where it stands alone: `picture` beside it, or the results of a chosen teacher's `family`
+    choose: tuple[Callable[[Any], Choice], ...] = ()  # the viewer's choices, by whose names `draw` takes what is chosen
+    slid: tuple[str, ...] = ()  # the source's fields that its charts' sliders start at
+    is_titled: bool = False  # whether its charts' titles say more than a lecture's step
+    name: str = ""  # its charts' in the page's files, with what was chosen in braces; the title where it is empty
 
     def parts(self, source: Any, **chosen: str) -> Iterable[Part]:
         """Its charts and words, with what was chosen. Raises KDError."""
@@ -180,67 +165,36 @@ def _sizes(source: Any) -> Spec | None:
 
 _FIGURES = (
     Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture"),
-    Figure(
-        "teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft", _teacher_prediction,
-        "picture",
-    ),
-    Figure(
-        "soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
-        "picture", slid=("temperature",),
-    ),
-    Figure(
-        "temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
-        curves.over_temperature, "picture", (_choose_curve,), is_titled=True,
-    ),
-    Figure(
-        "gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture",
-        slid=("temperature", "alpha"), is_titled=True,
-    ),
-    Figure(
-        "students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture",
-        is_titled=True,
-    ),
-    Figure(
-        "attention", "Attention maps", "attention", "the maps' opacity", "attention",
-        lambda source, stage: attention.grid(source, "map", stage), "picture", (_choose_stage,),
-    ),
-    Figure(
-        "attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
-        _attention_difference, "picture", (_choose_stage,), is_titled=True,
-    ),
-    Figure(
-        "taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy, "",
-        (_choose_method,),
-    ),
+    Figure("teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft",
+           _teacher_prediction, "picture"),
+    Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
+           "picture", slid=("temperature",)),
+    Figure("temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",
+           curves.over_temperature, "picture", (_choose_curve,), is_titled=True),
+    Figure("gradient", "The gradient on the student's logits", "soft_labels", "α", "gradient", _gradient, "picture",
+           slid=("temperature", "alpha"), is_titled=True),
+    Figure("students", "Two students' predictions", "soft_labels", "the picture", "soft", _students, "picture",
+           is_titled=True),
+    Figure("attention", "Attention maps", "attention", "the maps' opacity", "attention",
+           lambda source, stage: attention.grid(source, "map", stage), "picture", (_choose_stage,)),
+    Figure("attention_difference", "Attention, student minus teacher", "attention", "the picture", "attention",
+           _attention_difference, "picture", (_choose_stage,), is_titled=True),
+    Figure("taxonomy", "Where methods connect two networks", "methods", "the method", "methods", _taxonomy,
+           choose=(_choose_method,)),
     Figure("method", "A method's gradient on a student", "methods", "the method", "methods", needs="picture"),
-    Figure(
-        "divergence", "Forward or reverse KL", "methods", "β", "methods", lambda _: methods.mode_figure(),
-        is_titled=True,
-    ),
-    Figure(
-        "sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"
-    ),
-    Figure(
-        "learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
-        choose=(_measures, _splits), name="Learning curves {measure} {split}",
-    ),
-    Figure(
-        "accuracies", "Accuracies with intervals", "compare", "the teacher", "results",
-        lambda source: evaluation.accuracies(source.rows, source.roles), "family",
-    ),
-    Figure(
-        "losses", "Cross-entropy and objective", "compare", "the teacher", "results",
-        lambda source: evaluation.losses(source.rows, source.roles), "family",
-    ),
-    Figure(
-        "accuracy_cost", "Accuracy against cost", "compare", "the cost", "results",
-        lambda source, cost: evaluation.accuracy_cost(source.rows, source.looks, cost), choose=(_costs,),
-        name="Accuracy and {cost}",
-    ),
-    Figure(
-        "experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart,
-        is_titled=True,
-    ),
+    Figure("divergence", "Forward or reverse KL", "methods", "β", "methods", lambda _: methods.mode_figure(),
+           is_titled=True),
+    Figure("sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"),
+    Figure("learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
+           choose=(_measures, _splits), name="Learning curves {measure} {split}"),
+    Figure("accuracies", "Accuracies with intervals", "compare", "the teacher", "results",
+           lambda source: evaluation.accuracies(source.rows, source.roles), "family"),
+    Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results",
+           lambda source: evaluation.losses(source.rows, source.roles), "family"),
+    Figure("accuracy_cost", "Accuracy against cost", "compare", "the cost", "results",
+           lambda source, cost: evaluation.accuracy_cost(source.rows, source.looks, cost), choose=(_costs,),
+           name="Accuracy and {cost}"),
+    Figure("experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart, is_titled=True),
     Figure("vote", "The audience's soft label", "audience", "the votes", "votes"),
 )  # fmt: skip
 

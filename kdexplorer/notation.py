@@ -133,13 +133,8 @@ def format_student(student: StudentConfig) -> str:
 
 
 def _format_term(term: Any) -> str:
-    changed = term.model_dump(exclude={"method"}, exclude_defaults=True).items()
-    texts = (
-        f"{name}={value if isinstance(value, str) else format_number(value)}"
-        for name, value in changed
-        if value is not None
-    )
-    return ":".join([term.method, *texts])
+    changed = term.model_dump(exclude={"method"}, exclude_defaults=True, exclude_none=True).items()
+    return ":".join([term.method, *(f"{key}={v if isinstance(v, str) else format_number(v)}" for key, v in changed)])
 
 
 def format_number(value: float) -> str:

@@ -19,16 +19,9 @@ from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.files import write_json
 from kdexplorer.networks import build_empty, count_multiply_adds, count_parameters
+from kdexplorer.runs import checkpoints
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
-from kdexplorer.runs.checkpoints import (
-    CARD,
-    Checkpoint,
-    find_checkpoint,
-    network_from_state,
-    read_weights,
-    save_checkpoint,
-    to_half_precision,
-)
+from kdexplorer.runs.checkpoints import CARD, Checkpoint, find_checkpoint, network_from_state, save_checkpoint
 from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
@@ -45,8 +38,7 @@ COMMON_NORMALIZATIONS = {
     "the range from -1 to 1": Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 }
 """What public training scripts for CIFAR-10 use, by what its mean and standard deviation are those of."""
-TRIED = 2_000
-"""The first test images, on which other normalizations are tried."""
+TRIED = 2_000  # the first test images, on which other normalizations are tried
 
 
 @dataclass(frozen=True)
@@ -63,8 +55,7 @@ class EvaluationReport:
     per_class_accuracy: list[float]
     card_accuracy: float
     card_cross_entropy: float
-    matches_card: bool
-    """Whether as many images are classified correctly, and the cross-entropies differ by less than 1e-4."""
+    matches_card: bool  # as many images are classified correctly, and the cross-entropies differ by less than 1e-4
 
 
 def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
@@ -177,12 +168,8 @@ def import_checkpoint(
     `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; names that differ from
     this package's are recognized by shape (`rename_by_shape`). `normalization` is that of the channels, as the network
     was trained (default: the data set's). Where `dataset` is missing, its substitute takes its place. `classes` is the
-    network's order of the data set's classes, if it is another one.
-
-    Raises:
-        CheckpointError: when the weights do not fit, or the name is taken.
-        ConfigError: when the classes are not those of the data set.
-        DataError: when the data set is missing and has no substitute.
+    network's order of the data set's classes, if it is another one. Raises CheckpointError when the weights do not fit,
+    or the name is taken; ConfigError for other classes; DataError for missing data without a substitute.
     """
     if not is_name(name):
         raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")
@@ -192,7 +179,8 @@ def import_checkpoint(
     count, normalization = len(data.classes), normalization or data.normalization
     if classes and sorted(classes) != sorted(data.classes):
         raise ConfigError(f"--classes: these are not the {count} classes of {data.label}: {', '.join(data.classes)}.")
-    state, head = rename_by_shape(architecture, read_weights(source), count), _find_head(architecture, count)
+    state = rename_by_shape(architecture, checkpoints.read_weights(source), count)
+    head = _find_head(architecture, count)
     widths = {shape[1] for shape in head.values() if len(shape) == 2}  # of another number of classes, too
     for tensor in state.values():
         if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != count:
@@ -201,7 +189,7 @@ def import_checkpoint(
     for key in head if classes else ():
         if key in state:
             state[key] = state[key][[list(classes).index(one) for one in data.classes]]
-    half = to_half_precision(network_from_state(architecture, state, count, where=str(source)))
+    half = checkpoints.to_half_precision(network_from_state(architecture, state, count, where=str(source)))
     network = network_from_state(architecture, half, count, where=f"{source} as float16")
     split = data.load("test")
     logits = predict_split(network, split, normalization, name, show)

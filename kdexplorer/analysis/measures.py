@@ -20,8 +20,7 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, format_p
 from kdexplorer.notation import describe_objective
 
-TextTable = list[dict[str, str]]
-"""Rows of cells by heading."""
+TextTable = list[dict[str, str]]  # rows of cells by heading
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,7 @@ _REGISTRY = (
     Measure("epochs", "Epochs", "", "d", help="Passes over them, in all runs of its training"),
     Measure("seed", "Seed", "", "d"),
 )  # fmt: skip
-MEASURES = {measure.key: measure for measure in _REGISTRY}
-"""Every measure by key, in the order of a table's columns."""
+MEASURES = {measure.key: measure for measure in _REGISTRY}  # every measure by key, in the order of a table's columns
 
 
 def measure(evaluation: Evaluation, keys: Iterable[str] = MEASURES) -> dict[str, float]:

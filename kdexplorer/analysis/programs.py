@@ -50,9 +50,7 @@ class Program(NamedTuple):
 
 Format = Literal["pt2", "onnx", "safetensors"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-CHECKED = 200
-"""Images on which a program is compared with the network, and by how much the logits may differ."""
-TOLERANCE = 1e-3
+CHECKED, TOLERANCE = 200, 1e-3  # images on which a program is compared with the network; how far logits may differ
 _EXPORTING = threading.Lock()  # torch.export changes what holds for the whole process
 
 
@@ -62,11 +60,9 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     `pt2` (`torch.export`) and `onnx` take pixels float32 `[N, 3, 32, 32]` from 0 to 1, any N, and return logits
     `[N, K]`: the normalization is inside. `safetensors` has the weights under the names of this package; the card's
     facts are its metadata. Each is read back and compared with the network on 200 images. `network` is a name as for
-    `load`, or its checkpoint; `onnx` needs onnx, onnxscript and onnxruntime.
-
-    Raises:
-        ConfigError: on a format that is not known, or whose libraries are missing.
-        CheckpointError: when the weights cannot be trusted, or the program computes something else.
+    `load`, or its checkpoint; `onnx` needs onnx, onnxscript and onnxruntime. Raises ConfigError on a format that is not
+    known, or whose libraries are missing; CheckpointError when the weights cannot be trusted, or the program computes
+    something else.
     """
     if format not in FORMATS:
         raise ConfigError(unknown_name("format", str(format), FORMATS))
@@ -159,12 +155,10 @@ def has_onnx() -> bool:
 # --- A teacher from elsewhere ---
 
 SUFFIXES = (".npz", ".pt2", ".onnx")
-BATCH = 100
-"""Images at once, where a program does not say how many it takes."""
+BATCH = 100  # images at once, where a program does not say how many it takes
 PIXELS = Normalization(mean=(0, 0, 0), std=(1, 1, 1))
 """Pixels from 0 to 1: of programs with the normalization inside, as `export` writes them."""
-TRIED = 500
-"""The first training images, on which normalizations are tried."""
+TRIED = 500  # the first training images, on which normalizations are tried
 
 
 def import_logits(

@@ -217,14 +217,10 @@ def build_rows(
 ) -> list[ResultRow]:
     """One row a network; what cannot be known is None. Scratch baselines are those among the entries.
 
-    Args:
-        entries: networks by their shown name, all evaluated on the same images.
-        logits: of each, and of the teacher where it is none of the entries.
-        labels: `[N]` of the evaluation images.
-        teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
-        latency: seconds for one image by architecture.
-        human_labels: `[10000, 10]` as `load_human_labels` gives them.
-        others: teachers that have no row.
+    Entries are networks by their shown name, all evaluated on the same images, with the `labels` `[N]`. `logits` are
+    theirs, and the teacher's where it is none of them. `teacher_agreement` and `teacher_kl` refer to `teacher`,
+    `to_baseline` to `baseline`. `latency` is seconds for one image by architecture, `human_labels` are `[10000, 10]` as
+    `load_human_labels` gives them, `others` are teachers that have no row.
     """
     known_networks = {**entries, **(others or {})}
     baselines = lineage.name_relatives(entries, lineage.scratch_baseline_of)
@@ -283,8 +279,7 @@ def read_run(run: Run) -> list[ResultRow]:
 def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
     """Networks by the names of a table's rows: those of runs, RUN/STUDENT, or checkpoints; the bundled ones by default.
 
-    Raises:
-        KDError: when there is none of a name, or they were evaluated on different images.
+    Raises KDError when there is none of a name, or they were evaluated on different images.
     """
     found = {} if names else {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
     for name in (one.rstrip("/") for one in names):

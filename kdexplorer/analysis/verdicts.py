@@ -80,17 +80,12 @@ def explain_larger_loss(rows: Sequence[ResultRow]) -> str:
     difference = row.cross_entropy - baseline.cross_entropy
     relation = "lower than" if difference < 0 else "higher than" if difference > 0 else "equal to"
     other = f"{baseline.cross_entropy:.3f} of {baseline.name}, which was trained on labels alone."
-    return f"{text}{own}: {relation} the {other}{_explain_scaled(row, baseline)}"
-
-
-def _explain_scaled(row: ResultRow, baseline: ResultRow) -> str:
-    """What of a difference in cross-entropy is left after temperature scaling; empty where that is unknown."""
-    scaled = row.scaled_to_scratch_baseline
-    if scaled is None:
-        return ""
-    excess = ", so the excess was the level of confidence" if row.cross_entropy > baseline.cross_entropy else ""
-    verdict = {1: "it is higher", 0: "no clear difference", -1: f"it is lower{excess}"}[scaled.sign]
-    return f" After temperature scaling the difference is {scaled.nats} (95 %): {verdict}."
+    text = f"{text}{own}: {relation} the {other}"
+    if scaled := row.scaled_to_scratch_baseline:
+        excess = ", so the excess was the level of confidence" if difference > 0 else ""
+        verdict = {1: "it is higher", 0: "no clear difference", -1: f"it is lower{excess}"}[scaled.sign]
+        text += f" After temperature scaling the difference is {scaled.nats} (95 %): {verdict}."
+    return text
 
 
 def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
@@ -123,8 +118,9 @@ def explain_calibration(rows: Sequence[ResultRow]) -> str | None:
 
 def describe_training(rows: Sequence[ResultRow]) -> str:
     """Whose training was continued, and whether after its test accuracy was known, from the cards."""
-    seen = [_name_with_epochs(row) for row in rows if row.continued_in_view]
-    unseen = [_name_with_epochs(row) for row in rows if len(row.epochs_by_run) > 1 and not row.continued_in_view]
+    named = [(f"{row.name} ({' + '.join(map(str, row.epochs_by_run))} epochs)", row) for row in rows]
+    seen = [name for name, row in named if row.continued_in_view]
+    unseen = [name for name, row in named if len(row.epochs_by_run) > 1 and not row.continued_in_view]
     unknown = [row.name for row in rows if not row.epochs_by_run]
     once = [row.name for row in rows if len(row.epochs_by_run) == 1]
     sentences = []
@@ -143,10 +139,6 @@ def describe_training(rows: Sequence[ResultRow]) -> str:
     return " ".join(sentences)
 
 
-def _name_with_epochs(row: ResultRow) -> str:
-    return f"{row.name} ({' + '.join(map(str, row.epochs_by_run))} epochs)"
-
-
 def _format_terms(row: ResultRow) -> str:
     """The terms of the objective and an equals sign; empty where one is unknown, as with smoothed labels."""
     objective = row.objective_terms
@@ -155,13 +147,10 @@ def _format_terms(row: ResultRow) -> str:
     terms = [(objective.ce_weight, "cross-entropy", "cross_entropy")] if objective.ce_weight else []
     for term, name in zip(objective.terms, objective.term_names, strict=True):
         terms.append((term.weight, find_method(term.method).label, name))
-    parts = []
-    for weight, label, name in terms:
-        value = row.terms.get(name)
-        if value is None:
-            return ""
-        parts.append(f"{weight:g} × {label} {value:{'.3f' if abs(value) >= 0.1 else '.3g'}}")
-    return " + ".join(parts) + " = "
+    if any(name not in row.terms for *_, name in terms):
+        return ""
+    found = [(f"{weight:g} × {label}", row.terms[name]) for weight, label, name in terms]
+    return " + ".join(f"{text} {value:{'.3f' if abs(value) >= 0.1 else '.3g'}}" for text, value in found) + " = "
 
 
 def describe_training_difference(entries: Mapping[str, Checkpoint]) -> str | None:

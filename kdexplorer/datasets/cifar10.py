@@ -26,25 +26,14 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from kdexplorer.datasets.base import (
-    Dataset,
-    Normalization,
-    Order,
-    Progress,
-    Split,
-    SplitName,
-    content_order,
-    data_root,
-    find_kept,
-    new_cache,
-)
+import kdexplorer.datasets.base as base
+from kdexplorer.datasets.base import Dataset, Normalization, Order, Progress, Split, SplitName, data_root, find_kept
 from kdexplorer.errors import DataError
 from kdexplorer.images.decode import read_pixels
 
 FILE = Path(__file__).parent / "bundled" / "cifar10-small.parquet"
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000
-SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"
-"""Of the file."""
+SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"  # of the file
 
 _LOCK = ".download.lock"
 
@@ -120,17 +109,12 @@ class Cifar(Dataset):
 
     can_download = True
     sizes = {"train": 50_000, "test": 10_000}
-    archive: str
-    """The official archive's file."""
+    archive: str  # the official archive's file
     archive_bytes: int
-    folder: str
-    """What the archive unpacks to."""
-    parquet: str
-    """The hub's folder of Parquet files."""
-    label_column: str
-    """Their column of labels."""
-    torchvision: str
-    """The class of torchvision that downloads and verifies."""
+    folder: str  # what the archive unpacks to
+    parquet: str  # the hub's folder of Parquet files
+    label_column: str  # their column of labels
+    torchvision: str  # the class of torchvision that downloads and verifies
 
     @property
     def _download(self) -> str:
@@ -178,9 +162,9 @@ class Cifar(Dataset):
                 f"{source} is not {self.label}: its {split} split has images of shape {images.shape} and "
                 f"{len(set(labels.tolist()))} classes. Remove it and run '{self._download}'."
             )
-        with new_cache(name) as folder:
+        with base.new_cache(name) as folder:
             if split == "train":
-                order = content_order(images, labels)
+                order = base.content_order(images, labels)
                 images, labels = images[order], labels[order]
                 np.save(folder / "source_order.npy", np.argsort(order))
             np.save(folder / "images.npy", images)

@@ -21,20 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field, ValidationError
 
-from kdexplorer.datasets.base import (
-    Dataset,
-    Normalization,
-    Order,
-    Progress,
-    Split,
-    SplitName,
-    cache_root,
-    cache_roots,
-    content_order,
-    find_kept,
-    hash_splits,
-    new_cache,
-)
+import kdexplorer.datasets.base as base
+from kdexplorer.datasets.base import Dataset, Normalization, Order, Progress, Split, SplitName, find_kept
 from kdexplorer.errors import ConfigError, DataError, ImageError
 from kdexplorer.files import read_bytes, read_json, read_once, write_json
 from kdexplorer.images.decode import SIZE, decode_image
@@ -42,26 +30,21 @@ from kdexplorer.schema import StrictModel
 
 PREFIX = "folder:"
 MAX_CLASSES, MAX_FILE_BYTES = 1000, 1 << 28
-TEST_SHARE = 0.2
-"""Of the images of each class, where there is no test folder."""
+TEST_SHARE = 0.2  # of the images of each class, where there is no test folder
 NEAR = 4.0
 """The root mean square of the differences of 8 x 8 pixels, of 0 to 255, below which two images count as near-copies."""
-MAX_LISTED = 20
-"""Files that a remark names."""
+MAX_LISTED = 20  # files that a remark names
 
 _SPLITS: tuple[SplitName, ...] = ("train", "test")
-Files = dict[SplitName, dict[str, list[Path]]]
-"""By split and class; of a folder without splits all are under `train`."""
+Files = dict[SplitName, dict[str, list[Path]]]  # by split and class; of a folder without splits all are under `train`
 
 
 class Facts(StrictModel):
     """What was kept of a folder."""
 
     path: str
-    listing: str
-    """A hash of the files' names, sizes and times."""
-    sha256: str
-    """Of pixels, labels and class names, whatever the files are called."""
+    listing: str  # a hash of the files' names, sizes and times
+    sha256: str  # of pixels, labels and class names, whatever the files are called
     classes: tuple[str, ...] = Field(min_length=2, max_length=MAX_CLASSES)
     sizes: dict[SplitName, int]
     normalization: Normalization
@@ -151,7 +134,7 @@ class ImageFolder(Dataset):
         return self._keep(splits, listing, tuple(filter(None, remarks)))
 
     def _keep(self, splits: dict[SplitName, Split], listing: str, remarks: tuple[str, ...]) -> Facts:
-        digest, pixels = hash_splits(list(splits.values())), splits["train"].images
+        digest, pixels = base.hash_splits(list(splits.values())), splits["train"].images
         mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
         std = pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255
         facts = Facts.model_validate({
@@ -159,11 +142,11 @@ class ImageFolder(Dataset):
             "sizes": {split: len(one) for split, one in splits.items()}, "remarks": remarks,
             "normalization": {"mean": tuple(mean.round(4)), "std": tuple(std.round(4).clip(0.01))},
         })  # fmt: skip
-        with new_cache(facts.sha256[:16]) as folder:
+        with base.new_cache(facts.sha256[:16]) as folder:
             for split, one in splits.items():
                 np.save(folder / f"{split}-images.npy", one.images)
                 np.save(folder / f"{split}-labels.npy", one.labels)
-        file = cache_root() / self._name
+        file = base.cache_root() / self._name
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, facts.model_dump(mode="json"))
         before = self.find()
@@ -179,7 +162,7 @@ def without_place(key: str) -> str:
 
 def prepared_folders() -> list[ImageFolder]:
     """The folders that were prepared on this machine and are still there, by name."""
-    names = {file.name for root in cache_roots() for file in (root / "folders").glob("*.json")}
+    names = {file.name for root in base.cache_roots() for file in (root / "folders").glob("*.json")}
     known = [facts for name in names if (facts := read_once(_read_facts, find_kept(f"folders/{name}"))) is not None]
     found = [ImageFolder(PREFIX + facts.path) for facts in known if os.access(facts.path, os.R_OK)]
     return sorted(found, key=lambda one: (one.label, one.key))
@@ -274,7 +257,7 @@ def _stack(chosen: Sequence[_Image], classes: tuple[str, ...]) -> tuple[Split, l
     """The images of a split and their files, in the order of their content."""
     images = np.stack([one.pixels for one in chosen])
     labels = np.array([classes.index(one.name) for one in chosen], np.int64)
-    order = content_order(images, labels)
+    order = base.content_order(images, labels)
     return Split(images[order], labels[order], classes), [chosen[position].path for position in order]
 
 

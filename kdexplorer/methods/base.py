@@ -55,19 +55,13 @@ class Method:
     A subclass sets the class attributes and implements `loss`; the other functions have defaults.
     """
 
-    key: ClassVar[str]
-    """The name in configurations, on the command line and in files."""
-    label: ClassVar[str]
-    """The name in tables and charts."""
+    key: ClassVar[str]  # the name in configurations, on the command line and in files
+    label: ClassVar[str]  # the name in tables and charts
     family: ClassVar[Family]
-    reference: ClassVar[str]
-    """Where the formula comes from: authors, venue, equation."""
-    formula: ClassVar[str]
-    """The unweighted loss in LaTeX."""
-    summary: ClassVar[str]
-    """One sentence: what the student imitates."""
-    needs: ClassVar[frozenset[Need]]
-    """Which of the teacher's outputs the loss uses; empty for a method without a teacher."""
+    reference: ClassVar[str]  # where the formula comes from: authors, venue, equation
+    formula: ClassVar[str]  # the unweighted loss in LaTeX
+    summary: ClassVar[str]  # one sentence: what the student imitates
+    needs: ClassVar[frozenset[Need]]  # which of the teacher's outputs the loss uses; empty without a teacher
     relates_images: ClassVar[bool] = False
     """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
@@ -86,15 +80,10 @@ class Method:
         """Ties the settings to the method: in JSON they are one object, with the method's key in it."""
         super().__init_subclass__()
         key = getattr(cls, "key", "")
-        settings = create_model(
-            "Settings",
-            __base__=cls.Settings,
-            __doc__=cls.Settings.__doc__,
-            __module__=cls.__module__,
-            method=(cast(Any, Literal[key]), key),
-        )
+        kept: Any = {"__base__": cls.Settings, "__doc__": cls.Settings.__doc__, "__module__": cls.__module__}
+        settings = create_model("Settings", **kept, method=(cast(Any, Literal[key]), key))
         settings.__qualname__ = f"{cls.__qualname__}.Settings"  # by which pickle finds it
-        cls.Settings = settings  # type: ignore[misc]
+        cls.Settings = settings  # type: ignore[assignment, misc]
         if "temperature" in settings.model_fields:
             cls.short_keys = {"T": "temperature"} | cls.short_keys
 
@@ -151,15 +140,10 @@ class Method:
         return "\n".join(text.splitlines()[begin:]).strip() + "\n"
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """The unweighted loss.
+        """The unweighted loss: a scalar, the mean over the batch, at least float32.
 
-        Args:
-            student: logits float32 `[B, K]`, stages `[B, C, H, W]` each and embedding `[B, D]` in the training dtype.
-            teacher: what `reduce_teacher` kept; without gradient.
-            labels: int64 `[B]`.
-            adapter: the trained module, where `adapter` returned one.
-
-        Returns:
-            A scalar, the mean over the batch, at least float32.
+        The student has logits float32 `[B, K]`, stages `[B, C, H, W]` each and embedding `[B, D]` in the training
+        dtype; the teacher, without gradient, what `reduce_teacher` kept. Labels are int64 `[B]`; `adapter` is the
+        trained module, where `adapter` returned one.
         """
         raise NotImplementedError

@@ -43,8 +43,15 @@ class CRD(Method):
         width: int = Field(128, ge=2, le=2048, description="length of the projected embeddings")
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
-        """A linear projection for each network's embedding."""
-        return make_projections(student.embedding, teacher.embedding, self.settings.width)
+        """A linear projection to `width` for each network's embedding; it maps the two `[B, D]` to two `[B, width]`."""
+        from torch import nn
+
+        class Projections(nn.ModuleDict):
+            def forward(self, of_student: Tensor, of_teacher: Tensor) -> tuple[Tensor, Tensor]:
+                return self["student"](of_student), self["teacher"](of_teacher)
+
+        lengths, width = {"student": student.embedding, "teacher": teacher.embedding}, self.settings.width
+        return Projections({name: nn.Linear(length, width) for name, length in lengths.items()})
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         assert adapter is not None
@@ -77,16 +84,3 @@ def crd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
     excluded = (labels[:, None] == labels) & (own[:, None] != own)
     similarity = (s @ t.T / temperature).masked_fill(excluded, -torch.inf)
     return F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)
-
-
-def make_projections(student: int, teacher: int, width: int) -> nn.Module:
-    """Two linear layers to `width`; the forward pass maps the two networks' embeddings `[B, D]` to `[B, width]`."""
-    from torch import nn
-
-    class Projections(nn.ModuleDict):
-        """A linear layer for each network."""
-
-        def forward(self, of_student: Tensor, of_teacher: Tensor) -> tuple[Tensor, Tensor]:
-            return self["student"](of_student), self["teacher"](of_teacher)
-
-    return Projections({"student": nn.Linear(student, width), "teacher": nn.Linear(teacher, width)})

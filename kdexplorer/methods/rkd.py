@@ -12,8 +12,7 @@ from kdexplorer.networks.outputs import Outputs, as_float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MAX_ANGLES = 1 << 22
-"""Angles that are computed at once; of more, backward computes them again instead of keeping them."""
+MAX_ANGLES = 1 << 22  # angles that are computed at once; of more, backward computes them again instead of keeping them
 
 
 class RKD(Method):
@@ -43,19 +42,16 @@ class RKD(Method):
 
 
 def rkd_loss(student: Tensor, teacher: Tensor, distance: float, angle: float) -> Tensor:
-    """The weighted sum of `distance_loss` and `angle_loss`: a scalar, at least float32; 0 for one image.
+    """The weighted sum of the smooth L1 differences of `relative_distances` and of angles (`angle_loss`).
 
-    Both are embeddings of the same images, `[B, D]`; D may differ. No gradient reaches the teacher's.
+    A scalar, at least float32; 0 for one image. Both are embeddings of the same images, `[B, D]`; D may differ. No
+    gradient reaches the teacher's.
     """
-    student, teacher = as_float(student), as_float(teacher).detach()
-    return distance * distance_loss(student, teacher) + angle * angle_loss(student, teacher)
-
-
-def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The smooth L1 difference of the distances of all pairs, each network's divided by their mean."""
     import torch.nn.functional as F
 
-    return F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
+    student, teacher = as_float(student), as_float(teacher).detach()
+    distances = F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
+    return distance * distances + angle * angle_loss(student, teacher)
 
 
 def relative_distances(embedding: Tensor) -> Tensor:
