@@ -16,16 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+UNUSED = ("gpu", "quic", "background-networking", "component-update", "sync")
+FLAGS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in UNUSED)]
 
 
 @contextlib.contextmanager
@@ -45,13 +37,8 @@ def running(
         port = port or probe.getsockname()[1]
     defaults = {"KDEXPLORER_DATA": str(folder / "data"), "KDEXPLORER_RUNS": str(folder / "runs")}
     with open(folder / "log.txt", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command, f"--server.port={port}", "--server.headless=true"],
-            cwd=cwd,
-            env=os.environ | defaults | environment,
-            stdout=log,
-            stderr=log,
-        )
+        words = [sys.executable, "-m", *command, f"--server.port={port}", "--server.headless=true"]
+        process = subprocess.Popen(words, cwd=cwd, env=os.environ | defaults | environment, stdout=log, stderr=log)
     try:
         for _ in range(1200):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://localhost:{port}/_stcore/health"):

@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.training import BATCH, available_dataset, engine, pair_config, seconds, untrained_teacher
+from benchmarks.training import BATCH, available_dataset, make_config, seconds, stepping, untrained_teacher
+from kdexplorer.notation import parse_student
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.trainer import Trainer
 
@@ -28,11 +29,10 @@ def measure(teacher_name: str, student_name: str, dataset: str, options: argpars
     with TemporaryDirectory() as folder:
         os.environ["KDEXPLORER_RUNS"] = folder
         path = untrained_teacher(teacher_name, dataset, Path(folder))
-        loops = {
-            name: engine(path, student_name, 1, dataset, not options.eager, stored)
-            for name, stored in (("teacher computed", False), ("teacher stored", True))
-        }
-        trainer = Trainer(pair_config(path, student_name, 1, dataset, False))
+        students = [parse_student(f"{student_name}:response")]
+        config = make_config(dataset, not options.eager, students, path)
+        loops = {"teacher computed": stepping(config), "teacher stored": stepping(config, stored=True)}
+        trainer = Trainer(make_config(dataset, False, students, path))
         assert trainer.teacher is not None
         outputs = trainer.teacher.compute_evaluation(trainer.evaluation)
         evaluate = partial(trainer.evaluate, trainer.students[0], outputs)

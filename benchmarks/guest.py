@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -188,17 +189,12 @@ ATTACKS: dict[Callable[[Guest], Awaitable[None]], int] = {
 """What the guest does, over how many connections each; the last begins later, to leave room for the others."""
 
 
+@cache
 def large_picture() -> bytes:
     """A small WebP file of 16 megapixels, made once."""
-    global _picture
-    if not _picture:
-        buffer = io.BytesIO()
-        Image.fromarray(np.zeros((4000, 4000, 3), np.uint8)).save(buffer, "WEBP", quality=20, method=0)
-        _picture = buffer.getvalue()
-    return _picture
-
-
-_picture = b""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4000, 4000, 3), np.uint8)).save(buffer, "WEBP", quality=20, method=0)
+    return buffer.getvalue()
 
 
 async def attack(
@@ -227,9 +223,8 @@ async def attack(
                 if guest.socket is not None:
                     guest.socket.transport.abort()
 
-    tasks = [
-        asyncio.create_task(repeat(what)) for what in ATTACKS if what.__name__ in names for _ in range(ATTACKS[what])
-    ]
+    chosen = [what for what in ATTACKS if what.__name__ in names for _ in range(ATTACKS[what])]
+    tasks = [asyncio.create_task(repeat(what)) for what in chosen]
     await asyncio.wait(tasks, timeout=seconds)
     for task in tasks:
         task.cancel()
@@ -315,17 +310,10 @@ class Measured:
         self.presented = [took for took, what in recent if what != LOGIN]
         print(f"{'  the presenter':<20} {percentiles(self.presented)}")
         print(f"{'  ' + LOGIN:<20} {percentiles([took for took, what in recent if what == LOGIN])}")
+        self.p95, self.presenter_p95 = (
+            float(np.percentile(times, 95)) if times else float("nan") for times in (self.times, self.presented)
+        )
         return self
-
-    @property
-    def p95(self) -> float:
-        """Seconds."""
-        return float(np.percentile(self.times, 95)) if self.times else float("nan")
-
-    @property
-    def presenter_p95(self) -> float:
-        """Seconds."""
-        return float(np.percentile(self.presented, 95)) if self.presented else float("nan")
 
 
 async def measure(url: str, run: Run | None, server: psutil.Process, options: argparse.Namespace) -> list[Measured]:

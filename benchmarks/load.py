@@ -48,22 +48,18 @@ from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run, stop_run
 from kdexplorer.runs.run_folder import LIVE, Run
 
-PATIENCE = 120.0
-"""Seconds after which a visitor gives up: an error."""
+PATIENCE = 120.0  # seconds after which a visitor gives up: an error
 
 UPLOADER = "Try your photo"
 WHOLE_UPLOAD = "upload, all of it"
-ROOM = "203.0.113.7"
-"""The one public address of a class."""
+ROOM = "203.0.113.7"  # the one public address of a class
 CHUNKS = (
     "MaterialSymbols-Rounded", "SourceSansVF-Italic", "StreamlitMarkdown", "BidiComponent", "ImageList", "Button",
     "Html", "ArrowVegaLiteChart", "embed", "ButtonGroup", "DownloadButton", "Checkbox", "rehype-katex",
 )  # fmt: skip
 """Streamlit's files that a page with a chart needs beside those of the first document and their imports."""
-FIRST = ("overview", "soft_labels", "attention")
-"""The pages that visitors open first."""
-BY_ITSELF = "a fragment by itself"
-"""What a page does every second while something runs."""
+FIRST = ("overview", "soft_labels", "attention")  # the pages that visitors open first
+BY_ITSELF = "a fragment by itself"  # what a page does every second while something runs
 
 TRAINING = {
     "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,
@@ -157,12 +153,9 @@ class Visitor:
             widget = state.widget_states.widgets.add(id=key)
             if isinstance(value, list):
                 widget.string_array_value.data.extend(value)
-            elif isinstance(value, float):
-                widget.double_value = value
-            elif isinstance(value, bool):
-                widget.bool_value = value
-            elif isinstance(value, str):
-                widget.string_value = value
+            elif isinstance(value, (float, bool, str)):
+                kind = {float: "double", bool: "bool", str: "string"}[type(value)]
+                setattr(widget, f"{kind}_value", value)
             else:
                 widget.file_uploader_state_value.CopyFrom(value)
         if press:

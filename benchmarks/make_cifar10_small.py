@@ -41,15 +41,10 @@ def write(file: Path, subset: Subset, positions: np.ndarray) -> None:
     import pyarrow.parquet
     from PIL import Image
 
-    def encode(pixels: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels.transpose(1, 2, 0)).save(
-            buffer, "WEBP", lossless=True, quality=100, method=4, exact=True
-        )
-        return buffer.getvalue()
-
     def image(pixels: np.ndarray, name: str) -> dict[str, Any]:
-        return {"bytes": encode(pixels), "path": name}
+        buffer, picture = io.BytesIO(), Image.fromarray(pixels.transpose(1, 2, 0))
+        picture.save(buffer, "WEBP", lossless=True, quality=100, method=4, exact=True)
+        return {"bytes": buffer.getvalue(), "path": name}
 
     images: list[dict[str, Any] | None] = [
         image(pixels, f"train/{position:05}.webp")

@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import BATCH, available_dataset, seconds, stepping, untrained_teacher
-from kdexplorer.config import SCRATCH, RunConfig, StudentConfig
+from benchmarks.training import BATCH, available_dataset, make_config, stepping, time_in_turn, untrained_teacher
+from kdexplorer.config import SCRATCH, StudentConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.notation import parse_student
 from kdexplorer.runs.run_folder import finished_students
@@ -39,20 +39,6 @@ from kdexplorer.training.trainer import Trainer
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
-def stepper(dataset: str, compiled: bool, students: list[StudentConfig], teacher: Path | None) -> Callable[[], None]:
-    """One training step of a run, again and again."""
-    config = RunConfig(
-        dataset=dataset,
-        teacher=str(teacher) if teacher else None,
-        students=students,
-        batch_size=BATCH,
-        epochs=1000,
-        learning_rate=0.01,
-        compile=compiled,
-    )
-    return stepping(config)
-
-
 def _cell(student: str, temperature: float) -> StudentConfig:
     name, text = grid_entry(student, Place(temperature, 0.7))
     return parse_student(f"{text}:name={name}")
@@ -60,8 +46,7 @@ def _cell(student: str, temperature: float) -> StudentConfig:
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:
     """The teacher's part of a step: what the student's method uses of it, for one batch."""
-    config = RunConfig(dataset=dataset, teacher=str(teacher), students=[student], batch_size=BATCH, compile=compiled)
-    trainer = Trainer(config)
+    trainer = Trainer(make_config(dataset, compiled, [student], teacher))
     inputs = normalize(trainer.images[:BATCH], trainer.normalization)
     found = trainer.teacher
     assert found is not None
@@ -73,28 +58,17 @@ def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher:
     return compute
 
 
-def in_rounds(steps: dict[str, Callable[[], None]], repetitions: int, budget: float) -> dict[str, list[float]]:
-    """Seconds a step of each, in turns, so that a machine whose speed drifts drifts for all of them."""
-    counts = {}
-    for name, step in steps.items():
-        seconds(step, 2)
-        counts[name] = max(1, round(budget / seconds(step, 1)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repetitions):
-        for name, step in steps.items():
-            times[name].append(seconds(step, counts[name]))
-    return times
-
-
 def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints a line per number of students."""
     distilled = [_cell(student, 1.0 + number) for number in range(max(options.counts))]
     scratch = parse_student(f"{student}:{SCRATCH}")
     steps = {
         "teacher": teacher_alone(dataset, options.compiled, distilled[0], teacher),
-        "student": stepper(dataset, options.compiled, [scratch], None),
-    } | {str(n): stepper(dataset, options.compiled, distilled[:n], teacher) for n in options.counts}
-    times = in_rounds(steps, options.repetitions, options.budget)
+        "student": stepping(make_config(dataset, options.compiled, [scratch], None)),
+    }
+    for n in options.counts:
+        steps[str(n)] = stepping(make_config(dataset, options.compiled, distilled[:n], teacher))
+    _, times = time_in_turn(steps, options.repetitions, options.budget)
     for name in ("teacher", "student"):
         print(f"  {name} alone: {1e3 * statistics.median(times[name]):.1f} ms a batch")
     for n in options.counts:
@@ -109,9 +83,9 @@ def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str)
 def share(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints the ratio of five runs to one."""
     distilled = [_cell(student, temperature) for temperature in TEMPERATURES]
-    steps = {"together": stepper(dataset, options.compiled, distilled, teacher)}
-    steps |= {one.name: stepper(dataset, options.compiled, [one], teacher) for one in distilled}
-    times = in_rounds(steps, options.repetitions, options.budget)
+    groups = {"together": distilled} | {one.name: [one] for one in distilled}
+    steps = {name: stepping(make_config(dataset, options.compiled, own, teacher)) for name, own in groups.items()}
+    _, times = time_in_turn(steps, options.repetitions, options.budget)
     apart = [sum(values) for values in zip(*(times[one.name] for one in distilled), strict=True)]
     ratios = [five / one for five, one in zip(apart, times["together"], strict=True)]
     print(
@@ -125,15 +99,9 @@ def lose_a_node(options: argparse.Namespace, root: Path) -> None:
     """Trains a sweep of 20 students on two local nodes; kills one when half of the runs are done."""
     from ray.cluster_utils import Cluster
 
-    recipe: dict[str, Any] = {
-        "dataset": "synthetic",
-        "train_images": options.train_images,
-        "epochs": options.epochs,
-        "batch_size": 64,
-        "teacher": str(untrained_teacher("resnet20", "synthetic", root)),
-        "threads": 1,
-        "device": "cpu",
-    }
+    recipe: dict[str, Any] = {"dataset": "synthetic", "batch_size": 64, "threads": 1, "device": "cpu"}
+    recipe |= {"train_images": options.train_images, "epochs": options.epochs}
+    recipe["teacher"] = str(untrained_teacher("resnet20", "synthetic", root))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[2.0, 4.0, 8.0], weights=[0.5, 0.7, 0.9])
     sweep = open_study(StudyConfig(study=study, students_per_run=2))
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

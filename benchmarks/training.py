@@ -31,6 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,14 +59,9 @@ class PlainImages(Dataset):
     def __init__(self, split: Split) -> None:
         self.images, self.labels = np.array(split.images).transpose(0, 2, 3, 1), split.labels
         normalization = get_dataset("cifar10").normalization
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(normalization.mean, normalization.std),
-            ]
-        )
+        crop, mirror = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
+        normalize = transforms.Normalize(normalization.mean, normalization.std)
+        self.transform = transforms.Compose([crop, mirror, transforms.ToTensor(), normalize])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,24 +99,10 @@ def plain(teacher_name: str, student_name: str, split: Split) -> Callable[[], No
     return step
 
 
-def engine(
-    teacher: Path, student_name: str, students: int, dataset: str, compiled: bool, stored: bool = False
-) -> Callable[[], None]:
-    """One step of the engine, with the teacher's predictions stored or computed."""
-    return stepping(pair_config(teacher, student_name, students, dataset, compiled), stored)
-
-
-def pair_config(teacher: Path, student_name: str, students: int, dataset: str, compiled: bool) -> RunConfig:
-    """Students of one architecture with a teacher; long enough for every benchmark."""
-    return RunConfig(
-        dataset=dataset,
-        teacher=str(teacher),
-        students=parse_students(student_name, students),
-        batch_size=BATCH,
-        epochs=100,
-        learning_rate=0.01,
-        compile=compiled,
-    )
+def make_config(dataset: str, compiled: bool, students: list[StudentConfig], teacher: Path | None) -> RunConfig:
+    """A run that is long enough for every benchmark."""
+    recipe: dict[str, Any] = {"batch_size": BATCH, "epochs": 1000, "learning_rate": 0.01, "compile": compiled}
+    return RunConfig(dataset=dataset, teacher=str(teacher) if teacher else None, students=students, **recipe)
 
 
 def available_dataset() -> str:
@@ -187,16 +169,10 @@ def matmul_rate(dtype: torch.dtype, budget: float = 3.0) -> float:
 
 def untrained_teacher(architecture: str, dataset: str, folder: Path) -> Path:
     """A checkpoint with initial weights: its forward pass costs as much as a trained network's."""
-    network = build(architecture, seed=0)
-    card = Card(
-        name=architecture,
-        architecture=architecture,
-        parameters=count_parameters(network),
-        classes=get_dataset(dataset).classes,
-        normalization=get_dataset(dataset).normalization,
-        test_accuracy=0.1,
-        test_cross_entropy=2.3,
-    )
+    network, data = build(architecture, seed=0), get_dataset(dataset)
+    facts: dict[str, Any] = {"parameters": count_parameters(network), "test_accuracy": 0.1, "test_cross_entropy": 2.3}
+    facts |= {"classes": data.classes, "normalization": data.normalization}
+    card = Card(name=architecture, architecture=architecture, **facts)
     return save_checkpoint(folder / architecture, to_half_precision(network), card, None).path
 
 
@@ -207,20 +183,23 @@ class Loop:
     step: Callable[[], None]
     students: int
     dtype: torch.dtype
-    stored: bool = False
-    """Whether the teacher's predictions are read instead of computed."""
+    stored: bool = False  # whether the teacher's predictions are read instead of computed
 
 
-def time_in_turn(loops: dict[str, Loop], repetitions: int) -> tuple[dict[str, int], dict[str, list[float]]]:
-    """The number of steps per round, about five seconds, and the mean seconds of a step in each round."""
-    counts = {}
-    for name, loop in loops.items():
-        seconds(loop.step, 2)
-        counts[name] = max(2, round(5 / seconds(loop.step, 1)))
-    times: dict[str, list[float]] = {name: [] for name in loops}
+def time_in_turn(
+    steps: dict[str, Callable[[], None]], repetitions: int, budget: float = 5.0
+) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """The number of steps a round, about `budget` seconds, and the mean seconds of a step in each round.
+
+    They take turns, so that a machine whose speed drifts drifts for all of them.
+    """
+    counts, times = dict[str, int](), {name: list[float]() for name in steps}
+    for name, step in steps.items():
+        seconds(step, 2)
+        counts[name] = max(2, round(budget / seconds(step, 1)))
     for _ in range(repetitions):
-        for name, loop in loops.items():
-            times[name].append(seconds(loop.step, counts[name]))
+        for name, step in steps.items():
+            times[name].append(seconds(step, counts[name]))
     return counts, times
 
 
@@ -228,23 +207,19 @@ def print_pair(
     teacher: str, student: str, loops: dict[str, Loop], repetitions: int, limits: dict[torch.dtype, float]
 ) -> None:
     """Measures the loops of a pair, the plain one first, and prints a row for each."""
-    counts, times = time_in_turn(loops, repetitions)
+    counts, times = time_in_turn({name: loop.step for name, loop in loops.items()}, repetitions)
     print(f"\n{teacher} -> {student}, {repetitions} rounds of {', '.join(map(str, counts.values()))} steps")
     base = next(iter(times.values()))
     work = {name: count_multiply_adds(name) for name in (teacher, student)}
     for name, loop in loops.items():
         rates = [loop.students * BATCH / t for t in times[name]]
         ratios = [loop.students * b / t for b, t in zip(base, times[name], strict=True)]
-        flops = (
-            2
-            * BATCH
-            * (work[teacher] * (not loop.stored) + 3 * loop.students * work[student])
-            / statistics.median(times[name])
-        )
+        multiply_adds = BATCH * (work[teacher] * (not loop.stored) + 3 * loop.students * work[student])
+        share = 2 * multiply_adds / statistics.median(times[name]) / limits[loop.dtype]
         print(
             f"  {name:<33} {statistics.median(rates):7.0f} student-images/s  ({min(rates):.0f} to {max(rates):.0f})"
             f"   {statistics.median(ratios):.2f} x plain"
-            f"   {100 * flops / limits[loop.dtype]:.0f} % of the {dtype_name(loop.dtype)} matrix rate"
+            f"   {100 * share:.0f} % of the {dtype_name(loop.dtype)} matrix rate"
         )
 
 
@@ -278,8 +253,8 @@ def main() -> None:
                 (4, False, "engine, 4 students"),
                 (1, True, "engine, 1 student, stored teacher"),
             ):
-                step = engine(path, student, count, dataset, not options.eager, stored)
-                loops[name] = Loop(step, count, chosen, stored)
+                config = make_config(dataset, not options.eager, parse_students(student, count), path)
+                loops[name] = Loop(stepping(config, stored), count, chosen, stored)
             print_pair(teacher, student, loops, options.repetitions, limits)
 
 

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.analysis import metrics
-from kdexplorer.analysis.evaluate import (
-    COMMON_NORMALIZATIONS,
-    evaluate_checkpoint,
-    find_better_normalization,
-    format_after_choice,
-    import_checkpoint,
-    measure_after_choice,
-    rename_by_shape,
-)
+from kdexplorer.analysis import evaluate, metrics
+from kdexplorer.analysis.evaluate import find_better_normalization, import_checkpoint, measure_after_choice
 from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.cli.main import main
 from kdexplorer.datasets import Normalization, get_dataset
@@ -29,7 +21,7 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(
     data = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60}
     held, split = make_checkpoint(tmp_path / "held", data=data), get_dataset("synthetic").load("test")
     with pytest.raises(DataError, match=r"not evaluated on the test split.* --after-choice"):
-        evaluate_checkpoint(str(held.path))
+        evaluate.evaluate_checkpoint(str(held.path))
     found = measure_after_choice(held)
     logits = predict_batches(held.network(), split.images, held.card.normalization).astype(np.float16)
     assert (found.images, found.accuracy) == (60, metrics.accuracy(logits, split.labels))
@@ -38,7 +30,7 @@ def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(
     assert recorded.card == held.card.model_copy(update={"after_choice": found})
     monkeypatch.setattr(type(held), "network", lambda self: pytest.fail("it is measured once"))
     assert measure_after_choice(recorded) == found
-    assert f"{100 * found.accuracy:.2f} %" in format_after_choice("a", found)
+    assert f"{100 * found.accuracy:.2f} %" in evaluate.format_after_choice("a", found)
     with pytest.raises(DataError, match="leave out --after-choice"):
         measure_after_choice(make_checkpoint(tmp_path / "on-test"))
 
@@ -87,7 +79,7 @@ def test_a_normalization_that_scores_higher_is_found(tmp_path, published, first_
     better = metrics.accuracy(original.logits()[:200], first_test_images.labels)
     assert better > checkpoint.card.test_accuracy
     assert f"{100 * better:.2f} instead of {100 * checkpoint.card.test_accuracy:.2f} % of the first 200" in sentence
-    assert "--mean {} {} {} --std".format(*COMMON_NORMALIZATIONS["CIFAR-10"].mean) in sentence
+    assert "--mean {} {} {} --std".format(*evaluate.COMMON_NORMALIZATIONS["CIFAR-10"].mean) in sentence
 
 
 def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, capsys):
@@ -125,6 +117,7 @@ def test_names_are_exchanged_only_where_shapes_leave_no_doubt():
     state = {k: v for k, v in build("resnet18", seed=0).state_dict().items() if not k.endswith("num_batches_tracked")}
     theirs = {key.replace("downsample", "shortcut").replace("fc.", "linear."): value for key, value in state.items()}
     assert theirs.keys() != state.keys()
-    assert rename_by_shape("resnet18", theirs, 10).keys() == state.keys()
+    assert evaluate.rename_by_shape("resnet18", theirs, 10).keys() == state.keys()
     swapped = {key.replace("conv1", "first").replace("conv2", "second"): value for key, value in state.items()}
-    assert not rename_by_shape("resnet18", swapped, 10).keys() >= {"layer1.0.conv1.weight", "layer1.0.conv2.weight"}
+    ours = {f"layer1.0.conv{number}.weight" for number in (1, 2)}
+    assert not evaluate.rename_by_shape("resnet18", swapped, 10).keys() >= ours

@@ -19,31 +19,24 @@ def random_logits():
     return generator.normal(0, 3, (500, 10)), generator.normal(0, 3, (500, 10)), generator.integers(0, 10, 500)
 
 
-def test_softmax_by_hand():
+def test_softmax_and_entropy_by_hand():
     np.testing.assert_allclose(softmax(np.array([0.0, np.log(3)])), [0.25, 0.75])
     np.testing.assert_allclose(softmax(np.array([0.0, 2 * np.log(3)]), 2.0), [0.25, 0.75])
     assert softmax(np.array([1000.0, -1000.0, 0.0]), 0.5).tolist() == [1, 0, 0]
-
-
-def test_entropy_by_hand():
     assert metrics.entropy(np.full(10, 0.1)) == pytest.approx(np.log(10))
     assert metrics.entropy(np.eye(10)[3]) == 0
     assert metrics.entropy(np.array([0.5, 0.5, 0, 0])) == pytest.approx(np.log(2))
 
 
 def test_cross_entropy_agrees_with_torch_and_with_a_hand_case(random_logits):
-    logits, _, labels = random_logits
-    expected = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-    assert metrics.cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-12)
+    logits, other, labels = random_logits
+    shares = scipy_softmax(other, axis=1)
+    found = metrics.cross_entropy(logits, labels), metrics.cross_entropy_to_humans(shares, logits).mean()
+    targets = torch.from_numpy(labels), torch.from_numpy(shares)
+    expected = [torch.nn.functional.cross_entropy(torch.from_numpy(logits), one).item() for one in targets]
+    assert found == pytest.approx(expected, rel=1e-12)
     assert metrics.cross_entropy(np.zeros((3, 10)), np.array([0, 1, 2])) == pytest.approx(math.log(10))
     assert metrics.cross_entropy(np.array([[60_000.0, 0]], dtype=np.float16), np.array([1])) == pytest.approx(60_000)
-
-
-def test_cross_entropy_takes_shares_as_torch_does(random_logits):
-    logits, other, _ = random_logits
-    shares = scipy_softmax(other, axis=1)
-    expected = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(shares)).item()
-    assert metrics.cross_entropy_to_humans(shares, logits).mean() == pytest.approx(expected, rel=1e-12)
 
 
 def test_calibration_error_by_hand():
@@ -90,18 +83,14 @@ def test_class_similarity_by_hand():
     np.testing.assert_allclose(rows, [[0.6, 0.225, 0.175], [0.1, 0.8, 0.1], 3 * [np.nan]])
 
 
-def test_annotators_who_follow_the_network_at_some_temperature_are_closest_there():
+def test_annotators_who_follow_the_network_at_some_temperature_are_closest_there_and_others_nowhere():
     logits = np.random.default_rng(1).normal(0, 4, (500, 10))
     for temperature in (0.7, 2.5, 8.0):
         shares = softmax(logits, temperature)
         assert fit_temperature(shares, logits) == pytest.approx(temperature, rel=1e-3)
         assert fit_temperature(shares[0], logits[0]) == pytest.approx(temperature, rel=1e-3)
-
-
-def test_no_temperature_is_closest_where_annotators_agree_or_the_network_is_wrong():
-    logits = np.array([5.0, 1.0, 0.0])
-    assert fit_temperature(np.array([1.0, 0, 0]), logits) is None
-    assert fit_temperature(np.array([0, 0, 1.0]), logits) is None
+    for agreed in (0, 2):  # on the network's prediction, or on its least probable class
+        assert fit_temperature(np.eye(3)[agreed], np.array([5.0, 1.0, 0.0])) is None
 
 
 def draw(temperature, images=4000):
@@ -139,32 +128,21 @@ def test_without_a_best_temperature_logits_stay_as_they_are():
     assert (scale_logits(logits[:1], labels[:1])[0] == logits[:1]).all()
 
 
-SURE, UNSURE = np.array([[8.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 0.0]])
+SURE, LESS_SURE, UNSURE = np.array([[8.0, 0, 0]]), np.array([[6.0, 4, 0]]), np.zeros((1, 3))
+PUSH, KL = verdicts.describe_push, verdicts.describe_kl
 
 
 @pytest.mark.parametrize(
-    ("teacher", "student", "temperature", "change"),
+    ("describe", "teacher", "student", "temperature", "change"),
     [
-        (SURE, SURE - 3, 4.0, "has the same size"),
-        (SURE, UNSURE, 4.0, "grows from"),
-        (SURE, UNSURE, 0.5, "shrinks from"),
+        (PUSH, SURE, SURE - 3, 4.0, "has the same size"),
+        (PUSH, SURE, UNSURE, 4.0, "grows from"),
+        (PUSH, SURE, UNSURE, 0.5, "shrinks from"),
+        (KL, SURE, SURE + 1, 2.0, "grows on 0% of 1 test images; its mean stays at 0.000"),
+        (KL, SURE, UNSURE, 2.0, "grows on 0% of 1 test images; its mean falls from"),
+        (KL, SURE, LESS_SURE, 2.0, "grows on 100% of 1 test images; its mean rises from"),
+        (KL, SURE[[0, 0]], np.vstack([LESS_SURE, UNSURE]), 2.0, "grows on 50% of 2 test images; its mean falls"),
     ],
 )
-def test_the_sentence_on_the_push_follows_the_numbers(teacher, student, temperature, change):
-    assert change in verdicts.describe_push("small", teacher, student, temperature)
-
-
-RIGHT, WRONG = np.array([[8.0, 0.0, 0.0]]), np.array([[6.0, 4.0, 0.0]])
-
-
-@pytest.mark.parametrize(
-    ("teacher", "student", "change"),
-    [
-        (SURE, SURE + 1, "grows on 0% of 1 test images; its mean stays at 0.000"),
-        (SURE, UNSURE, "grows on 0% of 1 test images; its mean falls from"),
-        (RIGHT, WRONG, "grows on 100% of 1 test images; its mean rises from"),
-        (np.vstack([RIGHT, SURE]), np.vstack([WRONG, UNSURE]), "grows on 50% of 2 test images; its mean falls"),
-    ],
-)
-def test_the_sentence_on_kl_follows_the_numbers(teacher, student, change):
-    assert change in verdicts.describe_kl("small", teacher, student, 2.0)
+def test_the_sentences_on_the_push_and_on_kl_follow_the_numbers(describe, teacher, student, temperature, change):
+    assert change in describe("small", teacher, student, temperature)

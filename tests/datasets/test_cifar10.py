@@ -175,9 +175,6 @@ def test_truncated_parquet_names_the_file(parquet, share):
         CIFAR10.load("test")
 
 
-# --- The official archive ---------------------------------------------------------------------------------
-
-
 def write_batches(root, dataset=CIFAR10, marker=None):
     """The official folder in small."""
     folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
@@ -304,9 +301,6 @@ def test_a_hundred_classes_are_in_twenty_groups_of_five():
     assert len(groups[0]) == 20
     assert dict(zip(CIFAR100.classes, CIFAR100.groups, strict=True))["pickup truck"] == "vehicles 1"
     assert len(set(CIFAR100.classes)) == 100
-
-
-# --- The real one -----------------------------------------------------------------------------------------
 
 
 def test_cifar10_is_what_was_published(real_root):

@@ -47,7 +47,7 @@ def test_what_is_drawn_is_available_anywhere_and_cannot_be_downloaded():
         synthetic.download()
 
 
-def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
+def test_probes_are_the_first_images_of_the_evaluation_split_or_of_the_gallery(tiny):
     synthetic = get_dataset("synthetic")
     train, test = synthetic.load("train"), synthetic.load("test")
     images, labels = load_probes(synthetic)
@@ -57,9 +57,6 @@ def test_probes_are_the_first_images_of_the_evaluation_split(tiny):
     images, labels = load_probes(synthetic, holdout=30)
     assert np.array_equal(images, train.images[held[:20]])
     assert np.array_equal(labels, train.labels[held[:20]])
-
-
-def test_without_data_probes_are_the_first_images_of_the_gallery_and_none_are_held_out():
     missing = get_dataset("cifar10")
     images, labels = load_probes(missing)
     assert np.array_equal(images, missing.gallery().images[:20])

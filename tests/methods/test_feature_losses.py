@@ -16,9 +16,6 @@ def pool(x, side):
     return x.reshape(*x.shape[:2], side, step, side, step).mean(axis=(3, 5))
 
 
-# --- FitNets ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("sides", [(4, 4), (8, 4), (4, 8)])
 def test_a_hint_agrees_with_numpy_and_has_the_gradient_of_finite_differences(sides):
     student, teacher = random(2, 3, sides[0], sides[0]).requires_grad_(), random(2, 3, sides[1], sides[1], seed=1)
@@ -39,9 +36,6 @@ def test_the_regressor_maps_the_chosen_stage_to_the_teachers_channels():
     kept = method.reduce_teacher(Outputs(torch.zeros(2, 10), [*stages[:2], target]))
     loss = method.loss(Outputs(torch.zeros(2, 10), stages), kept, torch.zeros(2, dtype=torch.int64), adapter)
     assert loss.item() == pytest.approx(((adapter(stages[2]) - target) ** 2).mean().item())
-
-
-# --- ReviewKD ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", [1, 4, 8])

@@ -49,9 +49,6 @@ LOSSES = {
 }
 
 
-# --- By hand ----------------------------------------------------------------------------------------------
-
-
 def test_the_divergences_by_hand():
     """Teacher (1/4, 3/4), student (1/2, 1/2); their mixture with β 1/2 is (3/8, 5/8), with β 1/4 (7/16, 9/16).
 
@@ -74,9 +71,6 @@ def test_correlation_by_hand():
     """(-1, 0, 1) and (-1, 1, 0): 1 / 2. A constant row correlates with nothing."""
     first, second = torch.tensor([[1.0, 2, 3], [5, 5, 5]]), torch.tensor([[0.0, 2, 1], [1, 2, 3]])
     torch.testing.assert_close(correlation(first.double(), second.double()), torch.tensor([0.5, 0.0]).double())
-
-
-# --- In NumPy ---------------------------------------------------------------------------------------------
 
 
 def huber(difference):
@@ -158,9 +152,6 @@ def test_the_loss_has_the_gradient_of_finite_differences(key):
     assert (teacher.grad is not None) == (key == "crd")  # its projection is trained
 
 
-# --- Limits -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("temperature", [0.2, 4.0, 20.0])
 def test_decoupled_parts_with_one_minus_the_teachers_probability_are_kd(temperature):
     """Equation 6 of Zhao et al. 2022: α = 1, β = 1 - p_t, image by image."""
@@ -198,23 +189,14 @@ def test_squared_distance_is_the_limit_of_kd_at_high_temperature():
 
 def test_without_a_teacher_it_is_label_smoothing():
     """The gradients agree: at the defaults for ten classes a share of 0.09, see `docs/methods.md`."""
-    settings, labels, gradients = TfKD().settings, torch.tensor([3, 1, 9, 1]), []
+    settings, labels, logits = TfKD().settings, torch.tensor([3, 1, 9, 1]), random(4, 10).requires_grad_()
     on_label = float(virtual_teacher(torch.tensor([0]), 10, settings.temperature, settings.correct)[0, 0])
     share = settings.weight * (1 - on_label) * 10 / 9 / (1 + settings.weight)
     assert share == pytest.approx(0.0904, abs=1e-3)
-    for smoothed in (False, True):
-        logits = random(4, 10).requires_grad_()
-        if smoothed:
-            loss = (1 + settings.weight) * F.cross_entropy(logits, labels, label_smoothing=share)
-        else:
-            loss = F.cross_entropy(logits, labels)
-            loss += settings.weight * tf_kd_loss(logits, labels, settings.temperature, settings.correct)
-        loss.backward()
-        gradients.append(logits.grad)
-    torch.testing.assert_close(*gradients)
-
-
-# --- Large batches, equal images, what is trained ---------------------------------------------------------
+    smoothed = (1 + settings.weight) * F.cross_entropy(logits, labels, label_smoothing=share)
+    designed = tf_kd_loss(logits, labels, settings.temperature, settings.correct)
+    loss = F.cross_entropy(logits, labels) + settings.weight * designed
+    torch.testing.assert_close(*(torch.autograd.grad(one, logits) for one in (smoothed, loss)))
 
 
 def test_angles_in_blocks_are_the_same_with_the_same_gradient(monkeypatch):
@@ -235,16 +217,12 @@ def test_images_that_coincide_have_a_finite_gradient():
 
 
 def test_both_projections_are_trained():
-    student, teacher = get_architecture("resnet8"), get_architecture("wrn_16_2")
-    projections = CRD(width=16).adapter(student, teacher)
+    projections = CRD(width=16).adapter(get_architecture("resnet8"), get_architecture("wrn_16_2"))
     assert {name: tuple(p.shape) for name, p in projections.named_parameters()} == {
         "student.weight": (16, 64), "student.bias": (16,), "teacher.weight": (16, 128), "teacher.bias": (16,),
     }  # fmt: skip
     crd_loss(*projections(torch.randn(5, 64), torch.randn(5, 128)), LABELS, 0.1).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in projections.parameters())
-
-
-# --- Soft labels of which a part is taken away ------------------------------------------------------------
 
 
 P = torch.tensor([[0.5, 0.3, 0.1, 0.1], [0.2, 0.6, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4]])

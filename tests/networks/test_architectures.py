@@ -4,23 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from kdexplorer.networks import (
-    Outputs,
-    all_architectures,
-    build,
-    build_empty,
-    count_multiply_adds,
-    count_parameters,
-    get_architecture,
-)
+from kdexplorer.networks import Outputs, all_architectures, build, build_empty, count_multiply_adds, count_parameters
 from kdexplorer.networks.air import AirNet
 from kdexplorer.networks.base import fold_batch_norm
 from kdexplorer.networks.resnet import CifarResNet
 from kdexplorer.runs.checkpoints import to_half_precision
 from kdexplorer.web import export_network
 
-ARCHITECTURES = [entry.key for entry in all_architectures()]
-
+ARCHITECTURES = {entry.key: entry for entry in all_architectures()}
 ONE_OF_A_KIND = ["resnet8", "resnet18", "resnet50", "wrn_16_2", "mobilenet_v2", "air_16"]
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -76,13 +67,13 @@ torchvision's networks the published ones with a 3x3 stem (49 - 9 places less) a
 @pytest.mark.parametrize("architecture", COSTS)
 def test_parameters_and_multiply_adds_are_those_of_the_papers(architecture):
     assert (count_parameters(build_empty(architecture)), count_multiply_adds(architecture)) == COSTS[architecture]
-    more = 90 * get_architecture(architecture).embedding
+    more = 90 * ARCHITECTURES[architecture].embedding
     assert count_multiply_adds(architecture, classes=100) == COSTS[architecture][1] + more
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_registry_says_what_the_network_computes(architecture, images):
-    entry = get_architecture(architecture)
+    entry = ARCHITECTURES[architecture]
     network = build_empty(architecture).eval()
     for tensor in network.state_dict().values():
         tensor.fill_(0.01)
@@ -102,7 +93,7 @@ def test_the_registry_says_what_the_network_computes(architecture, images):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_browser_runs_what_can_be_exported(architecture, tmp_path, make_checkpoint):
-    entry = get_architecture(architecture)
+    entry = ARCHITECTURES[architecture]
     is_known = isinstance(build_empty(architecture), (CifarResNet, AirNet)) and not entry.arguments.get("shortcut")
     assert entry.runs_in_browser == is_known
     if entry.runs_in_browser:
@@ -136,7 +127,6 @@ def test_folding_keeps_the_outputs_and_the_original(architecture, images):
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     folded = fold_batch_norm(network)
-
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
     assert network.training
     assert not folded.training
