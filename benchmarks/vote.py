@@ -48,11 +48,6 @@ class Room:
     told: Counter[int] = field(default_factory=Counter)
     """Votes that the server has confirmed, by class, the last of each phone."""
 
-    @property
-    def place(self) -> tuple[str, int]:
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
-
 
 class Phone:
     """A browser with one connection that it keeps."""
@@ -89,7 +84,8 @@ class Phone:
     async def _send(self, data: bytes) -> bytes:
         """Sends a request, over a new connection where there is none; returns the response's head."""
         if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(*self.room.place)
+            host, port = self.room.url.removeprefix("http://").split(":")
+            self.reader, self.writer = await asyncio.open_connection(host, port)
         self.writer.write(data)
         return await self.reader.readuntil(b"\r\n\r\n")
 

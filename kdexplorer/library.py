@@ -34,13 +34,8 @@ __all__ = [
     "predict", "results", "soft_labels", "train",
 ]  # fmt: skip
 
-losses = SimpleNamespace(
-    **{
-        method.key: function
-        for method in all_methods()
-        if (function := getattr(sys.modules[method.__module__], f"{method.key}_loss", None)) is not None
-    }
-)
+_found = {one.key: getattr(sys.modules[one.__module__], f"{one.key}_loss", None) for one in all_methods()}
+losses = SimpleNamespace(**{key: function for key, function in _found.items() if function is not None})
 """Each method's arithmetic by its key, a pure function of tensors: `losses.kd(student_logits, teacher_logits, 4.0)`."""
 
 

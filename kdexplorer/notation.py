@@ -174,9 +174,8 @@ def describe_objective(objective: Objective) -> str:
 
 def describe_terms(objective: Mapping[str, Any]) -> str:
     """An objective's distillation terms, all settings filled in, in one line: `0.7 KD + 1000 AT`."""
-    return " + ".join(
-        f"{_format_value(term['weight'])} {find_method(term['method']).label}" for term in objective["terms"]
-    )
+    terms = ((_format_value(term["weight"]), find_method(term["method"]).label) for term in objective["terms"])
+    return " + ".join(map(" ".join, terms))
 
 
 def objective_formula(objective: Mapping[str, Any]) -> str:
@@ -190,11 +189,8 @@ def objective_formula(objective: Mapping[str, Any]) -> str:
     for term in objective["terms"]:
         method = find_method(term["method"])
         symbols = {name: short for short, name in method.short_keys.items()}
-        settings = {
-            symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value
-            for name, value in term.items()
-            if name not in ("method", "weight")
-        }
+        given = {name: value for name, value in term.items() if name not in ("method", "weight")}
+        settings = {symbols.get(name, rf"\text{{{name.replace('_', ' ')}}}"): value for name, value in given.items()}
         lines.append(_term_formula(term["weight"], method.formula, settings))
     return r"\begin{aligned}L ={}& " + r" \\ &{}+ ".join(lines) + r"\end{aligned}"
 

@@ -180,13 +180,10 @@ def measure(
                 batches[key].append(predict_with_attention(one, batch, normalization)[1])
             done += len(batch)
             progress(done / len(images))
-        maps = {
-            key: [
-                [np.concatenate(stage) for stage in zip(*(one[power] for one in found), strict=True)]
-                for power in (1, 2)
-            ]
-            for key, found in batches.items()
-        }
+        maps = {}
+        for key, found in batches.items():
+            by_power = ([one[power] for one in found] for power in (1, 2))
+            maps[key] = [[np.concatenate(stage) for stage in zip(*parts, strict=True)] for parts in by_power]
         for key, student in missing.items():
             values = [compare_maps(*pair) for pair in zip(maps[key], maps[_identify(teacher)], strict=True)]
             try:

@@ -80,9 +80,9 @@ class Difference:
         """With its interval as it is: `+0.012 ± 0.004`."""
         return f"{self.estimate:+.3f} ± {self.half:.3f}"
 
-    def bounds(self, scale: float = 100) -> str:
-        """The interval's ends: `+0.35 to +2.35`; empty without one."""
-        return "" if self.interval is None else " to ".join(f"{scale * end:+.2f}" for end in self.interval)
+    def bounds(self) -> str:
+        """The interval's ends in percentage points: `+0.35 to +2.35`; empty without one."""
+        return "" if self.interval is None else " to ".join(f"{100 * end:+.2f}" for end in self.interval)
 
     @property
     def simultaneous(self) -> Difference:

@@ -84,7 +84,6 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
 
 
 def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
-    """The file's content, and what computes from it."""
     import safetensors.torch
     import torch
 
@@ -99,7 +98,6 @@ def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[np.ndarray],
 
 
 def _pack_program(program: nn.Module, format: Format) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
-    """The file's content, and what computes from it."""
     import torch
 
     shapes = ({0: torch.export.Dim("images")},)
@@ -190,10 +188,7 @@ def import_logits(
         if show:
             values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
             print(f"{source} sees images normalized by mean and std {values}", file=sys.stderr)
-        logits = {
-            key: _predict_split(split, program, chosen, f"{name}: {key}" if show else "")
-            for key, split in splits.items()
-        }
+        logits = {key: _predict_split(one, program, chosen, f"{name}: {key}" * show) for key, one in splits.items()}
     for key, split in splits.items():
         shape, expected = logits[key].shape, (len(split), len(dataset.classes))
         if shape != expected or not (np.abs(logits[key]) <= np.finfo(np.float16).max).all():

@@ -229,20 +229,15 @@ def build_rows(
         for name, other in lineage.name_relatives(known_networks, lineage.teacher_of).items()
         if (facts := known_networks[name].card.teacher) is None or not facts.members
     }
-    evaluations, theirs = {}, logits.get(teacher) if teacher else None
+    evaluations, costs, theirs = {}, dict[str, np.ndarray](), logits.get(teacher) if teacher else None
     for name, checkpoint in entries.items():
         if (own := logits.get(name)) is not None:
             known_labels = labels if labels is not None and len(own) == len(labels) else None
             is_comparable = theirs is not None and name != teacher and theirs.shape == own.shape  # not with itself
-            has_all = whole_split_logits(checkpoint, own, Cifar10.key) is not None
-            evaluations[name] = Evaluation(
-                own, known_labels, theirs if is_comparable else None, human_labels if has_all else None
-            )
-    costs = {
-        name: metrics.cross_entropies(one.scaled[0], one.labels)
-        for name, one in evaluations.items()
-        if one.labels is not None
-    }
+            humans = None if whole_split_logits(checkpoint, own, Cifar10.key) is None else human_labels
+            evaluations[name] = Evaluation(own, known_labels, theirs if is_comparable else None, humans)
+            if known_labels is not None:
+                costs[name] = metrics.cross_entropies(evaluations[name].scaled[0], known_labels)
     rows = []
     for name, checkpoint in entries.items():
         pairs = {"to_baseline": baseline, "to_scratch_baseline": baselines.get(name), "to_teacher": teachers.get(name)}
@@ -260,9 +255,8 @@ def build_rows(
 def read_rows(entries: Mapping[str, Checkpoint]) -> list[ResultRow]:
     """The rows of networks that were evaluated on the same images, from their cards and stored logits."""
     labels = evaluation_labels(next(iter(entries.values()))) if entries else None
-    teachers = [
-        lineage.find_teacher(one) for name, one in entries.items() if not lineage.teacher_of(one, entries.values())
-    ]
+    known = entries.values()
+    teachers = [lineage.find_teacher(one) for one in known if not lineage.teacher_of(one, known)]
     others = dict[str, Checkpoint]()
     for one in {teacher.sha256: teacher for teacher in teachers if teacher is not None}.values():
         name = f"{one.name} (teacher)" if one.name in entries else one.name
@@ -323,7 +317,6 @@ def _compare(
 
 
 def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: dict[str, Any]) -> ResultRow:
-    """A row from the card and what is known besides."""
     card, images = checkpoint.card, checkpoint.card.data.evaluation_images
     low, high = wilson_interval(round(card.test_accuracy * images), images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]

@@ -254,14 +254,9 @@ def count_inheritance(logits: np.ndarray, teacher_logits: np.ndarray, labels: np
     """Counts a network's predictions against its teacher's; logits are `[N, classes]`, labels int `[N]`."""
     predicted, taught = logits.argmax(axis=1), teacher_logits.argmax(axis=1)
     wrong, right, same = taught != labels, predicted == labels, predicted == taught
-    return {
-        "wrong": {
-            RIGHT: int((wrong & right).sum()),
-            REPEATED: int((wrong & same).sum()),
-            OWN: int((wrong & ~right & ~same).sum()),
-        },
-        "right": {RIGHT: int((~wrong & right).sum()), OWN: int((~wrong & ~right).sum())},
-    }
+    missed = {RIGHT: wrong & right, REPEATED: wrong & same, OWN: wrong & ~right & ~same}
+    parts = {"wrong": missed, "right": {RIGHT: ~wrong & right, OWN: ~wrong & ~right}}
+    return {where: {kind: int(images.sum()) for kind, images in found.items()} for where, found in parts.items()}
 
 
 def share_of(outcomes: Outcomes, where: str, outcome: str) -> float:

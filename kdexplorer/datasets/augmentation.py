@@ -120,8 +120,6 @@ def normalize(images: torch.Tensor, normalization: Normalization) -> torch.Tenso
     """uint8 `[B, 3, H, W]` to float32 in channels_last: scaled to 0..1, then `(x - mean) / std`."""
     import torch
 
-    mean, std = (
-        to_device(np.asarray(values, np.float32), images.device).view(1, 3, 1, 1) * 255
-        for values in (normalization.mean, normalization.std)
-    )
+    both = (to_device(np.asarray(one, np.float32), images.device) for one in (normalization.mean, normalization.std))
+    mean, std = (values.view(1, 3, 1, 1) * 255 for values in both)
     return images.contiguous(memory_format=torch.channels_last).float().sub_(mean).div_(std)

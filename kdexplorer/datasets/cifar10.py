@@ -65,11 +65,9 @@ class Cifar10Small(Dataset):
     `tests/datasets/test_cifar10_small.py`."""
 
     def find(self) -> Path | None:
-        """The bundled file."""
         return FILE if FILE.is_file() else None
 
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
-        """See `Dataset.load`."""
         images = read_images(split)
         return Split(images, read_labels(split)[: len(images)], self.classes)
 
@@ -129,7 +127,6 @@ class Cifar(Dataset):
         return next((root / name for name in (self.folder, self.archive) if (root / name).exists()), None)
 
     def load(self, split: SplitName, progress: Progress | None = None, order: Order = "content") -> Split:
-        """See `Dataset.load`."""
         root, source = data_root(), self.find()
         if source is None:
             raise DataError(
@@ -139,7 +136,8 @@ class Cifar(Dataset):
         files = [source] if source.is_file() else sorted(source.iterdir())
         if source.name == self.parquet:
             files = [file for file in files if file.name.startswith(f"{split}-") and file.suffix == ".parquet"]
-        name = f"{_name_cache(files)}/{split}"
+        facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
+        name = f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}/{split}"  # other data use no old cache
         if not (find_kept(name) / "labels.npy").exists():
             self._decode(source, split, name, progress)
         cache = find_kept(name)
@@ -154,7 +152,6 @@ class Cifar(Dataset):
         return Split(images, labels, self.classes)
 
     def _decode(self, source: Path, split: SplitName, name: str, progress: Progress | None) -> None:
-        """Decodes a split once and writes it to the cache folder."""
         read = self._read_parquet if source.name == self.parquet else self._read_archive
         images, labels = read(source, split, progress)
         if images.shape != (self.sizes[split], 3, 32, 32) or set(labels.tolist()) != set(range(len(self.classes))):
@@ -308,9 +305,3 @@ def remove_scraps(root: Path) -> None:
     with contextlib.suppress(OSError), FileLock(root / _LOCK, timeout=0):  # filelock's Timeout is an OSError
         for folder in root.glob(".download-*/"):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _name_cache(files: list[Path]) -> str:
-    """The name of decoded images has their source's sizes and times, so that other data use no old cache."""
-    facts = ["content order", *((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

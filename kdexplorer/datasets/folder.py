@@ -108,7 +108,6 @@ class ImageFolder(Dataset):
             self._describe(self._read(files, listing, progress))
 
     def _read(self, files: Files, listing: str, progress: Progress | None) -> Facts:
-        """Decodes all files and keeps arrays and facts."""
         rows = [(split, name, path) for split, classes in files.items() for name in classes for path in classes[name]]
         images: list[_Image] = []
         unread: list[str] = []
@@ -175,13 +174,11 @@ def label_folder(key: str, sha256: str) -> str:
 
 
 class _Image(NamedTuple):
-    """A decoded file: where it was found, its hash, and uint8 `[3, 32, 32]`; `name` is that of its class."""
-
     split: SplitName
-    name: str
+    name: str  # of its class
     path: Path
     digest: bytes
-    pixels: np.ndarray
+    pixels: np.ndarray  # uint8 `[3, 32, 32]`
 
 
 def _read_facts(file: Path) -> Facts | None:

@@ -38,11 +38,9 @@ class FitNets(Method):
     def check(self, student: Architecture, teacher: Architecture) -> str | None:
         """Both networks need the chosen stage."""
         for network in (student, teacher):
-            if self.settings.stage > len(network.stages):
-                return (
-                    f"FitNets: {network.key} has {len(network.stages)} stages, no stage {self.settings.stage}: choose "
-                    "a lower stage"
-                )
+            if self.settings.stage > (count := len(network.stages)):
+                wanted = f"no stage {self.settings.stage}: choose a lower stage"
+                return f"FitNets: {network.key} has {count} stages, {wanted}"
         return None
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:

@@ -57,9 +57,8 @@ def _stages(*channels: int) -> tuple[Stage, ...]:
 
 
 def _cifar_resnet(depth: int) -> Architecture:
-    return Architecture(
-        f"resnet{depth}", f"ResNet-{depth}", "resnet.CifarResNet", _stages(16, 32, 64), 64, {"depth": depth}, True
-    )
+    key, label, stages = f"resnet{depth}", f"ResNet-{depth}", _stages(16, 32, 64)
+    return Architecture(key, label, "resnet.CifarResNet", stages, 64, {"depth": depth}, runs_in_browser=True)
 
 
 def _imagenet_resnet(depth: int, blocks: tuple[int, ...], expansion: int = 1) -> Architecture:

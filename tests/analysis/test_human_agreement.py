@@ -9,11 +9,8 @@ from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_h
 from kdexplorer.analysis.metrics import entropy, fit_temperature, softmax
 from kdexplorer.datasets import get_dataset
 
-FACTS = {
-    "classes": get_dataset("cifar10").classes,
-    "data": {"dataset": "cifar10", "evaluation_images": 10_000},
-    "run": "r",
-}
+DATA = {"dataset": "cifar10", "evaluation_images": 10_000}
+FACTS = {"classes": get_dataset("cifar10").classes, "data": DATA, "run": "r"}
 DISTILLED = {"objective": {"terms": [{"method": "kd"}]}}
 
 

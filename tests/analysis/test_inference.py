@@ -1,7 +1,5 @@
 """Predictions with attention maps, gradients against autograd of the loss in training, and what methods ask."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -11,13 +11,12 @@ from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.analysis.programs import export
 from kdexplorer.cli.main import main
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.training.objective import estimate_memory
-from tests.datasets.test_folder import data, write  # noqa: F401
+from tests.datasets.test_folder import data, read, write  # noqa: F401
 from tests.runs.forgery import Marker
 
 SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]
@@ -26,9 +25,7 @@ SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight
 @pytest.fixture
 def shapes(tmp_path):
     write(tmp_path / "shapes")
-    dataset = get_dataset(f"folder:{tmp_path / 'shapes'}")
-    dataset.prepare()
-    return get_dataset(dataset.key)
+    return read(tmp_path / "shapes")
 
 
 def inputs_of(dataset, split):

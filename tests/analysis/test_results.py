@@ -1,7 +1,5 @@
 """Rows of results against independent ways of computing them, and what may stand in one table."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Generated sentences, for every outcome; inherited errors, counted by hand."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -75,11 +73,6 @@ def test_every_sentence_about_a_table(family, describe, changes, words, absent):
     assert absent not in text
 
 
-def test_without_students_or_labels_there_is_less_to_say(family):
-    assert "Select a distilled student" in LOSS(family.rows()[:2])
-    assert CALIBRATION(family.rows(labels=False)) is None
-
-
 def test_a_difference_beyond_chance_is_called_so(family):
     text = verdicts.compare_with_teacher_and_baseline(family.rows())
     assert "student is 10.00 percentage points above its scratch baseline plain" in text
@@ -109,7 +102,9 @@ def test_without_a_test_the_intervals_are_compared(family, high, words):
 
 def test_it_says_which_networks_to_select(family):
     teacher, plain, student = family.rows()
-    assert "Select a distilled student" in verdicts.compare_with_teacher_and_baseline([teacher, plain])
+    for describe in (LOSS, verdicts.compare_with_teacher_and_baseline):
+        assert "Select a distilled student" in describe([teacher, plain])
+    assert CALIBRATION(family.rows(labels=False)) is None
     alone = replace(student, to_scratch_baseline=None, to_teacher=None)
     assert "Select the scratch baseline of student" in verdicts.compare_with_teacher_and_baseline([alone])
 

@@ -89,7 +89,6 @@ def test_parquet_is_decoded_once_into_a_memory_mapped_cache(small, split, datase
     assert loaded.classes == dataset.classes
     assert calls[-1] == (len(images), len(images))
     assert (small / ".kdexplorer-cache").is_dir()
-
     calls.clear()
     again = dataset.load(split, lambda *call: calls.append(call))
     assert calls == []

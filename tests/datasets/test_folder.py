@@ -148,7 +148,6 @@ def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monk
     assert read(root).label in images
     name = f"{list_runs()[0].run_id}/{student.name}"
     assert evaluate_checkpoint(name).matches_card
-
     write(root, seed=2)
     assert main(["evaluate", name]) == 1
     assert "replaced" in capsys.readouterr().err

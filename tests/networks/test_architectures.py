@@ -72,9 +72,10 @@ def test_parameters_and_multiply_adds_are_those_of_the_papers(architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_registry_says_what_the_network_computes(architecture, images):
-    entry = ARCHITECTURES[architecture]
-    network = build_empty(architecture).eval()
+def test_the_registry_says_what_the_network_computes_and_whether_the_browser_can(
+    architecture, images, tmp_path, make_checkpoint
+):
+    entry, network = ARCHITECTURES[architecture], build_empty(architecture).eval()
     for tensor in network.state_dict().values():
         tensor.fill_(0.01)
     with torch.no_grad():
@@ -89,18 +90,12 @@ def test_the_registry_says_what_the_network_computes(architecture, images):
     assert outputs.embedding.shape == (2, entry.embedding)
     assert torch.equal(network.classify(outputs.embedding), outputs.logits)
     assert not any(getattr(module, hooks) for module in network.modules() for hooks in HOOKS)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_browser_runs_what_can_be_exported(architecture, tmp_path, make_checkpoint):
-    entry = ARCHITECTURES[architecture]
-    is_known = isinstance(build_empty(architecture), (CifarResNet, AirNet)) and not entry.arguments.get("shortcut")
+    is_known = isinstance(network, (CifarResNet, AirNet)) and not entry.arguments.get("shortcut")
     assert entry.runs_in_browser == is_known
     if entry.runs_in_browser:
         checkpoint = make_checkpoint(tmp_path / "net", architecture)
-        assert len(export_network(checkpoint).weights) == 2 * sum(
-            tensor.numel() for tensor in to_half_precision(checkpoint.network()).values()
-        )
+        sizes = [tensor.numel() for tensor in to_half_precision(checkpoint.network()).values()]
+        assert len(export_network(checkpoint).weights) == 2 * sum(sizes)
 
 
 @pytest.mark.parametrize("architecture", ONE_OF_A_KIND)
