@@ -30,7 +30,8 @@ def running(
 ) -> Iterator[str]:
     """Starts the application, without CIFAR-10 unless the environment names it, and yields its URL.
 
-    Runs, an empty data folder and the log (`log.txt`) are in `folder`. The port is a free one if not given.
+    Runs, an empty data folder and the log (`log.txt`) are in `folder`. The port is a free one if not given. At the end
+    an error in the log is printed.
     """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -52,6 +53,8 @@ def running(
     finally:
         process.terminate()
         process.wait(20)
+        _, found, trace = (folder / "log.txt").read_text(errors="replace").partition("Traceback")
+        print((found + trace)[:3000], end="")
 
 
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")

@@ -42,8 +42,7 @@ def main() -> None:
     measured = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         for seed, precision, epochs in product(options.seeds, options.precision, options.epochs):
-            changes = {"threads": options.threads, "precision": precision}
-            config = demo_config(epochs, seed).model_copy(update=changes)
+            config = demo_config(epochs, seed).model_copy(update={"threads": options.threads, "precision": precision})
             os.environ["KDEXPLORER_RUNS"] = tempfile.mkdtemp(dir=folder)  # without what the run before has stored
             baseline, distilled, seconds = train_demo(config)
             measured[precision, epochs].append((distilled - baseline, seconds))

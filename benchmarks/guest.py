@@ -40,9 +40,7 @@ from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from benchmarks.app import ROOT, running
-from benchmarks.load import BY_ITSELF, ROOM, TRAINING, Tally, Visitor, end, percentiles, watch_memory
-from kdexplorer.config import RunConfig
-from kdexplorer.runs.launch import launch_run
+from benchmarks.load import BY_ITSELF, ROOM, Tally, Visitor, percentiles, training, watch_memory
 from kdexplorer.runs.run_folder import Run
 
 ADDRESS = "203.0.113.66"
@@ -414,18 +412,12 @@ def main(arguments: list[str] | None = None) -> bool:
             started = running(folder, KDEXPLORER_RUNS=str(folder / "runs"), KDEXPLORER_PRESENTER_TOKEN=TOKEN)
             url = stack.enter_context(started)
             (server,) = (child for child in psutil.Process().children() if child not in before)
-            os.environ.pop("KDEXPLORER_DATA", None)
-            run = None
-            if options.train:
-                run = launch_run(RunConfig(**TRAINING), folder / "runs")
-                stack.callback(end, run)
+            run = stack.enter_context(training(folder)) if options.train else None
         for _ in range(600):
             if run is None or steps_of(run):
                 break
             time.sleep(0.1)
         parts = asyncio.run(measure(url, run, server, options))
-        _, found, trace = (folder / "log.txt").read_text(errors="replace").partition("Traceback")
-        print((found + trace)[:3000], end="")
     return judge(*parts)
 
 

@@ -26,7 +26,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -473,25 +473,25 @@ def main(arguments: list[str] | None = None) -> Tally:
                 place.mkdir()
                 urls.append(stack.enter_context(running(place, KDEXPLORER_RUNS=str(folder / "runs"))))
             servers = [child for child in psutil.Process().children() if child not in before]
-            if options.train:
-                os.environ.pop("KDEXPLORER_DATA", None)
-                run = launch_run(RunConfig(**TRAINING), folder / "runs")
-                stack.callback(end, run)
+            run = stack.enter_context(training(folder)) if options.train else None
         tally = asyncio.run(run_visits(urls, run.run_id if run else None, servers, options))
-        for log in folder.glob("app*/log.txt"):
-            _, found, trace = log.read_text(errors="replace").partition("Traceback")
-            print((found + trace)[:3000], end="")
     report(tally, options)
     return tally
 
 
-def end(run: Run) -> None:
-    """Stops the run and waits until it has saved its state."""
-    stop_run(run)
-    for _ in range(600):
-        if run.status().state not in LIVE:
-            return
-        time.sleep(0.1)
+@contextlib.contextmanager
+def training(folder: Path) -> Iterator[Run]:
+    """A run that trains meanwhile; at the end it is stopped and has saved its state."""
+    os.environ.pop("KDEXPLORER_DATA", None)
+    run = launch_run(RunConfig(**TRAINING), folder / "runs")
+    try:
+        yield run
+    finally:
+        stop_run(run)
+        for _ in range(600):
+            if run.status().state not in LIVE:
+                break
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,9 @@ def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher:
 def cost(options: argparse.Namespace, dataset: str, teacher: Path, student: str) -> None:
     """Prints a line per number of students."""
     distilled = [_cell(student, 1.0 + number) for number in range(max(options.counts))]
-    scratch = parse_student(f"{student}:{SCRATCH}")
     steps = {
         "teacher": teacher_alone(dataset, options.compiled, distilled[0], teacher),
-        "student": stepping(make_config(dataset, options.compiled, [scratch], None)),
+        "student": stepping(make_config(dataset, options.compiled, [parse_student(f"{student}:{SCRATCH}")], None)),
     }
     for n in options.counts:
         steps[str(n)] = stepping(make_config(dataset, options.compiled, distilled[:n], teacher))

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import random
 import tempfile
 import time
@@ -27,9 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.app import running
-from benchmarks.load import BY_ITSELF, TRAINING, Tally, Visitor, end
-from kdexplorer.config import RunConfig
-from kdexplorer.runs.launch import launch_run
+from benchmarks.load import BY_ITSELF, Tally, Visitor, training
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
 
@@ -94,8 +91,7 @@ class Phone:
         begin, voted = time.perf_counter(), None
         await asyncio.sleep(arrival)
         try:
-            page = await self.request("page", "GET", PATH)
-            key = page.split('name="question" value="')[1][:8]
+            key = (await self.request("page", "GET", PATH)).split('name="question" value="')[1][:8]
             await self.request("picture", "GET", f"{PATH}/{key}.png")
             for _ in range(1 if self.random.random() < 0.75 else 2):
                 await asyncio.sleep(self.random.uniform(0.2, 1.0))
@@ -185,13 +181,9 @@ def main(arguments: list[str] | None = None) -> bool:
         folder = Path(name)
         url = stack.enter_context(running(folder))
         if options.train:
-            os.environ.pop("KDEXPLORER_DATA", None)
-            trained = launch_run(RunConfig(**TRAINING), folder / "runs")
-            stack.callback(end, trained)
+            stack.enter_context(training(folder))
         room, tally = asyncio.run(run(url, options))
         question = Store(folder / "runs" / ".vote").current()
-        _, found, trace = (folder / "log.txt").read_text(errors="replace").partition("Traceback")
-        print((found + trace)[:3000], end="")
         return report(room, tally, question.totals if question else ())
 
 

@@ -180,7 +180,8 @@ def import_checkpoint(
     if classes and sorted(classes) != sorted(data.classes):
         raise ConfigError(f"--classes: these are not the {count} classes of {data.label}: {', '.join(data.classes)}.")
     state = rename_by_shape(architecture, checkpoints.read_weights(source), count)
-    head = _find_head(architecture, count)
+    own, other = (build_empty(architecture, number).state_dict() for number in (count, count + 1))
+    head = {key: one.shape for key, one in own.items() if one.shape != other[key].shape}  # has a row for each class
     widths = {shape[1] for shape in head.values() if len(shape) == 2}  # of another number of classes, too
     for tensor in state.values():
         if tensor.dim() == 2 and tensor.shape[1] in widths and tensor.shape[0] != count:
@@ -201,12 +202,6 @@ def import_checkpoint(
         test_cross_entropy=metrics.cross_entropy(logits, split.labels),
     )  # fmt: skip
     return save_checkpoint(output / name, half, card, logits)
-
-
-def _find_head(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of what has a row for each class: weight and bias of the classifier."""
-    found, other = (build_empty(architecture, count).state_dict() for count in (classes, classes + 1))
-    return {key: tuple(one.shape) for key, one in found.items() if one.shape != other[key].shape}
 
 
 def rename_by_shape(architecture: str, state: dict[str, torch.Tensor], classes: int) -> dict[str, torch.Tensor]:

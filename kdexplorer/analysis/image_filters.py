@@ -98,8 +98,7 @@ def most_instructive(predictions: Predictions, temperature: float, alpha: float)
     kept = np.ones(len(predictions.labels), bool)
     for condition in wanted:
         kept = kept & condition if (kept & condition).any() else kept
-    certainty = np.where(kept, -entropy(softmax(predictions.teacher, temperature)), np.inf)
-    return int(certainty.argmin())
+    return int(np.where(kept, -entropy(softmax(predictions.teacher, temperature)), np.inf).argmin())
 
 
 def available_filters(predictions: Predictions) -> list[str]:

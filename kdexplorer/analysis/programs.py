@@ -102,7 +102,9 @@ def _pack_program(program: nn.Module, format: Format) -> tuple[bytes, Callable[[
 
     shapes = ({0: torch.export.Dim("images")},)
     exported = torch.export.export(program, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=shapes)
-    _forget_places(exported.graph_module)
+    for graph in filter(None, (getattr(module, "graph", None) for module in exported.graph_module.modules())):
+        for node in graph.nodes:
+            node.meta.pop("stack_trace", None)  # else the file names this machine's folders
     if format == "onnx":
         made = torch.onnx.export(exported, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"])
         assert made is not None
@@ -112,13 +114,6 @@ def _pack_program(program: nn.Module, format: Format) -> tuple[bytes, Callable[[
     torch.export.save(exported, file)
     module = torch.export.load(io.BytesIO(file.getvalue())).module()
     return file.getvalue(), lambda images: module(torch.from_numpy(images)).numpy()
-
-
-def _forget_places(program: Any) -> None:
-    """Removes from each step where the code that made it stands: the file would name this machine's folders."""
-    for module in program.modules():
-        for node in module.graph.nodes if hasattr(module, "graph") else ():
-            node.meta.pop("stack_trace", None)
 
 
 def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:

@@ -45,8 +45,7 @@ class AT(Method):
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         """See `at_loss`; the teacher's stages are maps already."""
-        maps = [attention_map(stage, self.settings.power) for stage in student.stages]
-        return at_loss(maps, teacher.stages)
+        return at_loss([attention_map(stage, self.settings.power) for stage in student.stages], teacher.stages)
 
 
 def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

@@ -38,8 +38,7 @@ class ReviewKD(Method):
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
         """The fusion modules (ABF) of all levels; see `make_fusion`."""
-        sizes = ([1 / stage.reduction for stage in network.stages] for network in (student, teacher))
-        pairs = match_stages(*sizes)
+        pairs = match_stages(*([1 / stage.reduction for stage in network.stages] for network in (student, teacher)))
         channels = [(student.stages[one].channels, teacher.stages[other].channels) for one, other in pairs]
         return make_fusion(*zip(*channels, (student.embedding, teacher.embedding), strict=True))
 
@@ -48,8 +47,7 @@ class ReviewKD(Method):
         pairs = match_stages(*([stage.shape[-1] for stage in side.stages] for side in (student, teacher)))
         given = levels(student, [one for one, _ in pairs])
         targets = levels(teacher, [other for _, other in pairs])
-        fused = adapter(given, [tuple(target.shape[2:]) for target in targets])
-        return reviewkd_loss(fused, targets)
+        return reviewkd_loss(adapter(given, [tuple(target.shape[2:]) for target in targets]), targets)
 
 
 def reviewkd_loss(fused: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

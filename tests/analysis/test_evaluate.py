@@ -84,8 +84,7 @@ def test_a_normalization_that_scores_higher_is_found(tmp_path, published, first_
 
 def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, capsys):
     path, original = published
-    words = ["import", str(path), "--architecture", "resnet8", "--name", "mine"]
-    assert main(words) == 0
+    assert main(["import", str(path), "--architecture", "resnet8", "--name", "mine"]) == 0
     printed = capsys.readouterr()
     assert "CIFAR-10 is missing: evaluated on 5,000 CIFAR-10 images" in printed.err
     assert "on 2,000 test images" in printed.out

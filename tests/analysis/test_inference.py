@@ -106,6 +106,5 @@ def test_every_method_asks_for_something(method, outputs):
     ],
 )
 def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, expected):
-    objective = Objective(ce_weight=ce_weight, terms=terms)
-    assert trained_alpha(objective) == pytest.approx(expected)
+    assert trained_alpha(Objective(ce_weight=ce_weight, terms=terms)) == pytest.approx(expected)
     assert trained_alpha(None) == 0.7

@@ -25,8 +25,7 @@ def test_measures_are_shown_in_the_unit_of_their_heading(family):
     rows = family.rows()
     table = measures.tabulate(rows, keys, {"accuracy": "right"})
     assert list(table[0]) == ["Network", "Parameters", "Multiply-adds (M)", "Latency (ms)", "right", "Cross-entropy"]
-    shown = ["student", "75,290", "12.2", "", "60.00", f"{rows[2].cross_entropy:.3f}"]
-    assert list(table[2].values()) == shown
+    assert list(table[2].values()) == ["student", "75,290", "12.2", "", "60.00", f"{rows[2].cross_entropy:.3f}"]
     assert MEASURES["size"].value(rows[2]) == pytest.approx(rows[2].size / 1000)
     assert MEASURES["accuracy"].value({"accuracy": 0.25}) == 25
     assert MEASURES["teacher_kl"].cell({}) == ""
@@ -41,8 +40,7 @@ def test_a_measure_of_logits_needs_no_more_than_its_entry(family, monkeypatch):
     )  # fmt: skip
     monkeypatch.setitem(MEASURES, "brier", brier)
     rows = family.rows()
-    logits = family.logits()["student"]
-    expected = np.mean((softmax(logits) - np.eye(10)[family.labels]) ** 2) * 10
+    expected = np.mean((softmax(family.logits()["student"]) - np.eye(10)[family.labels]) ** 2) * 10
     assert rows[2].measures["brier"] == pytest.approx(expected)
     assert measures.tabulate(rows, ["brier"])[2] == {"Brier score": f"{expected:.3f}"}
     assert "brier" in to_csv(rows).splitlines()[0]

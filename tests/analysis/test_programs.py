@@ -34,8 +34,7 @@ def inputs_of(dataset, split):
 
 def fit(dataset):
     """A linear teacher `[K, D]` that is right on the training images, as the data's normalization gives them."""
-    labels = torch.from_numpy(dataset.load("train").labels)
-    targets = 4 * torch.nn.functional.one_hot(labels).float() - 2
+    targets = 4 * torch.nn.functional.one_hot(torch.from_numpy(dataset.load("train").labels)).float() - 2
     inputs = inputs_of(dataset, "train").double()
     inner = inputs @ inputs.T + torch.eye(len(inputs), dtype=torch.float64)
     return (inputs.T @ torch.linalg.solve(inner, targets.double())).T.float().contiguous()
@@ -92,8 +91,7 @@ def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
     assert evaluate_checkpoint(str(teacher.path)).matches_card
     (student,) = run_checkpoints(run)
     assert student.card.teacher.sha256 == teacher.sha256
-    figures = run.teacher(3)
-    assert figures.accuracy == teacher.card.test_accuracy
+    assert run.teacher(3).accuracy == teacher.card.test_accuracy
     assert main([*words, "--teacher-view", "same"]) == 2
     assert "--teacher-view" in capsys.readouterr().err
     if file == "teacher.npz":  # the same file is kept once

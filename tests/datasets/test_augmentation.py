@@ -33,8 +33,7 @@ def test_a_crop_is_a_window_of_the_reflected_image_and_every_shift_occurs():
     places = []
     choices = [windows(image, 2) for image in NOISE]
     for step in range(40):
-        batch = crops(step=step, padding=2)
-        places += [choices[index][image.tobytes()] for index, image in enumerate(batch)]
+        places += [choices[index][image.tobytes()] for index, image in enumerate(crops(step=step, padding=2))]
     rows, columns, mirrored = (set(values) for values in zip(*places, strict=True))
     assert (rows, columns, mirrored) == (set(range(5)), set(range(5)), {False, True})
     assert len(set(places)) == 50
@@ -56,8 +55,7 @@ def test_alternating_flips_show_each_image_either_way_in_turn():
     assert np.array_equal(epochs[1], epochs[0][..., ::-1])
     assert np.array_equal(epochs[2], epochs[0])
     assert np.array_equal(epochs[3], epochs[1])
-    as_it_is = [np.array_equal(image, original) for image, original in zip(epochs[0], NOISE, strict=True)]
-    assert 2 <= sum(as_it_is) <= 10
+    assert 2 <= sum(np.array_equal(image, original) for image, original in zip(epochs[0], NOISE, strict=True)) <= 10
     shuffled = [5, 0, 11]
     alone = crops(shuffled, step=7, padding=0, flip="alternating")
     assert np.array_equal(alone, epochs[0][shuffled])  # an image's turn does not depend on its place in a batch

@@ -215,8 +215,7 @@ def trust(monkeypatch, root, dataset=CIFAR10):
     """Makes torchvision expect the small files' checksums."""
     folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
     for files in ("train_list", "test_list"):
-        sums = [[name, md5(folder / name)] for name, _ in getattr(official, files)]
-        monkeypatch.setattr(official, files, sums)
+        monkeypatch.setattr(official, files, [[name, md5(folder / name)] for name, _ in getattr(official, files)])
     monkeypatch.setattr(official, "meta", official.meta | {"md5": md5(folder / official.meta["filename"])})
 
 
@@ -279,8 +278,7 @@ class FakeDownload:
 )
 def test_an_interrupted_download_leaves_nothing_that_looks_complete(small, monkeypatch, error):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", type("Failing", (FakeDownload,), {"error": error}))
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else DataError
-    with pytest.raises(expected):
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else DataError):
         CIFAR10.download()
     assert CIFAR10.find() is None
     assert [path.name for path in small.iterdir()] == [".download.lock"]

@@ -40,8 +40,7 @@ def test_a_file_with_a_changed_byte_is_refused(tmp_path, read):
 
 def test_it_is_part_of_the_complete_data(real_root):
     complete, _ = select()
-    reads = cifar10.read_images, cifar10.read_labels
-    parts = [read(split) for split in ("train", "test") for read in reads]
+    parts = [read(split) for split in ("train", "test") for read in (cifar10.read_images, cifar10.read_labels)]
     assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
 
 

@@ -49,8 +49,7 @@ def test_a_folder_of_classes_is_divided_by_content(tmp_path):
     assert len(train) + len(test) == 60
     assert (train.images.shape[1:], train.images.dtype) == ((3, 32, 32), np.uint8)
     assert np.bincount(test.labels, minlength=3).min() >= 1
-    mean = train.images.mean(axis=(0, 2, 3)) / 255
-    assert found.normalization.mean == pytest.approx(mean, abs=1e-4)
+    assert found.normalization.mean == pytest.approx(train.images.mean(axis=(0, 2, 3)) / 255, abs=1e-4)
     assert found.key in [one.key for one in all_datasets()]
     for number, file in enumerate(sorted((tmp_path / "shapes" / "disc").iterdir())):
         file.rename(file.with_name(f"photo {number}"))  # neither names nor endings count
@@ -76,8 +75,7 @@ def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
     write(root / "test", 5, seed=1)
     (root / "train/disc/notes.txt").write_text("no image")
     (root / "train/disc/.DS_Store").write_text("hidden")
-    image = Image.open(root / "train/ring/0-0.png")
-    image.resize((64, 64)).save(root / "test/ring/copy.jpg", quality=95)
+    Image.open(root / "train/ring/0-0.png").resize((64, 64)).save(root / "test/ring/copy.jpg", quality=95)
     assert main(["data", "info", f"folder:{root}"]) == 0
     said = capsys.readouterr().err
     assert "1 of 77 files cannot be read" in said
@@ -138,8 +136,7 @@ def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     command = ["train", "--dataset", "folder:shapes", "--epochs", "1", "--batch-size", "16", "--students"]
     assert main([*command, "resnet8:scratch:name=teacher"]) == 0
-    teacher = list_runs()[0]
-    assert main([*command, "resnet8:response", "--teacher", f"{teacher.run_id}/teacher"]) == 0
+    assert main([*command, "resnet8:response", "--teacher", f"{list_runs()[0].run_id}/teacher"]) == 0
     (student,) = run_checkpoints(list_runs()[0])
     assert RunConfig.load(list_runs()[0].path / "config.json").dataset == f"folder:{root}"
     assert student.card.data.sha256 == read(root).sha256 == evaluation_dataset(student).sha256

@@ -8,19 +8,14 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from torch.nn import functional as F
 
+from kdexplorer import losses
 from kdexplorer.methods import rkd
-from kdexplorer.methods.altered_kd import alter, altered_kd_loss
-from kdexplorer.methods.crd import CRD, crd_loss
-from kdexplorer.methods.dist import correlation, dist_loss
-from kdexplorer.methods.dkd import dkd_loss, dkd_parts
-from kdexplorer.methods.jsd import jsd_loss
-from kdexplorer.methods.kd import kd_loss
-from kdexplorer.methods.logit_std import logit_std_loss
-from kdexplorer.methods.mse_logits import MSELogits, mse_logits_loss
-from kdexplorer.methods.reverse_kl import reverse_kl_loss
-from kdexplorer.methods.rkd import angle_loss, rkd_loss
-from kdexplorer.methods.sp import sp_loss
-from kdexplorer.methods.tf_kd import TfKD, tf_kd_loss, virtual_teacher
+from kdexplorer.methods.altered_kd import alter
+from kdexplorer.methods.crd import CRD
+from kdexplorer.methods.dist import correlation
+from kdexplorer.methods.dkd import dkd_parts
+from kdexplorer.methods.mse_logits import MSELogits
+from kdexplorer.methods.tf_kd import TfKD, virtual_teacher
 from kdexplorer.networks import get_architecture
 
 LABELS = torch.tensor([0, 2, 1, 2, 4])
@@ -35,17 +30,17 @@ def logs(*probabilities):
 
 
 LOSSES = {
-    "kd": lambda s, t: kd_loss(s, t, 3.0),
-    "reverse_kl": lambda s, t: reverse_kl_loss(s, t, 3.0),
-    "jsd": lambda s, t: jsd_loss(s, t, 3.0, 0.3),
-    "dkd": lambda s, t: dkd_loss(s, t, LABELS, 1.0, 2.0, 3.0),
-    "dist": lambda s, t: dist_loss(s, t, 3.0, 2.0, 0.5),
-    "logit_std": lambda s, t: logit_std_loss(s, t, 2.0),
-    "mse_logits": mse_logits_loss,
-    "tf_kd": lambda s, t: tf_kd_loss(s, LABELS, 0.5, 0.9),
-    "sp": sp_loss,
-    "rkd": lambda s, t: rkd_loss(s, t, 25.0, 50.0),
-    "crd": lambda s, t: crd_loss(s, t, LABELS, 0.5),
+    "kd": lambda s, t: losses.kd(s, t, 3.0),
+    "reverse_kl": lambda s, t: losses.reverse_kl(s, t, 3.0),
+    "jsd": lambda s, t: losses.jsd(s, t, 3.0, 0.3),
+    "dkd": lambda s, t: losses.dkd(s, t, LABELS, 1.0, 2.0, 3.0),
+    "dist": lambda s, t: losses.dist(s, t, 3.0, 2.0, 0.5),
+    "logit_std": lambda s, t: losses.logit_std(s, t, 2.0),
+    "mse_logits": losses.mse_logits,
+    "tf_kd": lambda s, t: losses.tf_kd(s, LABELS, 0.5, 0.9),
+    "sp": losses.sp,
+    "rkd": lambda s, t: losses.rkd(s, t, 25.0, 50.0),
+    "crd": lambda s, t: losses.crd(s, t, LABELS, 0.5),
 }
 
 
@@ -59,12 +54,13 @@ def test_the_divergences_by_hand():
     def kl(p, q):
         return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
 
-    for loss, expected in ((kd_loss, kl((0.25, 0.75), (0.5, 0.5))), (reverse_kl_loss, kl((0.5, 0.5), (0.25, 0.75)))):
+    forward, reverse = kl((0.25, 0.75), (0.5, 0.5)), kl((0.5, 0.5), (0.25, 0.75))
+    for loss, expected in ((losses.kd, forward), (losses.reverse_kl, reverse)):
         assert loss(student, teacher, 1.0).item() == pytest.approx(expected, rel=1e-12)
         assert loss(2 * student, 2 * teacher, 2.0).item() == pytest.approx(4 * expected, rel=1e-12)
     for beta, mixture in ((0.5, (3 / 8, 5 / 8)), (0.25, (7 / 16, 9 / 16))):
         expected = beta * kl((0.25, 0.75), mixture) + (1 - beta) * kl((0.5, 0.5), mixture)
-        assert jsd_loss(student, teacher, 1.0, beta).item() == pytest.approx(expected, rel=1e-12)
+        assert losses.jsd(student, teacher, 1.0, beta).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_correlation_by_hand():
@@ -159,32 +155,32 @@ def test_decoupled_parts_with_one_minus_the_teachers_probability_are_kd(temperat
     target, others = dkd_parts(student, teacher, LABELS, temperature)
     p_target = F.softmax(teacher / temperature, dim=1)[torch.arange(5), LABELS]
     together = (target + (1 - p_target) * others).mean() * temperature**2
-    assert together.item() == pytest.approx(kd_loss(student, teacher, temperature).item(), rel=1e-9)
+    assert together.item() == pytest.approx(losses.kd(student, teacher, temperature).item(), rel=1e-9)
 
 
 def test_with_two_classes_the_other_part_is_zero_and_the_target_part_is_kd():
     student, teacher, labels = random(4, 2), random(4, 2, seed=1), torch.tensor([0, 1, 1, 0])
     assert dkd_parts(student, teacher, labels, 2.0)[1].tolist() == [0, 0, 0, 0]
-    expected = kd_loss(student, teacher, 2.0).item()
-    assert dkd_loss(student, teacher, labels, 1.0, 7.0, 2.0).item() == pytest.approx(expected, rel=1e-9)
+    expected = losses.kd(student, teacher, 2.0).item()
+    assert losses.dkd(student, teacher, labels, 1.0, 7.0, 2.0).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_mixture_tends_to_either_divergence_and_near_equality_to_a_quarter():
     student, teacher = random(8, 5), random(8, 5, seed=1)
-    forward, reverse = kd_loss(student, teacher, 2.0).item(), reverse_kl_loss(student, teacher, 2.0).item()
-    assert jsd_loss(student, teacher, 2.0, 1e-6).item() / 1e-6 == pytest.approx(forward, rel=1e-4)
-    assert jsd_loss(student, teacher, 2.0, 1 - 1e-6).item() / 1e-6 == pytest.approx(reverse, rel=1e-4)
+    forward, reverse = losses.kd(student, teacher, 2.0).item(), losses.reverse_kl(student, teacher, 2.0).item()
+    assert losses.jsd(student, teacher, 2.0, 1e-6).item() / 1e-6 == pytest.approx(forward, rel=1e-4)
+    assert losses.jsd(student, teacher, 2.0, 1 - 1e-6).item() / 1e-6 == pytest.approx(reverse, rel=1e-4)
     near = teacher + 1e-3 * student
-    quarter = kd_loss(near, teacher, 2.0).item() / 4
-    assert jsd_loss(near, teacher, 2.0, 0.5).item() == pytest.approx(quarter, rel=1e-2)
-    assert reverse_kl_loss(near, teacher, 2.0).item() / 4 == pytest.approx(quarter, rel=1e-2)
+    quarter = losses.kd(near, teacher, 2.0).item() / 4
+    assert losses.jsd(near, teacher, 2.0, 0.5).item() == pytest.approx(quarter, rel=1e-2)
+    assert losses.reverse_kl(near, teacher, 2.0).item() / 4 == pytest.approx(quarter, rel=1e-2)
 
 
 def test_squared_distance_is_the_limit_of_kd_at_high_temperature():
     """The default weight is that limit's for ten classes."""
     student, teacher = (z - z.mean(dim=1, keepdim=True) for z in (random(4, 10), random(4, 10, seed=1)))
-    limit = MSELogits().settings.weight * mse_logits_loss(student, teacher).item()
-    assert kd_loss(student, teacher, 1e3).item() == pytest.approx(limit, rel=1e-2)
+    limit = MSELogits().settings.weight * losses.mse_logits(student, teacher).item()
+    assert losses.kd(student, teacher, 1e3).item() == pytest.approx(limit, rel=1e-2)
 
 
 def test_without_a_teacher_it_is_label_smoothing():
@@ -194,7 +190,7 @@ def test_without_a_teacher_it_is_label_smoothing():
     share = settings.weight * (1 - on_label) * 10 / 9 / (1 + settings.weight)
     assert share == pytest.approx(0.0904, abs=1e-3)
     smoothed = (1 + settings.weight) * F.cross_entropy(logits, labels, label_smoothing=share)
-    designed = tf_kd_loss(logits, labels, settings.temperature, settings.correct)
+    designed = losses.tf_kd(logits, labels, settings.temperature, settings.correct)
     loss = F.cross_entropy(logits, labels) + settings.weight * designed
     torch.testing.assert_close(*(torch.autograd.grad(one, logits) for one in (smoothed, loss)))
 
@@ -204,7 +200,7 @@ def test_angles_in_blocks_are_the_same_with_the_same_gradient(monkeypatch):
     for limit in (rkd.MAX_ANGLES, 2 * 49):
         monkeypatch.setattr(rkd, "MAX_ANGLES", limit)
         student = random(7, 4).requires_grad_()
-        loss = angle_loss(student, random(7, 3, seed=1))
+        loss = rkd.angle_loss(student, random(7, 3, seed=1))
         loss.backward()
         found.append((loss.detach(), student.grad))
     torch.testing.assert_close(*found)
@@ -212,7 +208,7 @@ def test_angles_in_blocks_are_the_same_with_the_same_gradient(monkeypatch):
 
 def test_images_that_coincide_have_a_finite_gradient():
     student = torch.ones(3, 4).requires_grad_()
-    rkd_loss(student, random(3, 4).float(), 25.0, 50.0).backward()
+    losses.rkd(student, random(3, 4).float(), 25.0, 50.0).backward()
     assert student.grad.abs().max() < 1e3
 
 
@@ -221,7 +217,7 @@ def test_both_projections_are_trained():
     assert {name: tuple(p.shape) for name, p in projections.named_parameters()} == {
         "student.weight": (16, 64), "student.bias": (16,), "teacher.weight": (16, 128), "teacher.bias": (16,),
     }  # fmt: skip
-    crd_loss(*projections(torch.randn(5, 64), torch.randn(5, 128)), LABELS, 0.1).backward()
+    losses.crd(*projections(torch.randn(5, 64), torch.randn(5, 128)), LABELS, 0.1).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in projections.parameters())
 
 
@@ -239,8 +235,7 @@ P_LABELS = torch.tensor([0, 0, 3])
     ],
 )
 def test_what_is_kept(keep, expected, temperature):
-    found = alter(P.log() * temperature, P_LABELS, temperature, keep)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(alter(P.log() * temperature, P_LABELS, temperature, keep), expected, rtol=1e-5)
 
 
 def test_permuted_wrong_classes_are_the_same_numbers_in_another_order():
@@ -248,8 +243,7 @@ def test_permuted_wrong_classes_are_the_same_numbers_in_another_order():
     soft, found = logits.softmax(dim=1), alter(logits, torch.zeros(4000, dtype=torch.int64), 1.0, "permuted")
     assert torch.equal(found.sort(dim=1).values, soft.sort(dim=1).values)
     assert torch.equal(found.argmax(dim=1), soft.argmax(dim=1))
-    second = soft.sort(dim=1).values[:, -2:-1]
-    places = (found == second).float().mean(dim=0)
+    places = (found == soft.sort(dim=1).values[:, -2:-1]).float().mean(dim=0)
     assert ((places - 0.1).abs() < 0.02).all()  # anywhere, equally often
     part = alter(logits[7:9], torch.zeros(2, dtype=torch.int64), 1.0, "permuted")
     assert torch.equal(part, found[7:9])  # the image alone decides
@@ -261,5 +255,5 @@ def test_the_loss_is_kd_with_other_soft_labels(keep):
     student, teacher = (torch.randn(6, 5, generator=generator, dtype=torch.float64) for _ in range(2))
     labels = torch.tensor([0, 1, 0, 1, 2, 2])
     soft = alter(teacher, labels, 3.0, keep)
-    expected = kd_loss(student, 3.0 * soft.log(), 3.0)  # logits whose softmax at T = 3 is the soft label
-    assert float(altered_kd_loss(student, teacher, labels, 3.0, keep)) == pytest.approx(float(expected))
+    expected = losses.kd(student, 3.0 * soft.log(), 3.0)  # logits whose softmax at T = 3 is the soft label
+    assert float(losses.altered_kd(student, teacher, labels, 3.0, keep)) == pytest.approx(float(expected))
