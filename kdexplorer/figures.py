@@ -79,10 +79,6 @@ def _hard_label(source: Source) -> Iterator[Part]:
         yield soft_labels.probability_bars(certain, classes, label, HUMAN, heading, classes[label], shown, rule)
 
 
-def _teacher_prediction(source: Source) -> Spec:
-    return _draw_prediction(source, source.teacher, 1.0, "The teacher's prediction")
-
-
 def _draw_prediction(source: Source, network: NetworkLogits, t: float, heading: str, *selection: Any) -> Spec:
     known = softmax(network.logits, t), source.classes, source.label, network.role
     return soft_labels.probability_bars(*known, heading, f"{network.name}, T = {t:g}", *selection)
@@ -166,7 +162,7 @@ def _sizes(source: Any) -> Spec | None:
 _FIGURES = (
     Figure("hard_label", "The hard label", "soft_labels", "the picture", "soft", _hard_label, "picture"),
     Figure("teacher_prediction", "The teacher's prediction", "soft_labels", "the picture", "soft",
-           _teacher_prediction, "picture"),
+           lambda source: _draw_prediction(source, source.teacher, 1.0, "The teacher's prediction"), "picture"),
     Figure("soft_labels", "Soft labels of teacher and students", "soft_labels", "T", "soft", soft_labels.columns,
            "picture", slid=("temperature",)),
     Figure("temperature_curves", "Entropy, KL and gradient over T", "soft_labels", "the measure", "soft",

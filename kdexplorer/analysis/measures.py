@@ -95,7 +95,7 @@ def _p(row: Any) -> str:
 
 _SCALED = "after temperature scaling: one temperature per network, fitted on other images than those it scales"
 _PAIRED = "Difference of the accuracies in percentage points, with McNemar's p, which is not corrected for other rows"
-_REGISTRY = (
+MEASURES = {measure.key: measure for measure in (
     Measure("name", "Network"),
     Measure("method", "Method", help="The distillation methods of its objective"),
     Measure("weights", "Method with its weights", help="The terms of the sum that training minimized",
@@ -157,8 +157,8 @@ _REGISTRY = (
     Measure("train_images", "Training images", "", ",", help="Images that it was trained on"),
     Measure("epochs", "Epochs", "", "d", help="Passes over them, in all runs of its training"),
     Measure("seed", "Seed", "", "d"),
-)  # fmt: skip
-MEASURES = {measure.key: measure for measure in _REGISTRY}  # every measure by key, in the order of a table's columns
+)}  # fmt: skip
+"""Every measure by key, in the order of a table's columns."""
 
 
 def measure(evaluation: Evaluation, keys: Iterable[str] = MEASURES) -> dict[str, float]:
