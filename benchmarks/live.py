@@ -27,7 +27,8 @@ from kdexplorer.charts.style import role_of
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
 
-RATE = 120  # frames a second of the clip: more than any network classifies, so that the clip never limits the rate
+RATE = 120
+"""Frames a second of the clip: more than any network classifies, so that the clip never limits the rate."""
 
 PAGE = """<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src 'none';
 script-src 'unsafe-inline'; style-src 'unsafe-inline'; worker-src blob:"><title>live</title><style>{styles}</style>

@@ -48,18 +48,22 @@ from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import launch_run, stop_run
 from kdexplorer.runs.run_folder import LIVE, Run
 
-PATIENCE = 120.0  # seconds after which a visitor gives up: an error
+PATIENCE = 120.0
+"""Seconds after which a visitor gives up: an error."""
 
 UPLOADER = "Try your photo"
 WHOLE_UPLOAD = "upload, all of it"
-ROOM = "203.0.113.7"  # the one public address of a class
+ROOM = "203.0.113.7"
+"""The one public address of a class."""
 CHUNKS = (
     "MaterialSymbols-Rounded", "SourceSansVF-Italic", "StreamlitMarkdown", "BidiComponent", "ImageList", "Button",
     "Html", "ArrowVegaLiteChart", "embed", "ButtonGroup", "DownloadButton", "Checkbox", "rehype-katex",
 )  # fmt: skip
 """Streamlit's files that a page with a chart needs beside those of the first document and their imports."""
-FIRST = ("overview", "soft_labels", "attention")  # the pages that visitors open first
-BY_ITSELF = "a fragment by itself"  # what a page does every second while something runs
+FIRST = ("overview", "soft_labels", "attention")
+"""The pages that visitors open first."""
+BY_ITSELF = "a fragment by itself"
+"""What a page does every second while something runs."""
 
 TRAINING = {
     "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,

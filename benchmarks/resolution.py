@@ -24,7 +24,8 @@ from kdexplorer.notation import parse_student
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.trainer import Trainer
 
-KIB = 2**30 if sys.platform == "darwin" else 2**20  # of the unit of `ru_maxrss` in a GiB: bytes on macOS, elsewhere KiB
+KIB = 2**30 if sys.platform == "darwin" else 2**20
+"""Of the unit of `ru_maxrss` in a GiB: bytes on macOS, elsewhere KiB."""
 
 
 def measure(title: str, trainer: Trainer, count: int) -> None:

@@ -183,7 +183,8 @@ class Loop:
     step: Callable[[], None]
     students: int
     dtype: torch.dtype
-    stored: bool = False  # whether the teacher's predictions are read instead of computed
+    stored: bool = False
+    """Whether the teacher's predictions are read instead of computed."""
 
 
 def time_in_turn(

@@ -31,7 +31,8 @@ from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import Store
 
 ADDRESS, ANOTHER = "203.0.113.10", "203.0.113.11"
-BUDGET = 0.5  # seconds: the 95th percentile over all requests
+BUDGET = 0.5
+"""Seconds: the 95th percentile over all requests."""
 
 
 @dataclass

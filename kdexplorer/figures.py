@@ -33,7 +33,8 @@ class Words:
     is_hint: bool = False
 
 
-Part = Spec | tuple[Spec, ...] | Words  # a chart, charts side by side, or words
+Part = Spec | tuple[Spec, ...] | Words
+"""A chart, charts side by side, or words."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Choice:
     name: str
     label: str
     options: Mapping[str, str]
-    default: str | None = None  # the first where it is None
+    default: str | None = None
+    """The first where it is None."""
 
 
 @dataclass(frozen=True)

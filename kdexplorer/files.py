@@ -23,8 +23,10 @@ Row = TypeVar("Row", bound=BaseModel)
 _UMASK = os.umask(0o077)  # which can only be read by setting it: here, before there are threads
 os.umask(_UMASK)
 
-MAX_JSON_BYTES = 8 << 20  # of a JSON file; a card with the curves of a thousand epochs has half a megabyte
-MAX_DEPTH = 32  # lists and objects within one another in a JSON file
+MAX_JSON_BYTES = 8 << 20
+"""Of a JSON file; a card with the curves of a thousand epochs has half a megabyte."""
+MAX_DEPTH = 32
+"""Lists and objects within one another in a JSON file."""
 MAX_ROWS, MAX_BYTES, MAX_LINE = 200_000, 256 << 20, 1 << 20
 """What is read at most of a file of a record a line; 64 students over 1,000 epochs write 64,000 lines of about 3 kB."""
 

@@ -48,9 +48,14 @@ def load(name: str | Path) -> StagedNetwork:
     """A trained network in eval mode, float32, without gradients; its `card` says classes, normalization and measures.
 
     It takes normalized images `[B, 3, H, W]` (see `predict` for others) and returns logits `[B, K]`, or with
-    `all_outputs=True` also its stages `[B, C, H, W]` and the embedding `[B, D]`. The name is a bundled network's,
-    RUN/STUDENT, or a checkpoint folder, also as a path. Raises ConfigError when there is none, CheckpointError when its
-    weights or its card cannot be trusted.
+    `all_outputs=True` also its stages `[B, C, H, W]` and the embedding `[B, D]`.
+
+    Args:
+        name: a bundled network's, RUN/STUDENT, or a checkpoint folder, also as a path.
+
+    Raises:
+        ConfigError: when there is none.
+        CheckpointError: when its weights or its card cannot be trusted.
     """
     checkpoint = find_checkpoint(str(name))
     network = checkpoint.network()
@@ -87,9 +92,14 @@ def soft_labels(logits: np.ndarray | Tensor, temperature: float = 4.0) -> np.nda
 def train(config: RunConfig, progress: Callable[[int, int], object] | None = None) -> Run:
     """Trains a run in this process and returns its folder.
 
-    `config` is such as `RunConfig(students=[parse_student("resnet8:kd")], teacher="resnet56", …)`; `progress` is called
-    with the steps done and their total, after every step. Ctrl-C stops it with a KeyboardInterrupt, which names the
-    command that continues it. Raises KDError when it cannot start, or training fails.
+    Ctrl-C stops it with a KeyboardInterrupt, which names the command that continues it.
+
+    Args:
+        config: `RunConfig(students=[parse_student("resnet8:kd")], teacher="resnet56", …)`.
+        progress: called with the steps done and their total, after every step.
+
+    Raises:
+        KDError: when it cannot start, or training fails.
     """
     from kdexplorer.training.checks import require_startable
     from kdexplorer.training.train import execute
@@ -104,8 +114,11 @@ def train(config: RunConfig, progress: Callable[[int, int], object] | None = Non
 def results(*names: str | Path | Run) -> pd.DataFrame:
     """A row for each network with the numbers of `runs table --csv`; without names those of the bundled networks.
 
-    Names are those of runs, their ids or folders, RUN/STUDENT, or checkpoints' names or folders. Raises KDError when
-    there is none of a name, or two were evaluated on different images.
+    Args:
+        names: runs, their ids or folders, RUN/STUDENT, or checkpoints' names or folders.
+
+    Raises:
+        KDError: when there is none of a name, or two were evaluated on different images.
     """
     import pandas as pd
 

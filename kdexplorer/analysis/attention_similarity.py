@@ -27,8 +27,11 @@ from kdexplorer.runs.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH = 50  # images of a forward pass
-PART = 1_000  # images of a stored array
+BATCH = 50
+"""Images of a forward pass."""
+
+PART = 1_000
+"""Images of a stored array."""
 
 COMPARED = ("cosine", "mse", "correlation", "chance", "own")
 """What is computed of each image and stage: two maps' cosine similarity and the mean squared difference of the
@@ -51,7 +54,8 @@ class StageSimilarity:
     own: float = math.nan  # the correlation without the mean map of each network
     name: str = ""  # the student
     loss: float | None = None  # the MSE times `attention_weight`
-    to_scratch_baseline: Difference | None = None  # the correlation minus its, over images: above zero is closer
+    to_scratch_baseline: Difference | None = None
+    """The correlation minus the scratch baseline's, paired over images: above zero it is closer to the teacher."""
 
 
 def relative_map(attention: np.ndarray) -> np.ndarray:

@@ -14,10 +14,17 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-LEVEL = 0.05  # the significance level: a p below it is called a difference, and intervals cover one minus it
-POWER = 0.8  # `Difference.detectable` is found with this probability
-ENOUGH_SEEDS = 5  # with fewer it is not decided whether a method or a setting is better
-MARGIN = 0.005  # what counts as equal: a difference that is shown to be smaller than half a point
+LEVEL = 0.05
+"""The significance level: a p below it is called a difference, and intervals cover one minus it."""
+
+POWER = 0.8
+"""`Difference.detectable` is found with this probability."""
+
+ENOUGH_SEEDS = 5
+"""With fewer it is not decided whether a method or a setting is better."""
+
+MARGIN = 0.005
+"""What counts as equal: a difference that is shown to be smaller than half a point."""
 
 Verdict = Literal["supported", "not supported", "cannot be decided"]
 Key = TypeVar("Key", bound=Hashable)

@@ -38,7 +38,8 @@ COMMON_NORMALIZATIONS = {
     "the range from -1 to 1": Normalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 }
 """What public training scripts for CIFAR-10 use, by what its mean and standard deviation are those of."""
-TRIED = 2_000  # the first test images, on which other normalizations are tried
+TRIED = 2_000
+"""The first test images, on which other normalizations are tried."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class EvaluationReport:
     per_class_accuracy: list[float]
     card_accuracy: float
     card_cross_entropy: float
-    matches_card: bool  # as many images are classified correctly, and the cross-entropies differ by less than 1e-4
+    matches_card: bool
+    """Whether as many images are classified correctly, and the cross-entropies differ by less than 1e-4."""
 
 
 def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
@@ -168,8 +170,12 @@ def import_checkpoint(
     `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; names that differ from
     this package's are recognized by shape (`rename_by_shape`). `normalization` is that of the channels, as the network
     was trained (default: the data set's). Where `dataset` is missing, its substitute takes its place. `classes` is the
-    network's order of the data set's classes, if it is another one. Raises CheckpointError when the weights do not fit,
-    or the name is taken; ConfigError for other classes; DataError for missing data without a substitute.
+    network's order of the data set's classes, if it is another one.
+
+    Raises:
+        CheckpointError: when the weights do not fit, or the name is taken.
+        ConfigError: when the classes are not those of the data set.
+        DataError: when the data set is missing and has no substitute.
     """
     if not is_name(name):
         raise CheckpointError(f"'{name[:60]}' is not a name: use letters, digits and . _ - = +, at most 64.")

@@ -20,8 +20,11 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
-CURVE_TEMPERATURES = np.geomspace(0.5, 20.0, 40)  # the temperatures of a curve of closeness
-UNCERTAIN = 0.1  # wrong classes are compared on images for which at least this share of the annotators chose one
+CURVE_TEMPERATURES = np.geomspace(0.5, 20.0, 40)
+"""The temperatures of a curve of closeness."""
+
+UNCERTAIN = 0.1
+"""Wrong classes are compared on images for which at least this share of the annotators chose one."""
 
 
 @dataclass(frozen=True)

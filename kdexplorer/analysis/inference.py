@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from kdexplorer.networks import Architecture, Outputs
     from kdexplorer.networks.base import StagedNetwork
 
-PROBED = 16  # images of a probe: the one that is examined first, then others that a relation needs
+PROBED = 16
+"""Images of a probe: the one that is examined first, then others that a relation needs."""
 
 
 def predict_batches(

@@ -20,7 +20,8 @@ from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import Difference, format_p
 from kdexplorer.notation import describe_objective
 
-TextTable = list[dict[str, str]]  # rows of cells by heading
+TextTable = list[dict[str, str]]
+"""Rows of cells by heading."""
 
 
 @dataclass(frozen=True)

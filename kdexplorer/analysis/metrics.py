@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FOLDS = 5  # an image's fold is its position modulo this number, so every fold has all parts of a split that is sorted
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0  # where a temperature is searched
+FOLDS = 5
+"""An image's fold is its position modulo this number, so every fold has all parts of a split that is sorted."""
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 50.0
+"""Where a temperature is searched."""
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -60,9 +60,11 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     `pt2` (`torch.export`) and `onnx` take pixels float32 `[N, 3, 32, 32]` from 0 to 1, any N, and return logits
     `[N, K]`: the normalization is inside. `safetensors` has the weights under the names of this package; the card's
     facts are its metadata. Each is read back and compared with the network on 200 images. `network` is a name as for
-    `load`, or its checkpoint; `onnx` needs onnx, onnxscript and onnxruntime. Raises ConfigError on a format that is not
-    known, or whose libraries are missing; CheckpointError when the weights cannot be trusted, or the program computes
-    something else.
+    `load`, or its checkpoint; `onnx` needs onnx, onnxscript and onnxruntime.
+
+    Raises:
+        ConfigError: on a format that is not known, or whose libraries are missing.
+        CheckpointError: when the weights cannot be trusted, or the program computes something else.
     """
     if format not in FORMATS:
         raise ConfigError(unknown_name("format", str(format), FORMATS))
@@ -148,10 +150,12 @@ def has_onnx() -> bool:
 # --- A teacher from elsewhere ---
 
 SUFFIXES = (".npz", ".pt2", ".onnx")
-BATCH = 100  # images at once, where a program does not say how many it takes
+BATCH = 100
+"""Images at once, where a program does not say how many it takes."""
 PIXELS = Normalization(mean=(0, 0, 0), std=(1, 1, 1))
 """Pixels from 0 to 1: of programs with the normalization inside, as `export` writes them."""
-TRIED = 500  # the first training images, on which normalizations are tried
+TRIED = 500
+"""The first training images, on which normalizations are tried."""
 
 
 def import_logits(
@@ -183,7 +187,9 @@ def import_logits(
         if show:
             values = " and ".join(" ".join(map(str, part)) for part in chosen.model_dump().values())
             print(f"{source} sees images normalized by mean and std {values}", file=sys.stderr)
-        logits = {key: _predict_split(one, program, chosen, f"{name}: {key}" * show) for key, one in splits.items()}
+        logits = {
+            key: _predict_split(one, program, chosen, f"{name}: {key}" if show else "") for key, one in splits.items()
+        }
     for key, split in splits.items():
         shape, expected = logits[key].shape, (len(split), len(dataset.classes))
         if shape != expected or not (np.abs(logits[key]) <= np.finfo(np.float16).max).all():

@@ -217,10 +217,14 @@ def build_rows(
 ) -> list[ResultRow]:
     """One row a network; what cannot be known is None. Scratch baselines are those among the entries.
 
-    Entries are networks by their shown name, all evaluated on the same images, with the `labels` `[N]`. `logits` are
-    theirs, and the teacher's where it is none of them. `teacher_agreement` and `teacher_kl` refer to `teacher`,
-    `to_baseline` to `baseline`. `latency` is seconds for one image by architecture, `human_labels` are `[10000, 10]` as
-    `load_human_labels` gives them, `others` are teachers that have no row.
+    Args:
+        entries: networks by their shown name, all evaluated on the same images.
+        logits: of each, and of the teacher where it is none of the entries.
+        labels: `[N]` of the evaluation images.
+        teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
+        latency: seconds for one image by architecture.
+        human_labels: `[10000, 10]` as `load_human_labels` gives them.
+        others: teachers that have no row.
     """
     known_networks = {**entries, **(others or {})}
     baselines = lineage.name_relatives(entries, lineage.scratch_baseline_of)

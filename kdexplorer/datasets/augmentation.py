@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 
-STUDENT, TEACHER = 0xA6, 0x7E  # for whom crops are drawn: a teacher may have crops of its own
+STUDENT, TEACHER = 0xA6, 0x7E
+"""For whom crops are drawn: a teacher may have crops of its own."""
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -35,13 +36,19 @@ def augment(
     part: slice = slice(None),
     stream: int = STUDENT,
 ) -> torch.Tensor:
-    """A batch uint8 `[B, 3, H, W]` after random crop with reflection, and mirroring.
+    """A batch after random crop with reflection, and mirroring.
 
-    `images` are all training images, uint8 `[N, 3, H, W]`, `indices` `[B]` the batch. Before the crop the image is
-    reflected by `padding` pixels on each side. `flip` is `alternating` (each image either way in turn, the first by
-    lot: Jordan, "94 % on CIFAR-10 in 3.29 seconds", 2024, section 3.6), `random` or `none`. `part` says which images of
-    the batch are returned; what is drawn for them does not depend on it. `stream` says for whom crops are drawn,
-    `STUDENT` or `TEACHER`; mirroring by turns is the same for both.
+    Args:
+        images: `[N, 3, H, W]` uint8, all training images.
+        indices: `[B]`, the batch.
+        padding: pixels by which the image is reflected on each side before the crop.
+        flip: `alternating` (each image either way in turn, the first by lot: Jordan, "94 % on CIFAR-10 in 3.29
+            seconds", 2024, section 3.6), `random` or `none`.
+        part: which images of the batch are returned; what is drawn for them does not depend on it.
+        stream: for whom crops are drawn, `STUDENT` or `TEACHER`; mirroring by turns is the same for both.
+
+    Returns:
+        `[B, 3, H, W]` uint8.
     """
     import torch
 
@@ -70,8 +77,13 @@ def cut_out(
     """Images with a square of `side` pixels at a random place, inside the image, in the mean color.
 
     DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017, whose squares may
-    lie across the border; inside as in Jordan 2024 (see `augment`). Images are uint8 `[B, 3, H, W]`: the `part` of a
-    `batch` of so many images, on which the places do not depend; seed, epoch, step and stream decide them (`drawn`).
+    lie across the border; inside as in Jordan 2024 (see `augment`).
+
+    Args:
+        images: uint8 `[B, 3, H, W]`.
+        normalization: whose mean it is.
+        batch, part: how many images the batch has, and which these are; the others' places do not depend on it.
+        drawn: seed, epoch, step and stream, which decide the places.
     """
     import torch
 

@@ -20,7 +20,8 @@ from kdexplorer.schema import StrictModel
 
 SplitName = Literal["train", "test"]
 Order = Literal["content", "source"]
-Progress = Callable[[int, int], None]  # called with the number of images done and the total
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the total."""
 
 _Channel = Annotated[float, Field(gt=-1e3, lt=1e3)]
 _Deviation = Annotated[float, Field(gt=0, lt=1e3)]
@@ -56,8 +57,10 @@ class Split:
 class Dataset:
     """A data set of 32-pixel images with a training and a test split; itself, one that is not installed."""
 
-    key: str  # the name in configurations, on the command line and in cards
-    label: str  # the name in the interface
+    key: str
+    """The name in configurations, on the command line and in cards."""
+    label: str
+    """The name in the interface."""
     classes: tuple[str, ...] = ()
     sizes: dict[SplitName, int] = {"train": 0, "test": 0}
     normalization: Normalization
@@ -66,10 +69,14 @@ class Dataset:
     """The data set whose test split begins with this one's, so that stored logits match by position."""
     examples: Mapping[int, str] = {}
     """Test images that explain well, by their position, with what each shows; the first is where pages begin."""
-    substitute: str | None = None  # the data set that is used by itself where this one is missing
-    groups: tuple[str, ...] = ()  # the superclass of each class; empty where there are none
-    sha256: str = ""  # of pixels and labels, where the name does not say what the images are
-    remarks: tuple[str, ...] = ()  # what a user should know of the data before training
+    substitute: str | None = None
+    """The data set that is used by itself where this one is missing."""
+    groups: tuple[str, ...] = ()
+    """The superclass of each class; empty where there are none."""
+    sha256: str = ""
+    """Of pixels and labels, where the name does not say what the images are."""
+    remarks: tuple[str, ...] = ()
+    """What a user should know of the data before training."""
 
     def find(self) -> Path | None:
         """What `load` will read, or None where the data are missing."""

@@ -33,7 +33,8 @@ from kdexplorer.images.decode import read_pixels
 
 FILE = Path(__file__).parent / "bundled" / "cifar10-small.parquet"
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000
-SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"  # of the file
+SHA256 = "366b0ae5805d90907085723ce349358eb7f7b099c5590cf7b7747b5c2e083a51"
+"""Of the file."""
 
 _LOCK = ".download.lock"
 
@@ -107,12 +108,17 @@ class Cifar(Dataset):
 
     can_download = True
     sizes = {"train": 50_000, "test": 10_000}
-    archive: str  # the official archive's file
+    archive: str
+    """The official archive's file."""
     archive_bytes: int
-    folder: str  # what the archive unpacks to
-    parquet: str  # the hub's folder of Parquet files
-    label_column: str  # their column of labels
-    torchvision: str  # the class of torchvision that downloads and verifies
+    folder: str
+    """What the archive unpacks to."""
+    parquet: str
+    """The hub's folder of Parquet files."""
+    label_column: str
+    """Their column of labels."""
+    torchvision: str
+    """The class of torchvision that downloads and verifies."""
 
     @property
     def _download(self) -> str:

@@ -20,7 +20,8 @@ from kdexplorer.datasets.cifar10 import Cifar, remove_scraps
 from kdexplorer.errors import DataError
 from kdexplorer.files import read_json, write_json
 
-DOWNLOADED = 0.9  # the share of the work that is done when the archive is complete but not unpacked
+DOWNLOADED = 0.9
+"""The share of the work that is done when the archive is complete but not unpacked."""
 
 COMMAND = (sys.executable, "-m", "kdexplorer", "data", "download")
 STATUS, LOG = ".download.json", ".download.log"

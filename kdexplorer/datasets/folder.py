@@ -30,21 +30,26 @@ from kdexplorer.schema import StrictModel
 
 PREFIX = "folder:"
 MAX_CLASSES, MAX_FILE_BYTES = 1000, 1 << 28
-TEST_SHARE = 0.2  # of the images of each class, where there is no test folder
+TEST_SHARE = 0.2
+"""Of the images of each class, where there is no test folder."""
 NEAR = 4.0
 """The root mean square of the differences of 8 x 8 pixels, of 0 to 255, below which two images count as near-copies."""
-MAX_LISTED = 20  # files that a remark names
+MAX_LISTED = 20
+"""Files that a remark names."""
 
 _SPLITS: tuple[SplitName, ...] = ("train", "test")
-Files = dict[SplitName, dict[str, list[Path]]]  # by split and class; of a folder without splits all are under `train`
+Files = dict[SplitName, dict[str, list[Path]]]
+"""By split and class; of a folder without splits all are under `train`."""
 
 
 class Facts(StrictModel):
     """What was kept of a folder."""
 
     path: str
-    listing: str  # a hash of the files' names, sizes and times
-    sha256: str  # of pixels, labels and class names, whatever the files are called
+    listing: str
+    """A hash of the files' names, sizes and times."""
+    sha256: str
+    """Of pixels, labels and class names, whatever the files are called."""
     classes: tuple[str, ...] = Field(min_length=2, max_length=MAX_CLASSES)
     sizes: dict[SplitName, int]
     normalization: Normalization

@@ -16,7 +16,8 @@ from kdexplorer.networks.outputs import Outputs, as_float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Kept = Literal["top", "permuted", "class-mean", "smoothing"]  # what is kept of the teacher's probabilities, see `alter`
+Kept = Literal["top", "permuted", "class-mean", "smoothing"]
+"""What is kept of the teacher's probabilities, see `alter`."""
 
 
 class AlteredKD(Method):

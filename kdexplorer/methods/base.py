@@ -55,13 +55,19 @@ class Method:
     A subclass sets the class attributes and implements `loss`; the other functions have defaults.
     """
 
-    key: ClassVar[str]  # the name in configurations, on the command line and in files
-    label: ClassVar[str]  # the name in tables and charts
+    key: ClassVar[str]
+    """The name in configurations, on the command line and in files."""
+    label: ClassVar[str]
+    """The name in tables and charts."""
     family: ClassVar[Family]
-    reference: ClassVar[str]  # where the formula comes from: authors, venue, equation
-    formula: ClassVar[str]  # the unweighted loss in LaTeX
-    summary: ClassVar[str]  # one sentence: what the student imitates
-    needs: ClassVar[frozenset[Need]]  # which of the teacher's outputs the loss uses; empty without a teacher
+    reference: ClassVar[str]
+    """Where the formula comes from: authors, venue, equation."""
+    formula: ClassVar[str]
+    """The unweighted loss in LaTeX."""
+    summary: ClassVar[str]
+    """One sentence: what the student imitates."""
+    needs: ClassVar[frozenset[Need]]
+    """Which of the teacher's outputs the loss uses; empty for a method without a teacher."""
     relates_images: ClassVar[bool] = False
     """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
@@ -140,10 +146,15 @@ class Method:
         return "\n".join(text.splitlines()[begin:]).strip() + "\n"
 
     def loss(self, student: Outputs, teacher: Outputs, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
-        """The unweighted loss: a scalar, the mean over the batch, at least float32.
+        """The unweighted loss.
 
-        The student has logits float32 `[B, K]`, stages `[B, C, H, W]` each and embedding `[B, D]` in the training
-        dtype; the teacher, without gradient, what `reduce_teacher` kept. Labels are int64 `[B]`; `adapter` is the
-        trained module, where `adapter` returned one.
+        Args:
+            student: logits float32 `[B, K]`, stages `[B, C, H, W]` each and embedding `[B, D]` in the training dtype.
+            teacher: what `reduce_teacher` kept; without gradient.
+            labels: int64 `[B]`.
+            adapter: the trained module, where `adapter` returned one.
+
+        Returns:
+            A scalar, the mean over the batch, at least float32.
         """
         raise NotImplementedError

@@ -12,7 +12,8 @@ from kdexplorer.networks.outputs import Outputs, as_float
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-MAX_ANGLES = 1 << 22  # angles that are computed at once; of more, backward computes them again instead of keeping them
+MAX_ANGLES = 1 << 22
+"""Angles that are computed at once; of more, backward computes them again instead of keeping them."""
 
 
 class RKD(Method):

@@ -46,7 +46,8 @@ class Architecture:
     builder: str | Callable[..., StagedNetwork]
     """`module.Class` in this package, or in a plugin a function or class; called with `arguments` and `classes`."""
     stages: tuple[Stage, ...]
-    embedding: int  # length of the vector before the classifier
+    embedding: int
+    """Length of the vector before the classifier."""
     arguments: dict[str, Any] = field(default_factory=dict)
     runs_in_browser: bool = False
     """Whether `web/infer.js` computes it: the CIFAR ResNets and the AirNets of two convolutions a block."""

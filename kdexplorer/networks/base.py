@@ -19,7 +19,8 @@ class StagedNetwork(nn.Module):
     stage_names: tuple[str, ...] = ()
     conv1: nn.Module
     fc: nn.Module
-    card: Any = None  # its checkpoint's card, where `kdexplorer.load` returned it
+    card: Any = None
+    """Its checkpoint's card, where `kdexplorer.load` returned it."""
 
     def stem(self, images: Tensor) -> Tensor:
         """Normalized images `[B, 3, H, W]` to the first stage's input."""

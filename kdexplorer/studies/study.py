@@ -25,7 +25,9 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, find_teachers
 from kdexplorer.schema import RECORDED, Name, StrictModel, validate
 
-MAX_VALUES = 32  # the most temperatures, and the most weights, of a grid
+MAX_VALUES = 32
+"""The most temperatures, and the most weights, of a grid."""
+
 OWN = ("version", "name", "students", "seed")
 """Fields of a run that a recipe does not have: the study has its own, or they follow from it."""
 

@@ -19,9 +19,14 @@ from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, Table
 
 SEEDS = [0, 1, 2, 3, 4]
-IMAGES = 20_480  # of the training images, in batches of 128: a size for two slow processor cores
-AGAIN = "-full"  # the ending of a study that is declared a second time, at full size
-NETWORKS = "networks"  # the name of the table of an experiment that measures networks that exist
+IMAGES = 20_480
+"""The declared part of the training images, in batches of 128: a size for two slow processor cores."""
+
+AGAIN = "-full"
+"""The ending of a study that is declared a second time, at full size."""
+
+NETWORKS = "networks"
+"""The name of the table of an experiment that measures networks that exist."""
 
 
 @dataclass(frozen=True)

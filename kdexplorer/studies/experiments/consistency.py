@@ -15,7 +15,8 @@ VIEWS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mixup": ("the student's mixture of two images", "kd+at", {"mixup": True}),
 }
 """What the teacher sees: in the chart, its role there, and as settings."""
-LENGTHS = {"short": (6, 20), "long": (18, 60)}  # epochs of the first and the second version by the part's ending
+LENGTHS = {"short": (6, 20), "long": (18, 60)}
+"""Epochs of the first and the second version by the part's ending."""
 JUDGED = ("same-long", "fixed-long", "independent-long", "same-short")
 """The studies that the verdict needs, and those of the second version besides mixtures."""
 

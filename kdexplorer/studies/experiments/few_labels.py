@@ -12,11 +12,14 @@ SIZES = {"few": (1_024, 40), "more": (5_120, 8), "many": (20_480, 2)}
 """Training images by study, and the epochs that make 320 steps of all of them."""
 SMALL = {"few": (256, 2), "many": (1_024, 1)}
 ENTRIES = {"scratch": "scratch", "kd": "kd:T=4:weight=0.9:ce_weight=0.1"}
-ALONE = {"kd-alone": "kd:T=4:weight=1:ce_weight=0"}  # the student that sees many images and no label
-SIZES_AGAIN = {"few": (1_000, 300), "many": (50_000, 6)}  # of the second version: 300 steps of 1,000 images
+ALONE = {"kd-alone": "kd:T=4:weight=1:ce_weight=0"}
+"""The student that sees many images and no label."""
+SIZES_AGAIN = {"few": (1_000, 300), "many": (50_000, 6)}
+"""Of the second version: 300 steps of 1,000 images."""
 ENTRIES_AGAIN = {"scratch": "scratch", "kd": "kd:T=4:weight=0.3:ce_weight=0.03"}
 ALONE_AGAIN = {"kd-alone": "kd:T=4:weight=0.3:ce_weight=0"}
-PAIR = "lab-pair"  # the study of the lab's networks, ResNet-50 and ResNet-18
+PAIR = "lab-pair"
+"""The study of the lab's networks, ResNet-50 and ResNet-18."""
 
 
 def studies(small: bool) -> dict[str, Study]:

@@ -16,7 +16,8 @@ from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, 
 from kdexplorer.studies.table import Entry, Row, Table, bundled_tables, describe_network, evaluate_row, unpack_bits
 
 BUNDLED = "bundled networks"
-IMAGES = 10_000  # of the test split, in all tables
+IMAGES = 10_000
+"""Of the test split, in all tables."""
 
 
 def measure(table: Table, small: bool) -> Iterator[Table]:

@@ -33,8 +33,13 @@ LAB = {
 """What the lab reported of 10,000 test images: loss and accuracy, by the name of the bundled network."""
 
 LAB_IMAGES = 10_000
-BETA = 1000.0  # the lab's weight of the attention term
-LAB_STUDY = "lab-resnet18"  # the bundled study that trains the lab's students with several seeds
+
+BETA = 1000.0
+"""The lab's weight of the attention term."""
+
+LAB_STUDY = "lab-resnet18"
+"""The bundled study that trains the lab's students with several seeds."""
+
 LAB_EXAMPLE, LAB_SOFTENED = (0.93, 0.05, 0.02), (0.51, 0.28, 0.21)
 """The report's example: predictions, and what it says they are at T = 4."""
 TEACHER, BASELINE = "teacher ", "scratch baseline "

@@ -12,10 +12,12 @@ from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, 
 
 OMITTED = 3
 CLASS = get_dataset("cifar10").classes[OMITTED]
-BIASES = np.arange(0, 8.01, 0.25)  # what is added to the omitted class's logit
+BIASES = np.arange(0, 8.01, 0.25)
+"""What is added to the omitted class's logit."""
 RECALL = tuple(f"recall_at_bias_{bias:g}" for bias in BIASES)
 ACCURACY = tuple(f"accuracy_at_bias_{bias:g}" for bias in BIASES)
-RATES = (0.01, 0.02)  # shares of the test images at which recalls are compared
+RATES = (0.01, 0.02)
+"""Shares of the test images at which recalls are compared."""
 COUNT = "images_of_the_class"
 ENTRIES = {"scratch": "scratch", "kd": "kd:T=4:weight=1:ce_weight=0"}
 SHARED: dict[str, Any] = {"train_images": 45_000, "epochs": 6, "without_class": OMITTED, "seeds": [0, 1, 2]}
