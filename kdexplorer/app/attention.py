@@ -1,7 +1,5 @@
 """Attention: where teacher and students look, stage by stage, on one image and over many."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The page Experiments: a question, one chart, a verdict that is computed, and running it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """One figure alone: in a frame of slides, `?figure=NAME`, and in a step of the story."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

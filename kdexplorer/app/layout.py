@@ -7,8 +7,6 @@ A page's link: its copy and QR code reproduce what the page shows; `?hide=networ
 in slides or in a course's text.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -140,9 +138,8 @@ LONGEST = 1500
 """Characters of a link that a phone's camera reads from a screen."""
 
 _copy_button = st.components.v2.component(
-    "kdexplorer_copy", html="<button>Copy link</button>",
-    js=web.read("copy_button.js"), css=web.read("copy_button.css"),
-)  # fmt: skip
+    "kdexplorer_copy", html="<button>Copy link</button>", js=web.read("copy_button.js"), css=web.read("copy_button.css")
+)
 
 
 def show_copy_button(key: str, text: str = "") -> None:

@@ -4,8 +4,6 @@ Weights are served at a URL that contains their hash, so a browser fetches each 
 back is the picture of "Use this picture": a PNG of 32 × 32 pixels, checked like any upload.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 from collections.abc import Sequence

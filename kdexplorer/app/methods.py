@@ -1,7 +1,5 @@
 """Methods: how each distillation method connects teacher and student, and what it asks of a student."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Overview: one picture, a teacher's soft label and its students', and where to go from there."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

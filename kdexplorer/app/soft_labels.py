@@ -1,7 +1,5 @@
 """Soft labels: one image, a teacher and its students, and the effect of the temperature on their predictions."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 

@@ -3,8 +3,6 @@
 A step's settings hold until the presenter changes them: at its end what was chosen before returns.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st
@@ -29,10 +27,7 @@ _notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main
 
 def offer(key: str, step: int = 1, icon: str | None = None) -> None:
     """Draws the button that begins the lecture, at a step."""
-    st.button(
-        "Present", key=key, icon=icon, help="The lecture, step by step",
-        on_click=_begin, args=(step,),
-    )  # fmt: skip
+    st.button("Present", key=key, icon=icon, help="The lecture, step by step", on_click=_begin, args=(step,))
 
 
 def show() -> None:

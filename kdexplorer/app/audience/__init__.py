@@ -1,7 +1,5 @@
 """Audience: votes from phones become a soft label beside the teacher's; only the presenter has buttons."""
 
-from __future__ import annotations
-
 import contextlib
 from urllib.parse import urlsplit
 

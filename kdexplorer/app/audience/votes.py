@@ -1,7 +1,5 @@
 """What is shown of the vote: the result of a question, on a projector too, and all questions together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit

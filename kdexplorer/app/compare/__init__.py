@@ -1,7 +1,5 @@
 """The page Compare: the choice, one section beside the short table, and behind an expander everything else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -116,9 +114,8 @@ def _pick_section() -> str:
         key = f"section_{number}"
         st.session_state[key] = chosen if chosen in named else None
         place.segmented_control(
-            group, list(named), format_func=lambda name: LABELS.get(name, name), key=key,
-            on_change=take, args=(key,),
-        )  # fmt: skip
+            group, list(named), format_func=lambda name: LABELS.get(name, name), key=key, on_change=take, args=(key,)
+        )
     choices.publish("show", None if chosen == FIRST else chosen)
     return chosen
 

@@ -1,7 +1,5 @@
 """What is compared on Compare, the table of its results, and the sections beside and below it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -4,8 +4,6 @@ All that it knows of a run is its folder. A link `?run=ID` or `?sweep=ID` shows 
 of the application.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """The form on Launch: a run's fields, its teacher, its students or a grid of them, problems beside each, its start."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from typing import Any

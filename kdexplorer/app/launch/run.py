@@ -1,7 +1,5 @@
 """One run or sweep on Launch: its state, its controls, and what its students have learned so far."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

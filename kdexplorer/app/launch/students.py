@@ -4,8 +4,6 @@ A row is a plain dict with the fields of `config.StudentConfig`, every setting o
 its preset. Nothing is validated here: what was typed stays until `training.checks` reports it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -6,8 +6,6 @@ browser. Once one rests, its value becomes the pinned number: for the next pictu
 is then not drawn again, so that its slider keeps the keyboard's focus.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import re

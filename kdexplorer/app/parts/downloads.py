@@ -1,7 +1,5 @@
 """Buttons that save what a page shows: tables as files, and the page as a handout."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date
 from urllib.parse import urlsplit

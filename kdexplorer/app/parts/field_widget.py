@@ -1,7 +1,5 @@
 """Widgets for fields of pydantic models."""
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 import annotated_types as bounds

@@ -1,7 +1,5 @@
 """The time that something takes, measured in processes of their own: a button, how far it is, the result."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Hashable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The choice of a teacher and its students, shared by all pages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -64,9 +62,8 @@ def pick_networks(needs: str = "", shown: bool = True) -> tuple[Network, list[Ne
         others, default = _list_students(found, found[name], needs)
         _follow_teacher(found, found[name], default)
         chosen = choices.pick_several(
-            "students", "Students", others, default, MAX_STUDENTS,
-            known=found, placeholder="Choose up to four students",
-        )  # fmt: skip
+            "students", "Students", others, default, MAX_STUDENTS, known=found, placeholder="Choose up to four students"
+        )
     layout.mention(networks=lineage.name_family(name, chosen))
     teacher, *students = label_together([found[one] for one in (name, *chosen)])
     if line is not None:

@@ -1,7 +1,5 @@
 """The picture that all pages share: a test image, which filters find by the networks' predictions, or a photo."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import replace

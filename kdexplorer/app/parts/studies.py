@@ -1,7 +1,5 @@
 """Compare's sections on studies: grids, comparisons of methods, and the lab's claims."""
 
-from __future__ import annotations
-
 import json
 from typing import Literal
 

@@ -4,8 +4,6 @@ A result is computed once for all visitors: never change what it contains. Each 
 determines the result: `KEYS` says how Streamlit shall identify a network.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
 
 
-def _identify(network: Network) -> tuple[str, str, int, int]:
+def _identify(network: "Network") -> tuple[str, str, int, int]:
     """With the number of images of its card: a table may be of a part of them."""
     logits, images = network.path / checkpoints.LOGITS, network.card.data.evaluation_images
     return str(network.path), network.sha256, images, logits.stat().st_mtime_ns if logits.exists() else 0
@@ -66,7 +64,7 @@ class Network(Checkpoint):
         return results.dataset_of(self)
 
     @st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
-    def network(self) -> StagedNetwork:
+    def network(self) -> "StagedNetwork":
         """The network itself, which nobody may change. Raises CheckpointError."""
         return super().network()
 

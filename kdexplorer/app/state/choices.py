@@ -15,8 +15,6 @@ here, each with a test in `tests/app/test_choices.py`, `tests/pages/test_page_li
 - Links from before it bound widgets: lists were one text with commas, toggles `on` or `off` (`translate_link`).
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
