@@ -108,20 +108,18 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
         st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
         return
     sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
-    default = sizes[min(1, len(sizes) - 1)]
-    sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, default)]
+    sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, sizes[:2][-1])]
     _measure(teacher, comparable, sample)
     rows = attention_similarity.build_rows(teacher, comparable, sample, power)
-    by_name = {one.name: [row for row in rows if row.name == one.name] for one in comparable}
-    missing = [name for name, found in by_name.items() if not found]
+    compared = {one.name: found for one in comparable if (found := [row for row in rows if row.name == one.name])}
+    missing = [one.name for one in comparable if one.name not in compared]
     if missing:
         st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
     if rows:
         roles = {one.name: role_of(one, teacher) for one in comparable}
-        chart, text = st.columns([3, 2], gap="large")
-        compared = {name: found for name, found in by_name.items() if found}
-        similarity = charts.similarity_by_stage(compared, roles, len(sample))
-        chart_view.draw(similarity, f"Attention similarity {len(sample)} images", place=chart)
+        place, text = st.columns([3, 2], gap="large")
+        chart = charts.similarity_by_stage(compared, roles, len(sample))
+        chart_view.draw(chart, f"Attention similarity {len(sample)} images", place=place)
         text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, {one.name: one for one in comparable}, teacher))
         st.markdown(to_markdown(attention_similarity.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
@@ -173,16 +171,14 @@ def describe_similarity(
         f"{closest.correlation:.3f}{chance}. Their cosine, which the loss uses, is {closest.cosine:.3f}."
     )
     for row in sorted(final, key=lambda row: -row.correlation):
-        paired, student = row.to_scratch_baseline, students[row.name]
-        objective = student.card.objective
-        uses_stages = objective is not None and "stages" in objective.needs
-        if paired is not None and uses_stages and teacher.sha256 in student.card.teacher_hashes:
+        paired, card = row.to_scratch_baseline, students[row.name].card
+        uses_stages = card.objective is not None and "stages" in card.objective.needs
+        if paired is not None and uses_stages and teacher.sha256 in card.teacher_hashes:
             verdict = {1: "Yes", 0: "No clear difference", -1: "No"}[paired.sign]
-            theirs, own = as_text(teacher.name), as_text(row.name)
             return (
-                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of {theirs} is "
-                f"**{row.correlation:.3f}** for {own}, which was trained on the teacher's stages, and "
-                f"{row.correlation - paired.estimate:.3f} for its scratch baseline: a paired difference of "
-                f"{paired.nats} (95 % interval over images). {words}"
+                f"**{verdict}.** At stage {last}, the mean correlation of the maps with those of "
+                f"{as_text(teacher.name)} is **{row.correlation:.3f}** for {as_text(row.name)}, which was trained on "
+                f"the teacher's stages, and {row.correlation - paired.estimate:.3f} for its scratch baseline: a paired "
+                f"difference of {paired.nats} (95 % interval over images). {words}"
             )
     return words

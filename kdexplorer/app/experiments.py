@@ -18,7 +18,6 @@ from kdexplorer.studies.experiments import (
     all_experiments,
     count_left,
     find_claims,
-    get_experiment,
     read,
     read_largest,
 )
@@ -70,8 +69,7 @@ def show_alone(with_answer: bool) -> None:
     found = read_largest(chosen)
     said = f"**{chosen.question}** "
     if with_answer and found:
-        claims = find_claims(chosen, found)
-        verdicts = (f"{VERDICTS[claim.verdict][0]} {claim.claim}: {claim.verdict}." for claim in claims)
+        verdicts = (f"{VERDICTS[one.verdict][0]} {one.claim}: {one.verdict}." for one in find_claims(chosen, found))
         said += "  \n".join(verdicts) or SMALL
     right.markdown(said)
     draw_chart(chosen, found)
@@ -79,13 +77,13 @@ def show_alone(with_answer: bool) -> None:
 
 def pick_experiment() -> Experiment:
     """The choice, also in the link; at first one that is measured."""
-    keys = [experiment.key for experiment in all_experiments()]
-    measured = (experiment.key for experiment in all_experiments() if read(experiment))
+    known = {experiment.key: experiment for experiment in all_experiments()}
+    measured = (key for key, experiment in known.items() if read(experiment))
     key = choices.pick_one(
-        "experiment", "Experiment", keys, next(measured, keys[0]), kind="experiment",
-        format_func=lambda key: get_experiment(key).title,
+        "experiment", "Experiment", list(known), next(measured, next(iter(known))), kind="experiment",
+        format_func=lambda key: known[key].title,
     )  # fmt: skip
-    return get_experiment(key)
+    return known[key]
 
 
 def draw_chart(experiment: Experiment, results: Results) -> None:
@@ -105,8 +103,7 @@ def _show_run(experiment: Experiment) -> None:
     command = f"python -m kdexplorer experiment {experiment.key}"
     st.code(f"{command}\n{command} --small", language="bash")
     folders = [experiment_folder(experiment.key, small) for small in (False, True)]
-    working = next(filter(describe_state, folders), None)
-    if working is not None:
+    if (working := next(filter(describe_state, folders), None)) is not None:
         measurement.forget(_ESTIMATE)
         st.fragment(_show_progress, run_every=POLL)(experiment.key, working)
     else:
@@ -126,7 +123,7 @@ def _offer_start(experiment: Experiment) -> None:
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(partial(_start, key, small))
+                access.act_and_rerun(partial(lambda small: start_work(open_experiment(key, small)), small))
     if count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return
@@ -135,18 +132,12 @@ def _offer_start(experiment: Experiment) -> None:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(sum(seconds))} on this machine.")
 
 
-def _start(key: str, small: bool) -> None:
-    start_work(open_experiment(key, small))
-
-
 def _show_progress(key: str, run: ExperimentFolder) -> None:
     """What the process does, and a button that stops it; the page anew once it has ended."""
-    line = describe_state(run)
-    if not line:
+    if not (line := describe_state(run)):
         st.rerun()
     st.markdown(f":material/timer: {as_text(line)}")
-    stop = access.is_presenter() and st.button(
+    if access.is_presenter() and st.button(
         "Stop", key=f"stop_{key}", icon=":material/stop:", help="Finished results are kept"
-    )
-    if stop:
+    ):
         access.act_and_rerun(lambda: stop_run(run), "Stopping after the current step.")

@@ -68,8 +68,8 @@ def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
-        source = _pick_family(teacher, students) if figure.needs == "family" else None
-        chart_view.show_figure(figure.key, source, about=())
+        family = _pick_family(teacher, students) if figure.needs == "family" else None
+        chart_view.show_figure(figure.key, family, about=())
 
 
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
@@ -84,19 +84,16 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
     else:
         source = soft_labels.build(image, teacher, students)
         if source.students:
-            trained = source.networks[source.distilled.name].card.objective
-            alpha = choices.pinned("alpha", trained_alpha(trained))
-            source = replace(source, student=source.distilled, alpha=alpha)
+            alpha = trained_alpha(source.networks[source.distilled.name].card.objective)
+            source = replace(source, student=source.distilled, alpha=choices.pinned("alpha", alpha))
     chart_view.show_figure(figure.key, source, choices_in=controls)
 
 
 def _pick_family(teacher: Network, students: list[Network]) -> Comparison:
     """Draws the choice of a teacher; the rows of its family, or of those that were chosen."""
     found = network_picker.networks()
-    teachers = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
-    name = choices.pick_option(
-        "family", "Teacher", dict.fromkeys([teacher.key, *teachers]), label_visibility="collapsed"
-    )
+    teachers = [teacher.key, *lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})]
+    name = choices.pick_option("family", "Teacher", dict.fromkeys(teachers), label_visibility="collapsed")
     return _compare(found[name], students if name == teacher.key else None)
 
 

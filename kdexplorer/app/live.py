@@ -40,16 +40,14 @@ def show() -> None:
         )
         st.stop()
     fitting = web.select_networks({one.key: one for one in [teacher, *students]})
-    selected = [student for student in students if student.key in fitting]
-    left_out = [student.name for student in students if student not in selected]
-    if left_out:
+    if left_out := [student.name for student in students if student.key not in fitting]:
         st.caption(
             f"Not shown: {as_text(', '.join(left_out))}. The view runs up to {web.MAX_STUDENTS} students, "
             "small networks only."
         )
 
     message = st.container()
-    chosen = show_view(teacher, selected)
+    chosen = show_view(teacher, [student for student in students if student.key in fitting])
     if chosen is not None:
         picture.use_photo(chosen)
         with message.container(horizontal=True, vertical_alignment="center"):

@@ -1,6 +1,5 @@
 """Methods: how each distillation method connects teacher and student, and what it asks of a student."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -102,8 +101,7 @@ def pick_settings(method: type[Method]) -> Method:
         key = f"setting_{method.key}_{name}"
         st.session_state.setdefault(key, field.default)
         with columns[position % len(columns)]:
-            label = name.replace("_", " ").capitalize()
-            values[name] = draw_field(label, field, key, persist_state="session")
+            values[name] = draw_field(name.replace("_", " ").capitalize(), field, key, persist_state="session")
     try:
         return method(**values)
     except ValueError as error:
@@ -114,8 +112,7 @@ def pick_settings(method: type[Method]) -> Method:
 
 def show_formula(method: Method) -> None:
     """The objective with its numbers, what crosses from teacher to student, and the source."""
-    values = method.settings.model_dump()
-    st.latex(objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [values]}))
+    st.latex(objective_formula({"ce_weight": 1.0, "label_smoothing": 0.0, "terms": [method.settings.model_dump()]}))
     crossing = " and ".join(CROSSES[need] for need in ("logits", "embedding", "stages") if need in method.needs)
     batch = " It compares the images of a batch with each other." if method.relates_images else ""
     st.markdown(
@@ -129,8 +126,7 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
     if student is None:
         st.info("Choose a student to see this method's gradient on it.")
         return
-    architectures = get_architecture(student.architecture), get_architecture(teacher.architecture)
-    problem = method.check(*architectures)
+    problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
     if method.needs - {"logits"} and not (teacher.computes and student.computes):
         problem = f"{method.label} needs more than logits, and only logits are stored of one of these networks"
     if problem:
@@ -141,19 +137,18 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
         st.info(f"{method.label} needs several images, and the test images of this data set are missing.")
         return
     try:
-        found = _probe(method.settings.model_dump_json(), student, teacher, images, labels)
+        found = _probe(method, method.settings.model_dump_json(), student, teacher, images, labels)
     except KDError as error:
         show_error(error)
         return
-    classes = teacher.classes
     if picture.label is None:
-        name = classes[int(teacher.predict(picture.pixels).logits.argmax())]
+        name = teacher.classes[int(teacher.predict(picture.pixels).logits.argmax())]
         st.caption(
             f"This picture has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}."
         )
     if found.push is not None:
         logits = teacher.logits_of(picture)
-        chart = gradients.push_bars(found.push, logits, classes, picture.label, method.label, student.name)
+        chart = gradients.push_bars(found.push, logits, teacher.classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:
         _show_relations(method.label, found.relations, teacher, student, images)
@@ -190,16 +185,12 @@ def probe_images(picture: Picture, teacher: Network) -> tuple[np.ndarray, np.nda
 
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=KEYS)
-def _probe(settings: str, student: Network, teacher: Network, images: np.ndarray, labels: np.ndarray) -> Probe:
-    """`inference.probe` of a method with these settings. Raises CheckpointError for untrusted weights."""
-    values = json.loads(settings)
-    return inference.probe(
-        get_method(values["method"])(**values),
-        student.outputs_of(images),
-        teacher.outputs_of(images),
-        labels,
-        (get_architecture(student.architecture), get_architecture(teacher.architecture)),
-    )
+def _probe(
+    _method: Method, settings: str, student: Network, teacher: Network, images: np.ndarray, labels: np.ndarray
+) -> Probe:
+    """`inference.probe` of a method, whose settings are the key. Raises CheckpointError for untrusted weights."""
+    architectures = get_architecture(student.architecture), get_architecture(teacher.architecture)
+    return inference.probe(_method, student.outputs_of(images), teacher.outputs_of(images), labels, architectures)
 
 
 def _show_relations(
@@ -218,8 +209,7 @@ def _show_relations(
 
 def pick_student(students: list[Network], teacher: Network) -> Network | None:
     """Draws the choice of one of the chosen students, at first the distilled one; None where none is chosen."""
-    by_name = {one.name: one for one in students}
-    first = first_distilled(students, teacher)
+    by_name, first = {one.name: one for one in students}, first_distilled(students, teacher)
     return first and by_name[choices.pick_option("student", "Student", by_name, str, first.name)]
 
 

@@ -62,10 +62,9 @@ def _describe_example(page: SoftLabels, teacher: Network) -> str:
     if scratch and page.distilled.role != SCRATCH:
         found = _share_of_nearer(teacher, page.networks[page.distilled.name], page.networks[scratch])
         if found is not None:
-            share, count = found
             said += (
                 f" At T = {SOFT:g}, the soft label of {page.distilled.name} is nearer to the teacher's (KL) than that "
-                f"of {scratch} on {share:.0%} of all {count:,} test images."
+                f"of {scratch} on {found[0]:.0%} of all {found[1]:,} test images."
             )
     return said
 
@@ -73,8 +72,7 @@ def _describe_example(page: SoftLabels, teacher: Network) -> str:
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def _share_of_nearer(teacher: Network, student: Network, other: Network) -> tuple[float, int] | None:
     """On which share of the test images a student's KL from the teacher is smaller than another's, and of how many."""
-    networks = teacher, student, other
-    stored = [logits for one in networks if (logits := one.split_logits(teacher.dataset)) is not None]
+    stored = [n for one in (teacher, student, other) if (n := one.split_logits(teacher.dataset)) is not None]
     if len(stored) < 3:
         return None
     nearer, farther = (metrics.kl_by_image(stored[0], one, SOFT) for one in stored[1:])

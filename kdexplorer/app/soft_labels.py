@@ -41,7 +41,8 @@ def show() -> None:
         )
     downloads.show_handout(page.networks, [image])
 
-    tab, place = choices.pick_tab("tab", [name for name in TABS if name != HUMAN_LABELS or page.human is not None])
+    tabs = [tab for tab, show in TABS.items() if show is not show_human_labels or page.human is not None]
+    tab, place = choices.pick_tab("tab", tabs)
     with place:  # only the open tab is computed
         TABS[tab](page)
 
@@ -164,8 +165,7 @@ def _describe_temperature(
     teacher: Network, students: dict[str, Network], dataset: str, temperature: float
 ) -> list[str]:
     """A sentence for an untrained student and for each with stored logits."""
-    of_teacher = teacher.split_logits(dataset)
-    if of_teacher is None:
+    if (of_teacher := teacher.split_logits(dataset)) is None:
         return []
     known = {name: logits for name, one in students.items() if (logits := one.split_logits(dataset)) is not None}
     fresh = {FRESH: np.zeros_like(of_teacher)}
@@ -185,8 +185,7 @@ def show_class_similarity(page: SoftLabels) -> None:
     dataset, classes = page.picture.dataset, page.classes
     logits = {}
     for name, network in page.networks.items():
-        stored = network.split_logits(dataset)
-        if stored is None:
+        if (stored := network.split_logits(dataset)) is None:
             st.info(f"{as_text(name)} has no stored logits of the whole test split, so it is not shown.")
         else:
             logits[name] = stored
@@ -238,8 +237,7 @@ def show_human_labels(page: SoftLabels) -> None:
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
     rows = _agreement_rows(list(page.networks.values()), page.human)
     st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
-    description = human_agreement.describe_agreement(rows)
-    if description:
+    if description := human_agreement.describe_agreement(rows):
         st.markdown(as_text(description))
 
 
@@ -254,8 +252,7 @@ def _closeness(network: Network, human: np.ndarray, index: int | None = None) ->
 
     None without stored logits of CIFAR-10's whole test split.
     """
-    logits = network.split_logits(Cifar10.key)
-    if logits is None:
+    if (logits := network.split_logits(Cifar10.key)) is None:
         return None
     return _cached_closeness(human, logits) if index is None else _cached_closeness(human[index], logits[index])
 
@@ -265,11 +262,10 @@ def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
     label, index = page.label, page.picture.index
     shown = select_classes(page.teacher.logits, label)
     title = "Human labels", "about 50 annotators"
-    left, right = st.columns([1, 1], vertical_alignment="center")
+    left, right = st.columns(2, vertical_alignment="center")
     chart = label_charts.probability_bars(human[index], page.classes, label, HUMAN, *title, shown)
     chart_view.draw(chart, "Human labels", ("image",), left)
-    closeness = _closeness(page.networks[page.teacher.name], human, index)
-    if closeness is not None:
+    if (closeness := _closeness(page.networks[page.teacher.name], human, index)) is not None:
         why = ": the annotators agree with its prediction, or they choose classes to which it gives small probabilities"
         said = f"**{temperature.describe_closest(closeness)}**{why if closeness.temperature is None else ''}"
         right.markdown(f"{as_text(page.teacher.name)} is closest to them {said}.")
@@ -283,12 +279,10 @@ def show_logits(page: SoftLabels) -> None:
         st.caption("The logits of test images are those that were stored when the network was evaluated.")
 
 
-HUMAN_LABELS = "Human labels"
-"""The tab that needs them."""
 TABS = {
     "Gradient on the student": show_gradient,
     "Curves over T": show_curves,
     "Class similarity": show_class_similarity,
-    HUMAN_LABELS: show_human_labels,
+    "Human labels": show_human_labels,
     "Logits": show_logits,
 }

@@ -54,9 +54,9 @@ def test_cells_are_what_the_table_lets_a_visitor_enter():
 
 def test_an_emptied_name_a_new_preset_and_a_new_row_get_free_names_and_rows_are_deleted():
     rows = [make_row({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined", "feature")]
-    renamed, _ = edit_rows(rows, {"edited_rows": {"0": {"preset": "combined"}}})
+    renamed, _ = edit_rows(rows, {"edited_rows": {0: {"preset": "combined"}}})
     assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined", "resnet8-feature"]
-    emptied, differs = edit_rows(rows, {"edited_rows": {"1": {"name": None}}, "added_rows": [{}], "deleted_rows": [2]})
+    emptied, differs = edit_rows(rows, {"edited_rows": {1: {"name": None}}, "added_rows": [{}], "deleted_rows": [2]})
     assert [row["name"] for row in emptied] == ["resnet8-scratch", "resnet8-combined", "resnet8-scratch-2"]
     assert differs
     assert edit_rows(rows, {"deleted_rows": [1]}) == ([rows[0], rows[2]], True)

@@ -99,8 +99,7 @@ def routes() -> list[Route]:
 
 def parse_link(text: str) -> str:
     """A link that a QR code may encode. Raises ValueError for anything but an address of a web page."""
-    text = text.strip()
-    parts = urlsplit(text)
+    parts = urlsplit(text := text.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or len(text) > LINK or not text.isprintable():
         raise ValueError("The link must begin with http:// or https:// and a host name.")
     return text

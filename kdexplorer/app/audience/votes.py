@@ -78,12 +78,9 @@ def show_question(teacher: Network, projector: bool = False) -> None:
     store = open_store()
     question = store.current()
     hidden = question is not None and question.is_open and chosen_answer() == "votes"
-    truth = Truth()
-    if question is not None and not hidden:
-        (truth,) = find_truths([question], teacher)
-    temperature = choices.pinned("T")
+    (truth,) = [Truth()] if question is None or hidden else find_truths([question], teacher)
     about = (question and question.key, hidden, teacher.name, projector)
-    (begin,) = chart_view.start_sliders(CHART, about, (temperature,))
+    (begin,) = chart_view.start_sliders(CHART, about, (choices.pinned("T"),))
 
     def follow() -> None:
         if store.current() != question:
@@ -91,8 +88,7 @@ def show_question(teacher: Network, projector: bool = False) -> None:
         if question is not None:
             _draw(question, store.counts(question), truth, begin, projector)
 
-    poll = POLL if question is not None and question.is_open else IDLE_POLL
-    st.fragment(follow, run_every=poll)()
+    st.fragment(follow, run_every=POLL if question is not None and question.is_open else IDLE_POLL)()
 
 
 def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
@@ -171,8 +167,7 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
                 known[network.name] = np.stack([network.logits_of(_picture_of(one)) for one in closed])
             except KDError as error:
                 show_error(error)
-    text = describe_agreement(closed, known)
-    if text is not None:
+    if (text := describe_agreement(closed, known)) is not None:
         st.markdown(as_text(text))
 
 

@@ -91,8 +91,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
             SECTIONS[section](compared)
     else:
         SECTIONS[section](compared)
-    difference = verdicts.describe_training_difference(networks)
-    if difference:
+    if difference := verdicts.describe_training_difference(networks):
         st.warning(as_text(difference))
     with st.expander("All numbers, files, and what they mean"):
         sections.show_table(compared)
@@ -127,8 +126,8 @@ def _read(networks: dict[str, Network], teacher: Network | None, baseline: str, 
     timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
     latencies = {architecture: latency(architecture) for architecture in sorted(timed)}
     rows = result_rows(networks, labels, teacher, baseline, latencies, human)
-    logits = {name: checkpoint.logits_or_none() for name, checkpoint in networks.items()}
-    stored = {n: v for n, v in logits.items() if v is not None and (labels is None or len(v) == len(labels))}
+    logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
+    stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
     return Comparison(networks, teacher, rows, labels, stored, baseline, runs)
 
 
@@ -180,8 +179,7 @@ def _choose_networks(names: list[str], teacher: str | None = None) -> None:
 
 def _require_same_images(entries: dict[str, Network]) -> None:
     """Ends the page where the chosen networks were evaluated on different images."""
-    groups = results.group_by_evaluation(entries)
-    if len(groups) < 2:
+    if len(groups := results.group_by_evaluation(entries)) < 2:
         return
     parts = "\n".join(f"- {as_text(images)}: {as_text(', '.join(names))}" for images, names in groups.items())
     st.error(
@@ -203,11 +201,10 @@ def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> 
     known = {name: found[name] for name in options} | entries
     teachers = lineage.name_relatives(known, lineage.teacher_of)
     own = [teachers[name] for name in entries if name in teachers]
-    commonest = max(own, key=own.count, default=None)
     left, right = st.columns(2)
     with right:
         teacher = choices.pick_one(
-            "teacher", "Teacher", options, commonest,
+            "teacher", "Teacher", options, max(own, key=own.count, default=None),
             known=found, index=None, placeholder="No teacher",
             help="Agreement and KL compare each network's predictions with the teacher's",
         )  # fmt: skip

@@ -150,9 +150,8 @@ def show_table(compared: Comparison) -> None:
             "missing too. Objective, cross-entropy and accuracy come from each network's card. "
             + compared.explain_missing()
         )
-    markdown = results.to_markdown(rows, compared.baseline)
-    files = {"csv": results.to_csv(rows), "json": measures.to_json(rows), "md": markdown}
-    downloads.show_files("kdexplorer-table", files)
+    files = {"csv": results.to_csv(rows), "json": measures.to_json(rows)}
+    downloads.show_files("kdexplorer-table", files | {"md": results.to_markdown(rows, compared.baseline)})
     downloads.show_network(compared.networks)
     teacher, networks = compared.teacher, compared.networks
     if teacher is not None:  # the handout has up to four networks beside it, its own students first
@@ -219,8 +218,7 @@ def show_curves(compared: Comparison) -> None:
 
 def show_calibration(compared: Comparison) -> None:
     """How well confidence agrees with accuracy, as trained and after temperature scaling."""
-    labels = compared.require_labels()
-    if labels is None:
+    if (labels := compared.require_labels()) is None:
         return
     scaled = pick_toggle("scaled", "After temperature scaling", help="One temperature per network")
     logits = _scale_logits(compared.logits, labels) if scaled else compared.logits
@@ -235,17 +233,14 @@ def _scale_logits(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[
 
 def show_classes(compared: Comparison) -> None:
     """Accuracy class by class."""
-    labels = compared.require_labels()
-    if labels is not None:
+    if (labels := compared.require_labels()) is not None:
         chart = evaluation.per_class(compared.logits, labels, compared.looks, compared.first.classes)
         chart_view.draw(chart, "Accuracy by class", key="per_class")
 
 
 def show_confusion(compared: Comparison) -> None:
     """Which classes two networks confuse, and where they differ."""
-    labels = compared.require_labels()
-    pair = _pick_pair(compared, "confusion") if labels is not None else None
-    if pair is None or labels is None:
+    if (labels := compared.require_labels()) is None or (pair := _pick_pair(compared, "confusion")) is None:
         return
     classes, logits, limit = compared.first.classes, [compared.logits[name] for name in pair], CLASS_LIMIT
     grouped = get_dataset(compared.first.dataset).superclasses(classes)
@@ -257,9 +252,8 @@ def show_confusion(compared: Comparison) -> None:
     place, words = st.columns([3, 2], gap="medium") if limit <= CLASS_LIMIT else (st.container(), st.container())
     with words:
         shown = pick_option("confusion", "Confusion of", names, names.__getitem__)
-        rows = [row for row in compared.rows if row.name in pair and row.to_scratch_baseline]
-        rows = [row for row in rows if row.to_scratch_baseline and row.to_scratch_baseline.other in pair]
-        st.markdown(as_text(" ".join(verdicts.describe_changes(rows))))
+        own = [row for row in compared.rows if (one := row.to_scratch_baseline) and {row.name, one.other} <= {*pair}]
+        st.markdown(as_text(" ".join(verdicts.describe_changes(own))))
     if shown == "difference":
         chart = class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit)
     else:
@@ -272,8 +266,7 @@ def show_disagreements(compared: Comparison) -> None:
     if not compared.has_images:
         st.info(compared.explain_missing())
         return
-    pair = _pick_pair(compared, "disagreement")
-    if pair is None:
+    if (pair := _pick_pair(compared, "disagreement")) is None:
         return
     groups = results.disagreements(compared.logits[pair[0]], compared.logits[pair[1]], compared.labels)
     only = {"first": f"Only {pair[0]} is right", "second": f"Only {pair[1]} is right"}
@@ -315,8 +308,7 @@ def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> 
 
 def show_inheritance(compared: Comparison) -> None:
     """The predictions of a student and its scratch baseline, by whether its own teacher is right."""
-    labels = compared.require_labels()
-    if labels is None:
+    if (labels := compared.require_labels()) is None:
         return
     students = {
         row.name: (row.to_scratch_baseline.other, row.to_teacher.other)
@@ -338,8 +330,7 @@ def show_inheritance(compared: Comparison) -> None:
 
 def _pick_pair(compared: Comparison, key: str) -> tuple[str, str] | None:
     """Draws two choices among the networks with stored logits; the defaults are the best distilled and its baseline."""
-    rows = [row for row in compared.rows if row.name in compared.logits]
-    if len(rows) < 2:
+    if len(rows := [row for row in compared.rows if row.name in compared.logits]) < 2:
         st.info("Choose at least two networks with stored logits.")
         return None
     options = [row.name for row in rows]

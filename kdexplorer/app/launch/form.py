@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch.students import make_row, redraw, show_students
+from kdexplorer.app.launch.students import ARCHITECTURES, make_row, redraw, show_students
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import measurement, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
@@ -18,7 +18,6 @@ from kdexplorer.datasets import Dataset, all_datasets, available_dataset, downlo
 from kdexplorer.datasets.cifar10 import Cifar, Cifar10
 from kdexplorer.datasets.folder import PREFIX
 from kdexplorer.errors import ConfigError, KDError
-from kdexplorer.networks import all_architectures
 from kdexplorer.notation import train_command
 from kdexplorer.presets import DEMO, PRESETS, RECIPES, STARTING_POINTS
 from kdexplorer.runs.launch import launch_run
@@ -188,8 +187,7 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
 
 def _use_recipe() -> None:
     """Fills the fields that recipes set with those of the chosen one."""
-    recipe = st.session_state["form_recipe"]
-    if recipe in RECIPES:
+    if (recipe := st.session_state["form_recipe"]) in RECIPES:
         settings = recipe_settings(recipe)
         st.session_state["run_form"] |= settings
         st.session_state.update({f"form_{name}": value for name, value in settings.items()})
@@ -204,8 +202,8 @@ def _pick_grid() -> dict[str, Any]:
         st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
-    architectures, often = all_architectures(), "How many times each cell is trained; Seed is the first seed"
-    grid["student"] = left.selectbox("Student", [one.key for one in architectures], key="form_sweep_student")
+    grid["student"] = left.selectbox("Student", ARCHITECTURES, key="form_sweep_student")
+    often = "How many times each cell is trained; Seed is the first seed"
     grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
     for name, (label, options) in GRID_OPTIONS.items():
         grid[name] = st.multiselect(

@@ -19,7 +19,6 @@ from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.common import Spec
 from kdexplorer.charts.learning_curves import Curves
-from kdexplorer.charts.style import Series
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import find_dataset
 from kdexplorer.datasets.folder import without_place
@@ -28,7 +27,7 @@ from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.launch import delete_run, start_run, stop_run
-from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State, TeacherMeasures
+from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunStatus, State
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.training.estimate import format_duration
 
@@ -112,8 +111,7 @@ def _show_results(folder: StudyFolder) -> None:
         return
     if table is not None:
         if table.declared.grid is not None:
-            query = {"show": "Sweep", "sweep": folder.run_id}
-            layout.link_to("compare", "Open on Compare", query, layout.ARROW)
+            layout.link_to("compare", "Open on Compare", {"show": "Sweep", "sweep": folder.run_id}, ARROW)
         studies.show_study(table, folder.run_id)
 
 
@@ -144,32 +142,30 @@ def _describe(config: RunConfig) -> str:
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a study's runs."""
-    epoch, step, steps = status.epoch, status.step, status.steps_per_epoch
+    epoch, step, steps, state = status.epoch, status.step, status.steps_per_epoch, status.state
     message = as_text(status.message[:LENGTH])
-    starts = status.state in LIVE and epoch is None and not status.runs
-    shown = status.state not in ("finished", "failed", "damaged") and status.message not in ("", "training")
-    if shown and not starts:
+    starts = state in LIVE and epoch is None and not status.runs
+    if state not in ("finished", "failed", "damaged") and status.message not in ("", "training") and not starts:
         st.markdown(message)
-    if status.state != "finished" and epoch is not None and step is not None and steps:
+    if state != "finished" and epoch is not None and step is not None and steps:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
-        if status.state == "running" and left is not None:
+        if state == "running" and left is not None:
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
-        if status.state == "running" and status.images_per_second:
+        if state == "running" and status.images_per_second:
             text += f", {status.images_per_second:,.0f} images/s"
-        if status.state == "running" and status.teacher_stored:
+        if state == "running" and status.teacher_stored:
             text += ", teacher predictions from the disk"
         st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
     elif starts:
         st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
     if status.warning:
         st.warning(as_text(status.warning[:LENGTH]))
-    if status.state in ("failed", "damaged"):
+    if state in ("failed", "damaged"):
         st.error(message or "The run ended without a message.")
-    if status.state in ("failed", "lost"):
+    if state in ("failed", "lost"):
         _show_log(run)
-    if status.runs and status.finished is not None:
-        text = f"{status.finished} of {status.runs} runs finished"
-        st.progress(min(1.0, status.finished / status.runs), text=text)
+    if status.runs and (done := status.finished) is not None:
+        st.progress(min(1.0, done / status.runs), text=f"{done} of {status.runs} runs finished")
     for run_id in status.working[:LIMIT]:
         layout.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
@@ -195,7 +191,7 @@ def _show_controls(run: Run, state: State) -> None:
 
 def _offer_deletion(run: Run) -> None:
     """The page's last button, for a presenter and once nothing writes to the folder."""
-    if not access.is_presenter() or run.status().state in LIVE:
+    if run.status().state in LIVE:
         return
     label, what = "Delete this run", "run with its curves and finished students"
     if isinstance(run, StudyFolder):
@@ -216,27 +212,25 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     roles = {student.name: student.key for student in config.students}
     if not config.teacher:  # such a run trains a teacher, unless the name says that it is a baseline
         roles = {n: style.TEACHER if key == SCRATCH and SCRATCH not in n.lower() else key for n, key in roles.items()}
-    looks = style.series(roles)
     by_epoch, within = cached.run_metrics(run)
     shown = [row for row in by_epoch if row.student in roles and row.epoch < config.epochs]
-    metrics = [row for row in shown if row.test]
     by_student: dict[str, list[EpochMeasures]] = {name: [] for name in roles}
     for row in shown:  # without the logits, which would be hashed for the cache
         by_student[row.student].append(EpochMeasures.model_construct(epoch=row.epoch, train=row.train, test=row.test))
-    teacher = run.teacher(len(find_dataset(config.dataset).classes))
     if not shown and live:
         st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
     if not shown and not within:
         return
-    mine, known = f"{run.run_id}/", {} if live else all_networks()
-    found = {key.removeprefix(mine): one for key, one in known.items() if key.startswith(mine)}
+    known = {} if live else all_networks()
+    found = {one.label: one for key, one in known.items() if key.startswith(f"{run.run_id}/")}
     with st.container(key="learned"):
         left, right = st.columns([2, 3], gap="medium")
     with right:
         note = "Thin lines: the mean of a few training batches"
         has_batches = bool(within) and pick_toggle("batches", "Batches within an epoch", help=note)
     batches = [row for row in within if has_batches and row.student in roles and row.epoch <= config.epochs]
-    source = Curves(by_student, looks, config.epochs, teacher, batches)
+    teacher = run.teacher(len(find_dataset(config.dataset).classes))
+    source = Curves(by_student, style.series(roles), config.epochs, teacher, batches)
 
     def draw_curves(measure: str, name: str, key: str) -> None:
         chart_view.draw(_make_curves(source, measure, live), name, savable=not live, key=key)
@@ -254,10 +248,9 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
             _show_result(config, found, rows)
         else:
             draw_losses()
-    if metrics and find_dataset(config.dataset).classes:
-        first = next(iter(found.values()), None)
-        replaced = first is not None and results.known_dataset(first) is None  # its images, since then
-        _show_soft_labels(config, metrics, teacher, looks, live, not replaced)
+    if (tested := [row for row in shown if row.test]) and find_dataset(config.dataset).classes:
+        kept = all(results.known_dataset(one) for one in found.values())  # its images, since then
+        _show_soft_labels(config, tested, source, live, kept)
     if found:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
         if more.open:
@@ -278,56 +271,44 @@ def _make_curves(source: Curves, measure: str, live: bool) -> Spec | None:
     return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
 
 
-def _show_soft_labels(
-    config: RunConfig,
-    rows: list[EpochMetrics],
-    teacher: TeacherMeasures | None,
-    looks: list[Series],
-    live: bool,
-    has_images: bool,
-) -> None:
-    """One image whose soft labels are drawn again after every epoch."""
-    classes, latest = find_dataset(config.dataset).classes, max(row.epoch for row in rows)
+def _show_soft_labels(config: RunConfig, rows: list[EpochMetrics], source: Curves, live: bool, images: bool) -> None:
+    """One image whose soft labels are drawn again after every epoch; `images` are still those of the run."""
+    classes, teacher = find_dataset(config.dataset).classes, source.teacher
+    latest = max(row.epoch for row in rows)
     by_epoch: dict[int, dict[str, np.ndarray]] = {}
     for row in rows:
         if not live or row.epoch == latest:
             by_epoch.setdefault(row.epoch, {})[row.student] = _as_logits(row.probes, len(classes))
     of_teacher = _as_logits(teacher.probes if teacher else [], len(classes))
-    pictures, own_labels = cached.probes(config) if has_images else (np.empty(0), np.empty(0, int))
+    pictures, own_labels = cached.probes(config) if images else (np.empty(0), np.empty(0, int))
     labels = (teacher.probe_labels if teacher else None) or own_labels.tolist()
     count = min(len(probes) for probes_of in by_epoch.values() for probes in probes_of.values())
     if not count:
         return
     st.header("Soft labels, epoch by epoch")
 
-    def describe(index: int) -> str:
-        return f"{index}: {classes[labels[index]]}" if index < len(labels) else str(index)
-
+    names = {str(k): f"{k}: {classes[labels[k]]}" if k < len(labels) else str(k) for k in range(count)}
     settings, picture, chart = st.columns([2, 2, 5])
     with settings:
-        numbers = [str(number) for number in range(count)]
-        index = int(
-            pick_one("probe", "Image", numbers, "0", kind="image", format_func=lambda number: describe(int(number)))
-        )
+        index = int(pick_one("probe", "Image", list(names), "0", kind="image", format_func=names.__getitem__))
         used = [getattr(term, "temperature", None) for student in config.students for term in student.terms]
         first = next((one for one in used if isinstance(one, float) and one > 0), 1.0)  # a plugin's may be anything
         choices = sorted({1.0, 2.0, 4.0, 8.0, first})
         temperature = pick_option("probe_T", "Temperature", choices, "{:g}".format, first)
     if index < len(pictures):
-        url, caption = data_url(enlarge_png(pictures[index].transpose(1, 2, 0), 224)), describe(index)
+        url, caption = data_url(enlarge_png(pictures[index].transpose(1, 2, 0), 224)), names[str(index)]
         picture.image(url, as_text(caption.partition(": ")[2]), "stretch", alt=f"Evaluation image {caption}")
     spec = learning_curves.soft_labels_by_epoch(
         of_teacher[index] if index < len(of_teacher) else None,
         {epoch: {student: probes[index] for student, probes in found.items()} for epoch, found in by_epoch.items()},
-        looks, classes, temperature, labels[index] if index < len(labels) else None,
+        source.looks, classes, temperature, labels[index] if index < len(labels) else None,
     )  # fmt: skip
     chart_view.draw(spec, f"Soft labels by epoch image {index}", place=chart, savable=not live, key="probe_chart")
 
 
 def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
     """Logits `[N, classes]`; N is 0 where they are of other classes."""
-    is_whole = all(len(row) == classes for row in probes)
-    return np.reshape(probes if is_whole else [], (-1, classes))
+    return np.reshape(probes if all(len(row) == classes for row in probes) else [], (-1, classes))
 
 
 # --- How the run ended ---
@@ -355,9 +336,8 @@ def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultR
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
     together = {name: known[name] for name in ([teacher] if teacher else []) + names if name in known}
-    one_table = teacher and len(results.group_by_evaluation(together)) == 1
+    compared = together if teacher and len(results.group_by_evaluation(together)) == 1 else names
     with st.container(horizontal=True):
-        compared = list(together) if one_table else names
         layout.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
         if teacher:
             layout.link_to("soft_labels", "Soft labels", students, ARROW)
@@ -382,6 +362,5 @@ def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str
     for better, group in ((row.name, "first"), (baseline, "second")):
         index = min((index for index in groups[group].tolist() if index < shown), default=None)
         if index is not None:
-            label = f"Soft labels: only {better} is right"
-            students = f"{networks[1].key},{networks[0].key}"
-            layout.link_to("soft_labels", label, query | {"students": students, "image": str(index)}, ARROW)
+            chosen = query | {"students": f"{networks[1].key},{networks[0].key}", "image": str(index)}
+            layout.link_to("soft_labels", f"Soft labels: only {better} is right", chosen, ARROW)

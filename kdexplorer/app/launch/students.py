@@ -78,8 +78,7 @@ def _edit(values: dict[str, Any], key: str) -> None:
 
 def _add(values: dict[str, Any]) -> None:
     chosen = {"architecture": st.session_state["new_architecture"], "preset": st.session_state["new_preset"]}
-    row = make_row(chosen, {row["name"] for row in values["students"]})
-    _replace(values, [*values["students"], row])
+    _replace(values, edit_rows(values["students"], {"added_rows": [chosen]})[0])
 
 
 def _replace(values: dict[str, Any], students: list[FormRow]) -> None:
@@ -122,8 +121,7 @@ def _show_term(row: FormRow, position: int, term: FormRow, prefix: str) -> None:
         key = f"{prefix}_{name}"
         st.session_state[key] = term[name]
         with column:
-            label = name.replace("_", " ").capitalize()
-            draw_field(label, field, key, on_change=_set, args=(row, position, name, key))
+            draw_field(name.replace("_", " ").capitalize(), field, key, on_change=_set, args=(row, position, name, key))
 
 
 def _set(row: FormRow, position: int, name: str, key: str) -> None:
@@ -164,8 +162,7 @@ def fill_term(term: FormRow) -> FormRow:
 
 
 def _objective_of(preset: str) -> FormRow:
-    defaults = {name: field.default for name, field in Objective.model_fields.items()} | PRESETS[preset]
-    return defaults | {"terms": [fill_term(term) for term in defaults["terms"]]}
+    return Objective.model_validate(PRESETS[preset]).model_dump(mode="json")
 
 
 def find_preset(row: FormRow) -> str:
@@ -183,12 +180,11 @@ def edit_rows(rows: list[FormRow], edits: dict[str, Any]) -> tuple[list[FormRow]
     """
     deleted = {position for position in edits.get("deleted_rows") or () if isinstance(position, int)}
     added = [_read_cells(row) for row in (edits.get("added_rows") or [])[: max(0, MAX_STUDENTS - len(rows))]]
-    edited_rows = edits.get("edited_rows") or {}
     edited: list[FormRow] = []
     differs = bool(added or deleted)
     for position, row in enumerate(rows):
         if position not in deleted:
-            sent = edited_rows.get(position) or edited_rows.get(str(position)) or {}
+            sent = (edits.get("edited_rows") or {}).get(position) or {}
             changes = _read_cells(sent)
             new = _edit_row(row, changes, {other["name"] for other in [*edited, *rows[position + 1 :]]})
             differs |= changes != sent or new != row | changes

@@ -71,11 +71,10 @@ def draw(
         st.vega_lite_chart(spec | {"datasets": tables}, width="stretch", height=height, key=key)
         if not savable:
             return
-        with st.container(key=f"save_{slug}", width="content"):
-            popover = st.popover(
-                f"Save: {as_text(name)}", icon=":material/download:", width="content", key=f"save_open_{slug}",
-                on_change="rerun",
-            )  # fmt: skip
+        popover = st.container(key=f"save_{slug}", width="content").popover(
+            f"Save: {as_text(name)}", icon=":material/download:", width="content", key=f"save_open_{slug}",
+            on_change="rerun",
+        )  # fmt: skip
         if popover.open:  # its rows are sent once more, for the table
             with popover:
                 _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug))

@@ -75,16 +75,15 @@ def show_handout(
         compared: the rows of the results table, the networks if not given.
     """
     teacher, *students = networks.values()
-    closed = open_store().closed()
-    address = _own_address()
+    closed, address = open_store().closed(), _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
     def build() -> bytes:
         pictures = choose_pictures(COUNT, teacher, students, first, gallery(teacher.dataset))
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
-            votes=closed if votes else (), order=tuple(open_lecture().sections()),
-            address=address, human_labels=human_labels_of(Cifar10.key),
+            votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address,
+            human_labels=human_labels_of(Cifar10.key),
         )  # fmt: skip
         return build_handout(request, visitor)
 

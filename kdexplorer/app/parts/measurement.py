@@ -21,11 +21,10 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measuremen
 
     A session has one measurement of each key; it ends when another subject is to be measured.
     """
-    before, measured = st.session_state.get(key, (subject, None))
-    result: T | None = None
-    if before != subject:
+    if st.session_state.get(key, (subject, None))[0] != subject:
         forget(key)
-        measured = None
+    _, measured = st.session_state.get(key, (subject, None))
+    result: T | None = None
     try:
         result = measured.poll() if measured is not None else None
     except KDError as error:

@@ -21,8 +21,7 @@ T = TypeVar("T")
 
 def networks() -> dict[str, Network]:
     """All networks by their name in links; where there is none, the page says what to do and ends."""
-    found = all_networks()
-    if not found:
+    if not (found := all_networks()):
         st.info("There are no networks yet. Train one on the Launch page, or restore the folder 'checkpoints'.")
         show_unusable()
         st.stop()
@@ -31,8 +30,7 @@ def networks() -> dict[str, Network]:
 
 def show_unusable() -> None:
     """The checkpoints that cannot be used, each with the reason; nothing where there are none."""
-    unusable = unusable_networks()
-    if not unusable:
+    if not (unusable := unusable_networks()):
         return
     with st.expander(f"{len(unusable)} unusable network{'s' if len(unusable) > 1 else ''}", icon=":material/error:"):
         for name, reason in list(unusable.items())[:50]:
@@ -41,8 +39,7 @@ def show_unusable() -> None:
 
 def default_teacher(found: Mapping[str, Network]) -> str:
     """The smallest bundled teacher, whose pages open fastest. Without one: any other teacher, else any network."""
-    bundled = lineage.list_teachers({name: c for name, c in found.items() if "/" not in name})
-    if bundled:
+    if bundled := lineage.list_teachers({name: c for name, c in found.items() if "/" not in name}):
         return min(bundled, key=lambda name: found[name].card.parameters)
     return next(iter(lineage.list_teachers(found) or found))
 
@@ -107,6 +104,5 @@ def ask_each(networks: Sequence[Network], ask: Callable[[Network], T]) -> list[t
 
 def find_name(reference: str, found: Mapping[str, Network]) -> str | None:
     """The name on the pages of a network that a run's configuration names, perhaps by its folder; or None."""
-    if reference in found:
-        return reference
-    return next((name for name, c in found.items() if c.path.resolve() == Path(reference).resolve()), None)
+    by_folder = (name for name, c in found.items() if c.path.resolve() == Path(reference).resolve())
+    return reference if reference in found else next(by_folder, None)

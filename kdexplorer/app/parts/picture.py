@@ -62,10 +62,10 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
     small, photo_place = st.container(), st.container(gap="xsmall", key="photo_place")
     steps, sources = controls, None
     if not alone:
-        with controls:
-            steps = st.container(horizontal=True, gap="xsmall", width="content")
-            options: dict[str, Any] = {"width": "content", "key": _SOURCES_OPEN, "on_change": "rerun"}
-            sources = st.popover("Source", icon=":material/photo_library:", **options)
+        steps = controls.container(horizontal=True, gap="xsmall", width="content")
+        sources = controls.popover(
+            "Source", icon=":material/photo_library:", width="content", key=_SOURCES_OPEN, on_change="rerun"
+        )
         with sources:
             source = _pick_unlinked("source", "Source", SOURCES)
             if source == CAMERA:
@@ -77,7 +77,6 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
     photo = None
     if (kept := find_photo(teacher.dataset)) is not None:
         chosen, photo = kept
-        choices.publish("image", None)
         with photo_place:
             _pick_fit(teacher)
         if alone and known:
@@ -85,7 +84,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
                 draw_steps(known, known[0] if index is None else index)
     else:
         with small:
-            chosen = teacher.test_images([_pick_test_image(teacher, students, sources, steps)])[0]
+            chosen = _pick_test_image(teacher, students, known, index, sources, steps)
     show(chosen if label else replace(chosen, label=None, index=None), teacher, enlarged, caption, photo)
     if not label:
         caption.empty()
@@ -99,16 +98,16 @@ def _pick_unlinked(name: str, label: str, options: Sequence[str]) -> str:
     )
 
 
-def _pick_test_image(teacher: Network, students: list[Network], sources: Any, buttons: Any) -> int:
-    """Draws the gallery; returns the chosen image's position in the test split. Without an image the page ends.
+def _pick_test_image(
+    teacher: Network, students: list[Network], known: range, index: int | None, sources: Any, buttons: Any
+) -> Picture:
+    """Draws the gallery; returns the chosen image, which `index` was before. Without an image the page ends.
 
     The filters are drawn in `sources`, the buttons for the next image in `buttons`. Without `sources` the filters that
     were chosen on a page hold as far as they leave the image, and there is no gallery.
     """
-    known = range(len(cached.gallery(teacher.dataset)))
-    if not len(known):
+    if not known:
         _end_without_images(teacher.dataset, "" if sources is None else ", or upload a photo")
-    index = read_index(known)
     shown, changed = _filter_images(teacher, students, sources)
     if index is None:
         index = choose_first(teacher, students, shown)
@@ -124,13 +123,12 @@ def _pick_test_image(teacher: Network, students: list[Network], sources: Any, bu
         with st.container(horizontal=True, gap="xsmall", key="thumbnails"):
             for other in teacher.test_images(shown[first : first + THUMBNAILS]):
                 _show_thumbnail(other, other.index == index)
-    return index
+    return teacher.test_images([index])[0]
 
 
 def say_how_to_get(dataset: str) -> str:
     """What gives a data set's images, as the beginning of a sentence."""
-    found = get_dataset(dataset)
-    if found.can_download:
+    if (found := get_dataset(dataset)).can_download:
         return f"Download {found.label} on the Launch page"
     return f"Read {as_text(found.label)} again on the Launch page (Customize, Your own images)"
 
@@ -200,14 +198,13 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     index, photo = read_index(known), None
     if (kept := find_photo(teacher.dataset)) is not None:
         index, (chosen, photo) = None, kept
-        choices.publish("image", None)
         _pick_fit(teacher)
     elif not known:
         _end_without_images(teacher.dataset)
     else:
         index = choose_first(teacher, students, known) if index is None else index
         choices.put("image", index)
-        (chosen,) = teacher.test_images([index])
+        chosen = teacher.test_images([index])[0]
     with small:
         for other in teacher.test_images((list_examples(teacher, known) or known)[:CHOSEN]):
             _show_thumbnail(other, other.index == index)
@@ -270,7 +267,8 @@ def _draw_uploader(label: str, where: str) -> None:
 
 
 def _pick_fit(teacher: Network) -> None:
-    """Draws how the photo becomes a square, and what the networks know."""
+    """Draws how the photo becomes a square, and what the networks know; the link has no test image."""
+    choices.publish("image", None)
     _pick_unlinked("fit", "Fit to a square", list(FITS))
     names = f" ({', '.join(map(as_text, teacher.classes))})" if len(teacher.classes) <= CLASS_LIMIT else ""
     st.caption(
@@ -308,14 +306,13 @@ def use_photo(data: bytes) -> None:
 def show(picture: Picture, teacher: Network, enlarged: Any, below: Any, photo: Photo | None = None) -> None:
     """Draws what the networks see, enlarged with sharp pixel edges, beside the photo itself; a caption below."""
     alt, caption = "Your photo" if photo else "The picture", "Your photo, and as the networks see it: 32 × 32 pixels"
+    fact = "a photo" if photo else "a picture"
     if picture.index is not None:
-        name = teacher.classes[picture.label] if picture.label is not None else None
-        alt = f"Test image {picture.index}" + (f": {name}" if name else "")
-        label = f"**{as_text(name)}**" if name else "its label is not one of these classes"
+        alt, fact = picture.caption(teacher.classes), f"{get_dataset(picture.dataset).label} test image {picture.index}"
+        name = None if picture.label is None else as_text(teacher.classes[picture.label])
+        label = f"**{name}**" if name else "its label is not one of these classes"
         caption = f"Test image {picture.index}: {label}, 32 × 32 pixels"
-    dataset = get_dataset(picture.dataset).label
-    unnumbered = "a photo" if photo else "a picture"
-    layout.mention(image=unnumbered if picture.index is None else f"{dataset} test image {picture.index}")
+    layout.mention(image=fact)
     sharp = data_url(enlarge_png(picture.pixels_last, 448))
     if photo is None:
         enlarged.image(sharp, width="stretch", alt=alt)

@@ -100,12 +100,10 @@ def show_study(table: Table, name: str) -> None:
 def _show_grid(table: Table, name: str) -> None:
     """The conclusion, the surface and every cell."""
     summaries = summarize(table)
-    known = charts.known_surfaces(summaries)
-    if not known:
+    if not (known := charts.known_surfaces(summaries)):
         st.info("No student has finished yet. The surface appears when the first run has finished.")
         return
-    said = describe_study(table, summaries)
-    st.markdown(" ".join(filter(None, [said, table.declared.describe_factors()])))
+    st.markdown(" ".join(filter(None, [describe_study(table, summaries), table.declared.describe_factors()])))
     measure = choices.pick_option("surface", "Surface", known, charts.SURFACES.__getitem__)
     left, right = st.columns([3, 2])
     chart_view.draw(charts.surface(table, summaries, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
@@ -128,9 +126,7 @@ def _show_entries(table: Table, name: str) -> None:
     )
     said, counted = describe_study(table, summaries), count_differences(summaries, reference)
     st.markdown(as_text(counted or said))
-    spec = charts.differences(summaries, reference)
-    if spec is not None:
-        chart_view.draw(spec, f"Methods {name}", (), key="league_chart")
+    chart_view.draw(charts.differences(summaries, reference), f"Methods {name}", (), key="league_chart")
     with st.expander("Every entry, and what the tests say"):
         if counted:
             st.markdown(as_text(said))

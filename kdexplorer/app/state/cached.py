@@ -112,9 +112,7 @@ latency = st.cache_data(max_entries=64, show_spinner=False)(measure_latency)
 
 def all_networks() -> dict[str, Network]:
     """Bundled networks by their name in links, imported ones, and finished students, the newest first."""
-    found: dict[str, Checkpoint] = {}
-    for root, prefix in _roots().items():
-        found |= {f"{prefix}{checkpoint.path.name}": checkpoint for checkpoint in checkpoints.list_checkpoints(root)}
+    found = {f"{prefix}{one.path.name}": one for root, prefix in _roots() for one in checkpoints.list_checkpoints(root)}
     found |= {key: one for key, one in _students().items() if isinstance(one, Checkpoint)}
     return {key: Network(one.path, one.card, key, key.rpartition("/")[2]) for key, one in found.items()}
 
@@ -128,16 +126,16 @@ def label_together(chosen: Sequence[Network]) -> list[Network]:
 def unusable_networks() -> dict[str, str]:
     """Why a checkpoint is none of `all_networks`, by the name that it would have."""
     tried = _students()
-    for root, prefix in _roots().items():
+    for root, prefix in _roots():
         tried |= {f"{prefix}{name}": one for name, one in checkpoints.scan_checkpoints(root).items()}
     found = {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
-    for root in (*_roots(), run_folder.runs_root()):  # where the server has its files is not shown
+    for root, _ in (*_roots(), (run_folder.runs_root(), "")):  # where the server has its files is not shown
         found = {name: reason.replace(f"{root}/", "") for name, reason in found.items()}
     return found
 
 
-def _roots() -> dict[Path, str]:
-    return {checkpoints.bundled_root(): "", run_folder.imported_root(): "imported/"}
+def _roots() -> list[tuple[Path, str]]:
+    return [(checkpoints.bundled_root(), ""), (run_folder.imported_root(), "imported/")]
 
 
 def _students() -> dict[str, Checkpoint | CheckpointError]:

@@ -121,8 +121,7 @@ def _warn(name: str, reason: str) -> None:
 def _check_link(name: str, known: Collection[str], kind: str) -> None:
     """Reports names in the link that do not exist; Streamlit leaves them out."""
     held = as_texts(st.session_state[name]) if name in st.session_state else []  # chosen here, not by the link
-    unknown = [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]
-    if unknown:
+    if unknown := [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]:
         _warn(name, f"there is no {kind} '{unknown[0][:60]}'")
 
 
@@ -203,8 +202,7 @@ def pick_several(
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
     _check_link(name, options if known is None else known, kind)
     settle(name, options, list(default))
-    chosen = st.session_state.get(name, [])
-    if len(chosen) > limit:  # a browser offers no more
+    if len(chosen := st.session_state.get(name, [])) > limit:  # a browser offers no more
         st.session_state[name] = chosen[:limit]
     return st.multiselect(
         label, options, default, key=name, max_selections=limit, bind="query-params", persist_state="session", **widget
@@ -321,8 +319,7 @@ def pinned(name: str, default: float | None = None) -> float:
     """
     value = pinned_by_visitor(name)
     publish(name, value)
-    usual = PINNED[name][0] if default is None else default
-    return usual if value is None else value
+    return next(one for one in (value, default, PINNED[name][0]) if one is not None)
 
 
 def pin(name: object, value: object) -> bool:
