@@ -102,7 +102,7 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
     found = network_picker.networks()
     if students is None or not choices.is_chosen("students"):
         students = [found[one] for one in lineage.first_family(found, teacher)]
-    networks = {one.name: one for one in label_together([teacher, *students])}
+    networks = label_together([teacher, *students])
     same = next(iter(results.group_by_evaluation(networks).values()))
     networks, first = {name: networks[name] for name in same}, networks[same[0]]
     labels = evaluation_labels(first)

@@ -81,8 +81,7 @@ def _share_of_nearer(teacher: Network, student: Network, other: Network) -> tupl
 
 def show_results(teacher: Network, students: list[Network]) -> None:
     """The family's accuracies and losses on the same images; nothing where they were evaluated on different ones."""
-    named = {c.name: c for c in label_together([teacher, *students])}
-    entries: dict[str, Any] = results.on_same_images(named)
+    entries: dict[str, Any] = results.on_same_images(label_together([teacher, *students]))
     if len(results.group_by_evaluation(entries)) > 1:
         return
     st.header("Results", divider="grey")

@@ -71,7 +71,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     with place:
         teacher_key, baseline_key = _pick_references(entries, found)
     beside = [found[teacher_key]] if teacher_key and teacher_key not in entries else []
-    labeled = {one.key: one for one in label_together([*entries.values(), *beside])}
+    labeled = {one.key: one for one in label_together([*entries.values(), *beside]).values()}
     teacher, baseline = labeled.get(teacher_key or ""), labeled[baseline_key].name
     networks = {labeled[key].name: labeled[key] for key in entries}
     first = teacher.name if teacher else None

@@ -62,16 +62,13 @@ def show() -> None:
 
 def _find_opened() -> Run | None:
     """What the link names; a name that does not exist is reported."""
-    opened: Run | None = None
     for kind, find in (("run", find_run), ("sweep", find_study)):
-        name, found = st.query_params.get(kind), None
-        if name is not None and is_name(name):  # never a path
+        if (name := st.query_params.get(kind)) is not None:
             with contextlib.suppress(KDError):
-                found = find(name)
-        if name is not None and found is None:
+                if is_name(name) and (found := find(name)):  # never a path
+                    return found
             st.warning(f"There is no {kind} '{as_text(name[:80])}'; it may have been deleted.")
-        opened = opened or found
-    return opened
+    return None
 
 
 def _show_other_pages() -> None:

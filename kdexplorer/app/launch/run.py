@@ -345,8 +345,8 @@ def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultR
             for row in rows:
                 _show_images(found, row, query)
     if teacher:
-        shown = label_together([known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]])
-        downloads.show_handout({one.name: one for one in shown})
+        shown = [known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]]
+        downloads.show_handout(label_together(shown))
 
 
 def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:

@@ -62,7 +62,7 @@ def pick_networks(needs: str = "", shown: bool = True) -> tuple[Network, list[Ne
             "students", "Students", others, default, MAX_STUDENTS, known=found, placeholder="Choose up to four students"
         )
     layout.mention(networks=lineage.name_family(name, chosen))
-    teacher, *students = label_together([found[one] for one in (name, *chosen)])
+    teacher, *students = label_together([found[one] for one in (name, *chosen)]).values()
     if line is not None:
         line.markdown(layout.name_networks(teacher.label, [one.label for one in students]))
     return teacher, students

@@ -69,7 +69,7 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
         with sources:
             source = _pick_unlinked("source", "Source", SOURCES)
             if source == CAMERA:
-                st.camera_input("Take a picture", key=_CAMERA, on_change=_take, args=(_CAMERA,))
+                st.camera_input("Take a picture", key="photo_camera", on_change=_take, args=("photo_camera",))
             elif source == UPLOAD:  # on a phone the page has no room for it
                 _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
         with photo_place:
@@ -218,9 +218,8 @@ def find_photo(dataset: str) -> tuple[Picture, Photo] | None:
     None in a lecture's step that sets a test image.
     """
     kept = st.session_state.get("photo")
-    if layout.STORY in st.query_params and "image" in st.session_state.get(layout.BEFORE_STEP, {}):
-        return None
-    if st.session_state.get("source") not in SOURCES[1:] or kept is None:
+    is_set = layout.STORY in st.query_params and "image" in st.session_state.get(layout.BEFORE_STEP, {})
+    if is_set or kept is None or st.session_state.get("source") not in SOURCES[1:]:
         return None
     fit = st.session_state.get("fit", next(iter(kept)))
     fitted: Photo = kept[fit]
@@ -244,9 +243,7 @@ def _choose_image(index: int) -> None:
     st.session_state.pop(_REFUSED, None)
 
 
-_FILE, _CAMERA, _REFUSED, _READ, _SOURCES_OPEN = (
-    "photo_file", "photo_camera", "photo_refused", "photos_read", "picture_source",
-)  # fmt: skip
+_REFUSED, _READ, _SOURCES_OPEN = "photo_refused", "photos_read", "picture_source"
 
 
 def _pick_photo_file() -> None:
@@ -262,7 +259,7 @@ def _pick_photo_file() -> None:
 
 def _draw_uploader(label: str, where: str) -> None:
     """A place for a file; another one after each photo, so that it is empty again."""
-    key = f"{_FILE}_{where}_{st.session_state.get(_READ, 0)}"
+    key = f"photo_file_{where}_{st.session_state.get(_READ, 0)}"
     st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
 
 

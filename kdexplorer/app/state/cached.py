@@ -117,10 +117,10 @@ def all_networks() -> dict[str, Network]:
     return {key: Network(one.path, one.card, key, key.rpartition("/")[2]) for key, one in found.items()}
 
 
-def label_together(chosen: Sequence[Network]) -> list[Network]:
-    """These networks with labels that are unique among them: with the end of a run's id where two have the same."""
+def label_together(chosen: Sequence[Network]) -> dict[str, Network]:
+    """These networks by labels that are unique among them: with the end of a run's id where two have the same."""
     labels = results.short_names([one.key for one in chosen])
-    return [replace(one, label=labels[one.key]) for one in chosen]
+    return {labels[one.key]: replace(one, label=labels[one.key]) for one in chosen}
 
 
 def unusable_networks() -> dict[str, str]:
