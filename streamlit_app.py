@@ -34,9 +34,6 @@ from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.processes import limit_thread_spinning
 from kdexplorer.story import check_file
 
-SESSIONS = 500
-"""Whose connections broke and who may come back (`.streamlit/config.toml`): a room whose phones turn dark at once."""
-
 
 @asynccontextmanager
 async def prepare(_: st.App) -> AsyncIterator[None]:
@@ -44,7 +41,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
     runtime = Runtime.instance()
     limit_uploads(cast(MemoryUploadedFileManager, runtime.uploaded_file_mgr))
     keep_downloads(runtime.media_file_mgr)
-    keep_sessions(runtime, SESSIONS)
+    keep_sessions(runtime, 500)  # who may come back (`.streamlit/config.toml`): a room whose phones turn dark at once
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(turns.COMPUTATIONS + 16, "download"))
     ahead = memory.load_ahead(partial(cached.gallery, Cifar10.key))
     tasks = [asyncio.create_task(one) for one in (ahead, memory.tidy(cached.Network.network.clear))]

@@ -89,12 +89,6 @@ def read_maps(picture: Picture, teacher: Network, students: list[Network], power
     return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
 
 
-PUBLIC = 1_000
-"""Images that every visitor may compare; more take minutes of processor time, so only the presenter may start it."""
-
-SIZES = (200, 1_000, 10_000)
-
-
 def show_study(teacher: Network, students: list[Network], dataset: str, power: int) -> None:
     """The section: how many images, the comparison, the chart, the conclusion and the table."""
     pixels = cached.gallery(dataset).images
@@ -107,7 +101,7 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
     if not comparable:
         st.info("Choose a student with as many stages as its teacher to compare the two over many images.")
         return
-    sizes = [size for size in SIZES if size < len(pixels)] + [len(pixels)]
+    sizes = [size for size in (200, 1_000, 10_000) if size < len(pixels)] + [len(pixels)]
     sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, sizes[:2][-1])]
     _measure(teacher, comparable, sample)
     rows = attention_similarity.build_rows(teacher, comparable, sample, power)
@@ -132,7 +126,7 @@ def _measure(teacher: Checkpoint, students: Sequence[Checkpoint], sample: np.nda
     if not missing:
         return
     size, count = len(sample), "1 student" if len(missing) == 1 else f"{len(missing)} students"
-    if size > PUBLIC and not access.is_presenter():
+    if size > 1_000 and not access.is_presenter():
         st.caption(f"Comparing {count} on {size:,} images takes minutes: only the presenter can start this.")
         return
     place, begin = st.empty(), time.monotonic()

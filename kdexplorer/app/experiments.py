@@ -26,8 +26,6 @@ from kdexplorer.studies.folder import ExperimentFolder, experiment_folder, open_
 from kdexplorer.studies.report import to_csv
 from kdexplorer.training.estimate import format_duration
 
-POLL = 2.0
-"""Seconds between two looks at an experiment that runs, or at an estimate."""
 _ESTIMATE = "experiment_estimate"
 
 
@@ -105,7 +103,7 @@ def _show_run(experiment: Experiment) -> None:
     folders = [experiment_folder(experiment.key, small) for small in (False, True)]
     if (working := next(filter(describe_state, folders), None)) is not None:
         measurement.forget(_ESTIMATE)
-        st.fragment(_show_progress, run_every=POLL)(experiment.key, working)
+        st.fragment(_show_progress, run_every=2.0)(experiment.key, working)
     else:
         for run in folders:  # how an earlier start ended, where it did not finish
             if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):

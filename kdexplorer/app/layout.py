@@ -134,9 +134,6 @@ def mentioned() -> dict[str, str]:
 
 # The link.
 
-LONGEST = 1500
-"""Characters of a link that a phone's camera reads from a screen."""
-
 _copy_button = st.components.v2.component(
     "kdexplorer_copy", html="<button>Copy link</button>", js=web.read("copy_button.js"), css=web.read("copy_button.css")
 )
@@ -163,7 +160,7 @@ def show_page_link(page: str) -> None:
 
 
 def _show_code(link: str, of: str) -> None:
-    if len(link) <= LONGEST:
+    if len(link) <= 1500:  # what a phone's camera reads from a screen
         st.image(data_url(qr_png(link, 4)), width=260, alt=f"QR code of this {of}'s link")
     else:
         st.caption("The link is too long for a QR code.")

@@ -84,10 +84,6 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     )
 
 
-MOMENTS = ("End of training", "Start of training")
-"""When the gradient is shown: on the student's logits, or on those of an untrained student."""
-
-
 def show_gradient(page: SoftLabels) -> None:
     """The gradient of the lab's response-based loss on a student's logits, for the pinned T and alpha."""
     if not page.students:
@@ -99,7 +95,7 @@ def show_gradient(page: SoftLabels) -> None:
         student = by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
     trained = page.networks[student.name].card.objective
     with middle:
-        if choices.pick_option("moment", "Moment", MOMENTS) != MOMENTS[0]:
+        if choices.pick_option("moment", "Moment", ("End of training", "Start of training")) == "Start of training":
             student = fresh_student(page.teacher)
     with right:
         alpha = choices.pick_alpha(begin := trained_alpha(trained))

@@ -44,9 +44,6 @@ async def test_a_visitor_does_everything_a_browser_does(app):
     ]  # fmt: skip
 
 
-OTHER = ("download_button", "empty")
-
-
 class RecordingVisitor(load.Visitor):
     """A visitor who keeps every message."""
 
@@ -63,7 +60,7 @@ class RecordingVisitor(load.Visitor):
         """What the last run drew; the handout's button has another URL each time, and a spinner leaves a place."""
         begin = max(at for at, message in enumerate(self.seen) if message.WhichOneof("type") == "new_session")
         drawn = [message.delta.new_element for message in self.seen[begin:] if message.WhichOneof("type") == "delta"]
-        return [element.SerializeToString() for element in drawn if element.WhichOneof("type") not in OTHER]
+        return [one.SerializeToString() for one in drawn if one.WhichOneof("type") not in ("download_button", "empty")]
 
     async def handout(self):
         """The bytes of the handout."""

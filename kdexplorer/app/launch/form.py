@@ -45,8 +45,6 @@ ADVANCED = {
 }  # fmt: skip
 """Labels by field, in the rows of the form."""
 
-MAX_EVALUATION_SHARE = 0.05
-"""Of a run's time; above it the estimate suggests to evaluate less often."""
 _ESTIMATE = "estimate"
 
 GRID_OPTIONS = {
@@ -312,10 +310,6 @@ def describe_study(study: Study) -> str:
     )
 
 
-JUST_NOW = 2.0
-"""Seconds: the second click of a double click starts no second run."""
-
-
 def start_training(config: RunConfig, sweep: Study | None = None) -> None:
     """Starts a run or a sweep, and opens it."""
     if sweep:
@@ -327,10 +321,11 @@ def start_training(config: RunConfig, sweep: Study | None = None) -> None:
 
 
 def _find_just_started(config: RunConfig) -> Run | None:
+    """The run of a double click's first one, within two seconds: the second starts no other."""
     for run in list_runs()[:1]:
         with contextlib.suppress(KDError, OSError):
             age = time.time() - (run.path / "config.json").stat().st_mtime
-            if age < JUST_NOW and run.config() == config and run.status().state in LIVE:
+            if age < 2.0 and run.config() == config and run.status().state in LIVE:
                 return run
     return None
 
@@ -362,7 +357,7 @@ def _describe_evaluation(config: RunConfig, found: Estimate) -> str:
     text = f"evaluation takes {format_duration(found.evaluation)} after "
     text += "each epoch" if every == 1 else f"every {every} epochs"
     share = found.evaluation / (every * (found.epoch - found.evaluation) + found.evaluation)
-    if share <= MAX_EVALUATION_SHARE:
+    if share <= 0.05:
         return text
     return f"{text}, {100 * share:.0f} % of the time, which more epochs between evaluations save"
 

@@ -31,13 +31,8 @@ from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunSt
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.training.estimate import format_duration
 
-POLL, VISITORS_POLL = 1.0, 2.0
+POLL = 1.0
 """Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
-FOR_EACH = 0.3
-"""Seconds that visitors' reads are apart for each visitor: a class that watches a run takes a quarter of a core."""
-SLOWED = 0.25
-"""Turns at a time that visitors use while the page says that they slow the training down."""
-
 STATES: dict[State, str] = {
     "waiting": ":gray[:material/pending: Waiting]",
     "queued": ":blue[:material/hourglass_top: Queued]",
@@ -83,7 +78,7 @@ def show(run: Run) -> None:
         _show_controls(run, status.state)
         with st.container():  # always one element, so that no button appears twice while the page is redrawn
             _show_progress(run, recipe, status)
-            if live and turns.load() > SLOWED:
+            if live and turns.load() > 0.25:  # turns at a time that visitors use
                 st.caption("Visitors' pages take a part of this machine: the training is slower meanwhile.")
         if recipe is config:
             _show_learning(run, recipe, live)
@@ -98,8 +93,8 @@ def show(run: Run) -> None:
 
 
 def interval() -> float:
-    """Seconds between two looks at what runs."""
-    return POLL if access.is_presenter() else max(VISITORS_POLL, FOR_EACH * len(turns.visitors))
+    """Seconds between two looks at what runs: for visitors so many that a class takes a quarter of a core."""
+    return POLL if access.is_presenter() else max(2.0, 0.3 * len(turns.visitors))
 
 
 def _show_results(folder: StudyFolder) -> None:

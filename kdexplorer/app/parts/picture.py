@@ -27,9 +27,6 @@ from kdexplorer.images.picture import Picture, data_url, enlarge_png
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS, CHOSEN = 10, 6
 """Small pictures of a page, and of chosen examples."""
-EXAMPLES = 20
-"""The first test images, of which the most instructive is shown until another is chosen."""
-TYPES = ["png", "jpg", "jpeg", "webp"]
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
@@ -171,11 +168,11 @@ def draw_steps(shown: Sequence[int], index: int) -> None:
 def choose_first(teacher: Network, students: list[Network], shown: Sequence[int]) -> int:
     """The first of the data set's examples that the filters leave.
 
-    Without one the most instructive image, where the filters begin as usual.
+    Without one the most instructive of the first twenty images, where the filters begin as usual.
     """
     if examples := list_examples(teacher, shown):
         return examples[0]
-    labels = cached.gallery(teacher.dataset).labels[:EXAMPLES]
+    labels = cached.gallery(teacher.dataset).labels[:20]
     predictions = image_filters.gather_predictions(teacher, students, teacher.dataset, labels)
     if predictions is None or shown[0] != 0:
         return shown[0]
@@ -260,7 +257,7 @@ def _pick_photo_file() -> None:
 def _draw_uploader(label: str, where: str) -> None:
     """A place for a file; another one after each photo, so that it is empty again."""
     key = f"photo_file_{where}_{st.session_state.get(_READ, 0)}"
-    st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
+    st.file_uploader(label, type=["png", "jpg", "jpeg", "webp"], key=key, on_change=_take, args=(key,))
 
 
 def _pick_fit(teacher: Network) -> None:

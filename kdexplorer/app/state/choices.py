@@ -32,8 +32,6 @@ PINNED = {"T": (T, T_MIN, T_MAX), "alpha": (ALPHA, 0.0, 1.0)}
 """Initial values of sliders, which links carry: default and bounds."""
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
-LISTS, TOGGLES = ("students", "networks", "runs"), ("off_diagonal", "scaled", "superclasses")
-"""Choices of several names, and those that are on or off: their links had another form."""
 
 _USUAL, _LINKED, _BOUND, _PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
 _READ = "choices_read_from_link"  # on this page
@@ -45,9 +43,9 @@ def translate_link() -> None:
     """Brings a link from before into today's form; the script begins anew."""
     new: dict[str, str | list[str]] = {}
     for name, text in st.query_params.items():
-        if name in LISTS and "," in text:
+        if name in ("students", "networks", "runs") and "," in text:
             new[name] = [one for one in text.split(",") if one] or ""
-        elif name in TOGGLES and text in ("on", "off"):
+        elif name in ("off_diagonal", "scaled", "superclasses") and text in ("on", "off"):
             new[name] = "true" if text == "on" else "false"
     if "of" in st.query_params:  # a link from Compare: Streamlit drops what is called as a widget of the page before
         new["teacher"] = st.query_params.pop("of")
@@ -74,7 +72,7 @@ def page() -> str:
     return str(st.session_state.get(_PAGE, ""))
 
 
-def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool = False) -> None:
+def settle(name: str, options: Collection[Any], default: Any, optional: bool = False) -> None:
     """Before a choice is shown: what was not chosen, or is no option here, becomes this page's default.
 
     So does what was chosen before, where the link names the default; Streamlit's own is None where that may be empty.
@@ -82,17 +80,15 @@ def settle(name: str, options: Collection[Any], default: Any, may_be_empty: bool
     usual = st.session_state.setdefault(_USUAL, {})
     st.session_state.setdefault(_BOUND, {})[name] = None
     value = st.session_state.get(name)
-    if isinstance(default, list):
-        is_option = value is not None
-    else:
-        is_option = value in options or (value is None and may_be_empty and name in st.session_state)
+    is_option = value is not None if isinstance(default, list) else value in options
+    is_option |= value is None and optional and name in st.session_state
     linked = st.query_params.get_all(name)
     follows = not is_option or (name in usual and value == usual[name] and not linked)
-    follows |= linked == (default if isinstance(default, list) else [default]) and not may_be_empty
+    follows |= linked == as_texts(default) and not optional
     if not follows:
         usual.pop(name, None)  # chosen, also on pages where it is the default
         return
-    if value != default and (name in st.session_state or may_be_empty):
+    if value != default and (name in st.session_state or optional):
         st.session_state[name] = default
     usual[name] = default
 
@@ -126,22 +122,17 @@ def _check_link(name: str, known: Collection[str], kind: str) -> None:
 
 
 def pick_option(
-    name: str,
-    label: str,
-    options: Iterable[V],
-    name_of: Callable[[V], str] = str,
-    default: V | None = None,
-    **widget: Any,
+    name: str, label: str, options: Iterable[V], text: Callable[[V], str] = str, default: V | None = None, **widget: Any
 ) -> V:
     """Draws buttons of which one is selected, at first `default` or the first of `options`; returns its option.
 
-    All pages share the choice; `name` is its name in the link, and the option's text its value there.
+    All pages share the choice; `name` is its name in the link, and `str` of the option its value there.
     """
     by_text = {str(option): option for option in options}
     first = next(iter(by_text)) if default is None else str(default)
     chosen = pick_one(
         name, label, list(by_text), first, kind="option", buttons=True,
-        format_func=lambda text: as_text(name_of(by_text[text])), **widget,
+        format_func=lambda key: as_text(text(by_text[key])), **widget,
     )  # fmt: skip
     return by_text[chosen]
 
@@ -151,7 +142,7 @@ def pick_one(
     label: str,
     options: Sequence[str],
     default: Name,
-    known: Collection[str] | None = None,
+    known: Collection[str] = (),
     kind: str = "network",
     buttons: bool = False,
     format_func: Callable[[str], str] = str,
@@ -168,16 +159,15 @@ def pick_one(
         buttons: instead of a list.
         widget: its other arguments; with `index=None`, None is a choice too.
     """
-    options = list(options)
-    may_be_empty = "index" in widget
+    options, optional = list(options), "index" in widget
     is_bound = all(format_func(option) == option for option in options)
     if is_bound:
-        _check_link(name, options if known is None else known, kind)
-        settle(name, options, default, may_be_empty)
+        _check_link(name, known or options, kind)
+        settle(name, options, default, optional)
     else:
-        st.session_state[name] = choose_one(name, options, default, known, kind, may_be_empty)
+        st.session_state[name] = choose_one(name, options, default, kind, known, optional)
     widget |= {"key": name, "format_func": format_func, "persist_state": "session"}
-    widget["bind"] = "query-params" if is_bound and not (may_be_empty and goes_back()) else None
+    widget["bind"] = "query-params" if is_bound and not (optional and goes_back()) else None
     if buttons:
         chosen = st.segmented_control(label, options, default=default, required=True, wrap=True, **widget)
     else:
@@ -195,12 +185,12 @@ def pick_several(
     options: Sequence[str],
     default: Sequence[str],
     limit: int,
-    known: Collection[str] | None = None,
+    known: Collection[str] = (),
     kind: str = "network",
     **widget: Any,
 ) -> list[str]:
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
-    _check_link(name, options if known is None else known, kind)
+    _check_link(name, known or options, kind)
     settle(name, options, list(default))
     if len(chosen := st.session_state.get(name, [])) > limit:  # a browser offers no more
         st.session_state[name] = chosen[:limit]
@@ -224,22 +214,17 @@ def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
 
 
 def choose_one(
-    name: str,
-    options: Collection[str],
-    default: Name,
-    known: Collection[str] | None = None,
-    kind: str = "network",
-    may_be_empty: bool = False,
+    name: str, options: Collection[str], default: Name, kind: str, known: Collection[str] = (), optional: bool = False
 ) -> Name:
     """The current choice of one of several names, without a widget; see `pick_one`."""
 
     def parse(text: str) -> str:
-        if text not in (options if known is None else known):
+        if text not in (known or options):
             raise ValueError(f"there is no {kind} '{text[:60]}'")
         return text
 
     get(name, parse)
-    settle(name, options, default, may_be_empty)
+    settle(name, options, default, optional)
     return st.session_state.get(name, default)
 
 
