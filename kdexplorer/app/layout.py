@@ -53,14 +53,12 @@ def link_to(page: str, label: str, query: dict[str, str] | None = None, icon: st
     st.page_link(FOLDER / f"{page}.py", label=label, query_params=query, icon=icon)
 
 
-# Text from outside (cards, runs, links, messages) where Streamlit reads Markdown: shown as it is.
-
 _JOINER = "\u2060"
 """A word joiner: invisible, and it interrupts what Streamlit replaces after Markdown's escapes are gone."""
 
 
 def as_text(text: str) -> str:
-    """Text without links, images, formulas, icons, headings and lists, whatever it contains; line breaks are spaces."""
+    """Text from outside (cards, runs, links, messages) as it is, where Streamlit reads Markdown, on one line."""
     plain = " ".join(text.split())
     plain = re.sub(r"[\\`*\[\]<>#!|~$&{}]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
     plain = plain.replace(":", rf"\:{_JOINER}").replace("@", f"@{_JOINER}")  # icons, emojis, directives, addresses
@@ -74,12 +72,9 @@ def show_error(error: Exception) -> None:
     st.error(as_text(str(error)))
 
 
-# The page.
-
-
 def header(page: str, sentence: str, title: str | None = None) -> None:
     """Draws the title of a page (a key of `TITLES`), or another one, and one sentence in Markdown below it."""
-    st.session_state[_FACTS] = {"page": title or TITLES[page]}  # nothing of the page before
+    st.session_state[FACTS] = {"page": title or TITLES[page]}  # nothing of the page before
     with st.container(gap=None, key="page_header"):
         st.title(title or TITLES[page], anchor=False)
         st.markdown(sentence)
@@ -119,20 +114,14 @@ def is_alone() -> bool:
     return any(name in st.query_params for name in (FIGURE, STORY))
 
 
-_FACTS = "figure_facts"
+FACTS = "figure_facts"
+"""The key of what the page has mentioned, and of its title as `page`."""
 
 
 def mention(**facts: str) -> None:
     """Notes what the page's charts are of, for their source lines: `networks`, `image`."""
-    st.session_state.setdefault(_FACTS, {}).update(facts)
+    st.session_state.setdefault(FACTS, {}).update(facts)
 
-
-def mentioned() -> dict[str, str]:
-    """What the page has mentioned, and its title as `page`."""
-    return st.session_state.get(_FACTS, {})
-
-
-# The link.
 
 _copy_button = st.components.v2.component(
     "kdexplorer_copy", html="<button>Copy link</button>", js=web.read("copy_button.js"), css=web.read("copy_button.css")

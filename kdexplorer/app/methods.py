@@ -83,13 +83,9 @@ CROSSES = {
 
 def pick_method() -> type[Method]:
     """Draws the choice of a method, family by family; the link carries it."""
-    keys = [method.key for method in all_methods()]
-    return get_method(choices.pick_one("method", "Method", keys, "kd", kind="method", format_func=_describe))
-
-
-def _describe(key: str) -> str:
-    method = get_method(key)
-    return f"{method.label} ({method.family}, {method.reference.split(',')[0]})"
+    names = {one.key: f"{one.label} ({one.family}, {one.reference.split(',')[0]})" for one in all_methods()}
+    key = choices.pick_one("method", "Method", list(names), "kd", kind="method", format_func=names.__getitem__)
+    return get_method(key)
 
 
 def pick_settings(method: type[Method]) -> Method:

@@ -85,9 +85,6 @@ def show_first(teacher: Network, students: list[Network], seen: str, alone: bool
             votes.show_question(teacher)  # once there is one
 
 
-# Phones.
-
-
 def routes() -> list[Route]:
     """The phones' routes beside the application."""
 
@@ -122,9 +119,6 @@ def show_link_options() -> None:
                     show_error(error)
                 else:
                     st.rerun()
-
-
-# The presenter.
 
 
 def swap_seen() -> str:
@@ -220,9 +214,6 @@ def _make_question(teacher: Network, image: Picture) -> Question:
         shares = softmax(teacher.logits_of(image), choices.pinned("T"))
         known = SoftLabel(name=teacher.name, temperature=choices.pinned("T"), shares=tuple(shares.tolist()))
     return make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label, known)
-
-
-# The projector.
 
 
 def show_projector(teacher: Network, students: list[Network]) -> None:

@@ -35,7 +35,6 @@ GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
 }
 """The sections by their group; a section's name is its name in the link."""
 SECTIONS = {name: show for group in GROUPS.values() for name, show in group.items()}
-FIRST = next(iter(SECTIONS))
 LABELS = {"Sweep": "T and weight", "League": "Methods", "The lab's claims": "The lab report's claims"}
 """Of sections that are called otherwise on the page."""
 BESIDE = ("Accuracy and cost", "Learning curves", "Calibration", "Classes")
@@ -102,7 +101,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
 
 
 def _pick_section() -> str:
-    chosen = choices.choose_one("show", SECTIONS, FIRST, kind="section")
+    chosen = choices.choose_one("show", SECTIONS, next(iter(SECTIONS)), kind="section")
 
     def take(key: str) -> None:
         choices.put("show", st.session_state[key] or chosen)
@@ -115,7 +114,6 @@ def _pick_section() -> str:
         place.segmented_control(
             group, list(named), format_func=lambda name: LABELS.get(name, name), key=key, on_change=take, args=(key,)
         )
-    choices.publish("show", None if chosen == FIRST else chosen)
     return chosen
 
 

@@ -130,9 +130,6 @@ def _show_store() -> None:
         access.offer_deletion("Delete", question, "delete_predictions", array_store.delete_store, "Deleted.")
 
 
-# --- The demo, which is measured once for a machine ---
-
-
 def _show_demo() -> bool:
     """Draws the card that starts the demo and says how long it takes here; False, and nothing, without its teacher."""
     found = estimate.stored_estimate()

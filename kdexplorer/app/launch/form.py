@@ -269,9 +269,6 @@ def _offer_download(chosen: Dataset) -> None:
     st.fragment(show, run_every=POLL if state == "running" else None)()
 
 
-# --- The start, with its estimate ---
-
-
 def _show_start(config: RunConfig | None, problems: checks.Problems, sweep: Study | None) -> None:
     """Estimate, command and start of a run, or of the sweep whose recipe it is."""
     alive = count_live()

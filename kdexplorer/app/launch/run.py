@@ -85,7 +85,13 @@ def show(run: Run) -> None:
 
     st.fragment(follow, run_every=interval() if live else None)()
     if isinstance(run, StudyFolder):
-        _show_results(run)
+        try:
+            if (table := run.table()) is not None:
+                if table.declared.grid is not None:
+                    layout.link_to("compare", "Open on Compare", {"show": "Sweep", "sweep": run.run_id}, ARROW)
+                studies.show_study(table, run.run_id)
+        except KDError as error:
+            show_error(error)
     with st.expander("Command line and log" if access.is_presenter() else "Command line"):
         st.code(command, language="bash", wrap_lines=True)
         _show_log(run)
@@ -95,19 +101,6 @@ def show(run: Run) -> None:
 def interval() -> float:
     """Seconds between two looks at what runs: for visitors so many that a class takes a quarter of a core."""
     return POLL if access.is_presenter() else max(2.0, 0.3 * len(turns.visitors))
-
-
-def _show_results(folder: StudyFolder) -> None:
-    """A study's results so far, and a link to them."""
-    try:
-        table = folder.table()
-    except KDError as error:
-        show_error(error)
-        return
-    if table is not None:
-        if table.declared.grid is not None:
-            layout.link_to("compare", "Open on Compare", {"show": "Sweep", "sweep": folder.run_id}, ARROW)
-        studies.show_study(table, folder.run_id)
 
 
 def open_run(kind: str = "", run_id: str = "") -> None:
@@ -197,9 +190,6 @@ def _offer_deletion(run: Run) -> None:
 def _delete(run: Run) -> None:
     delete_run(run)
     open_run()
-
-
-# --- What the students have learned ---
 
 
 def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
@@ -304,9 +294,6 @@ def _show_soft_labels(config: RunConfig, rows: list[EpochMetrics], source: Curve
 def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
     """Logits `[N, classes]`; N is 0 where they are of other classes."""
     return np.reshape(probes if all(len(row) == classes for row in probes) else [], (-1, classes))
-
-
-# --- How the run ended ---
 
 
 def _show_result(config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:

@@ -140,9 +140,6 @@ def _change_terms(row: FormRow, terms: list[FormRow]) -> None:
     redraw()
 
 
-# --- Rows ---
-
-
 def make_row(values: FormRow, taken: Collection[str] = ()) -> FormRow:
     """A row with its gaps filled: the objective from its preset, and a name that is not taken."""
     architecture = values.get("architecture") or all_architectures()[0].key

@@ -101,7 +101,7 @@ def _slug(name: str) -> str:
 
 def _describe(spec: Spec, name: str, about: tuple[str, ...], slug: str) -> dict[str, Any]:
     """What the files say and contain beside the chart, as `web/save_chart.js` takes it."""
-    facts = layout.mentioned()
+    facts = st.session_state.get(layout.FACTS, {})
     known = {fact: facts[fact] for fact in OF_IMAGE if fact in about and fact in facts}
     page = "KD Explorer" + (f", {facts['page']}" if facts.get("page") else "")
     return {

@@ -248,7 +248,7 @@ def _pick_photo_file() -> None:
     with st.container(key="photo_input"):
         _draw_uploader("Try your photo", "shown")
     page, error = st.session_state.get(_REFUSED, ("", None))
-    if page != choices.page():
+    if page != st.session_state.get(choices.PAGE):
         st.session_state.pop(_REFUSED, None)  # of the page before
     elif error:
         show_error(error)
@@ -282,7 +282,7 @@ def _take(key: str) -> None:
             raise ImageError("The server had no room for this photo. Choose it again.")
         use_photo(file.getvalue())
     except ImageError as error:
-        st.session_state[_REFUSED] = choices.page(), error
+        st.session_state[_REFUSED] = st.session_state.get(choices.PAGE), error
         return
     st.session_state[_SOURCES_OPEN] = False
     st.session_state[_READ] = st.session_state.get(_READ, 0) + 1

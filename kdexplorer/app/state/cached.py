@@ -176,9 +176,6 @@ def result_rows(
     return results.build_rows(entries, logits, labels, teacher.name if teacher else None, baseline, latency, human)
 
 
-# Images, labels and training records.
-
-
 def gallery(dataset: str) -> Split:
     """The images to choose from: the whole test split, or the bundled part of it while the data are missing.
 

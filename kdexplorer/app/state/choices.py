@@ -33,7 +33,7 @@ PINNED = {"T": (T, T_MIN, T_MAX), "alpha": (ALPHA, 0.0, 1.0)}
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
 
-_USUAL, _LINKED, _BOUND, _PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
+_USUAL, _LINKED, _BOUND, PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
 _READ = "choices_read_from_link"  # on this page
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
@@ -59,17 +59,12 @@ def carry(page: str) -> None:
 
     Streamlit (1.67) keeps a value under its key only after a second run of the page that a link has set it on.
     """
-    before, st.session_state[_PAGE] = st.session_state.get(_PAGE), page
+    before, st.session_state[PAGE] = st.session_state.get(PAGE), page
     if before not in (None, page):
         st.session_state.pop(_READ, None)
         for name in st.session_state.get(_BOUND, ()):
             if name in st.session_state and name not in st.query_params:
                 st.session_state[name] = st.session_state[name]
-
-
-def page() -> str:
-    """The page that the visitor sees."""
-    return str(st.session_state.get(_PAGE, ""))
 
 
 def settle(name: str, options: Collection[Any], default: Any, optional: bool = False) -> None:
@@ -174,8 +169,6 @@ def pick_one(
         chosen = st.selectbox(
             label, options, **({"index": options.index(str(default)) if default is not None else None} | widget)
         )
-    if not is_bound:
-        publish(name, None if chosen == default else chosen)
     return chosen
 
 
@@ -216,7 +209,7 @@ def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
 def choose_one(
     name: str, options: Collection[str], default: Name, kind: str, known: Collection[str] = (), optional: bool = False
 ) -> Name:
-    """The current choice of one of several names, without a widget; see `pick_one`."""
+    """The current choice of one of several names, without a bound widget, also in the link; see `pick_one`."""
 
     def parse(text: str) -> str:
         if text not in (known or options):
@@ -225,7 +218,9 @@ def choose_one(
 
     get(name, parse)
     settle(name, options, default, optional)
-    return st.session_state.get(name, default)
+    chosen = st.session_state.get(name, default)
+    publish(name, None if chosen == default else chosen)
+    return chosen
 
 
 def get(name: str, parse: Callable[[str], Any]) -> Any:
