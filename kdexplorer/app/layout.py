@@ -162,7 +162,6 @@ def page_url(**more: str) -> str:
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
-HIDE = "hide"
 PARTS = {
     "menu": "",  # the navigation is not drawn
     "share": ".st-key-share",
@@ -184,12 +183,11 @@ def hide() -> list[str]:
 
     Streamlit's `embed=true` leaves out the menu and the header's buttons, too.
     """
-    named = [part.strip() for part in st.query_params.get(HIDE, "").split(",") if part.strip()]
+    named = [part.strip() for part in st.query_params.get("hide", "").split(",") if part.strip()]
     named += ["menu", "share"] if st.context.is_embedded else []
     for name in [name for name in named if name not in PARTS][:3]:
-        st.warning(f"The link's '{HIDE}' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
+        st.warning(f"The link's 'hide' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
     known = [name for name in named if name in PARTS]
-    selectors = ", ".join(PARTS[name] for name in known if PARTS[name])
-    if selectors:
+    if selectors := ", ".join(PARTS[name] for name in known if PARTS[name]):
         st.html(f"<style>{selectors} {{ display: none !important }}</style>")
     return known

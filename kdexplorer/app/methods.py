@@ -129,7 +129,8 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
         st.info(f"{problem}.")
         return
     images, labels = probe_images(picture, teacher)
-    if len(images) < 2 and (method.relates_images or type(method).adapter is not Method.adapter):
+    adapts = type(method).adapter is not Method.adapter
+    if len(images) < 2 and (method.relates_images or adapts):
         st.info(f"{method.label} needs several images, and the test images of this data set are missing.")
         return
     try:
@@ -153,9 +154,7 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
         chart_view.draw(chart, f"{method.label} changes", chart_view.OF_IMAGE)
     if all(one is None for one in (found.push, found.relations, *found.changes)):
         st.info("This method has no gradient on these outputs.")
-    trained = ""
-    if type(method).adapter is not Method.adapter:
-        trained = " Its adapter, which is trained with the student, has random weights here."
+    trained = " Its adapter, which is trained with the student, has random weights here." if adapts else ""
     st.caption(
         f"Loss over this picture and {len(images) - 1} test images, unweighted: {found.loss:.4g}. The gradient is that "
         f"of this picture, by automatic differentiation of the code below.{trained}"

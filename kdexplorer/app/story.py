@@ -15,7 +15,6 @@ from kdexplorer.app.state import choices
 from kdexplorer.errors import ConfigError
 from kdexplorer.story import Lecture, Step, open_lecture
 
-NOTES = "notes"
 STEP, _BEFORE, _REVEALED = "story_step", layout.BEFORE_STEP, "story_revealed"
 """The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
 _css, _script, _notes_script = (web.read(name) for name in ("story.css", "story.js", "story_notes.js"))
@@ -38,8 +37,7 @@ def show() -> None:
         if access.is_presenter():
             raise
         raise ConfigError("The lecture's file has an error: the presenter sees which.") from None
-    text = st.query_params[layout.STORY]
-    if text == NOTES:
+    if (text := st.query_params[layout.STORY]) == "notes":
         _show_notes(lecture)
         return
     number = _parse(text, len(lecture.steps))
@@ -69,8 +67,8 @@ def _draw(lecture: Lecture, number: int) -> None:
         if (step.answer or step.figure in figures.ANSWERED) and not is_revealed:
             st.button("Reveal", key="story_reveal", on_click=st.session_state.update, args=({_REVEALED: number},))
         if number < count and lecture.steps[number].optional:
-            more = as_text(lecture.steps[number].title)
-            st.button(f"More: {more}", key="story_more", on_click=_go_to, args=(number + 1,))
+            label = f"More: {as_text(lecture.steps[number].title)}"
+            st.button(label, key="story_more", on_click=_go_to, args=(number + 1,))
         for name, way in (("Back", -1), ("Next", 1)):
             other = lecture.neighbor(number, way)
             st.button(name, key=f"story_{name.lower()}", disabled=other is None, on_click=_go_to, args=(other,))

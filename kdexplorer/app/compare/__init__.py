@@ -138,8 +138,8 @@ def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Networ
             for teacher in teachers:
                 students = [name for name in lineage.students_of(bundled, bundled[teacher]) if name != teacher]
                 st.button(
-                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=_choose_networks,
-                    args=([teacher, *students][:LIMIT], teacher),
+                    f"{as_text(teacher)} and its students", f"family_{teacher}", on_click=choices.choose,
+                    kwargs={"networks": [teacher, *students][:LIMIT], "runs": [], "teacher": teacher},
                 )  # fmt: skip
     left, right = st.columns([3, 2])
     with left:
@@ -170,11 +170,6 @@ def _default_networks(found: dict[str, Network], options: dict[str, Network]) ->
     return next(iter(results.group_by_evaluation({name: found[name] for name in names}).values()))
 
 
-def _choose_networks(names: list[str], teacher: str | None = None) -> None:
-    for name, value in ({"networks": names, "runs": []} | ({"teacher": teacher} if teacher else {})).items():
-        choices.choose(name, value)
-
-
 def _require_same_images(entries: dict[str, Network]) -> None:
     """Ends the page where the chosen networks were evaluated on different images."""
     if len(groups := results.group_by_evaluation(entries)) < 2:
@@ -186,9 +181,8 @@ def _require_same_images(entries: dict[str, Network]) -> None:
     )
     with st.container(horizontal=True):
         for images, names in groups.items():
-            st.button(
-                f"Keep those on {as_text(images)}", on_click=_choose_networks, args=(names,), key=f"keep_{images}"
-            )
+            kept = {"networks": names, "runs": []}
+            st.button(f"Keep those on {as_text(images)}", f"keep_{images}", on_click=choices.choose, kwargs=kept)
     st.stop()
 
 
@@ -211,7 +205,7 @@ def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> 
     with left:
         baseline = choices.pick_one(
             "baseline", "Baseline", list(entries), next(iter([*scratch, *entries])),
-            known=found, format_func=lambda name: names.get(name, name),
+            known=found, format_func=names.__getitem__,
             help="Differences and McNemar's p are relative to this network, on the same images",
         )  # fmt: skip
     return teacher, baseline

@@ -23,6 +23,14 @@ from kdexplorer.studies.folder import find_study, list_sweeps
 from kdexplorer.training import estimate
 from kdexplorer.training.estimate import Estimate, Measurement, format_duration
 
+WITHOUT_A_START = {
+    "live": "Run teacher and students in your own browser",
+    "soft_labels": "See how the temperature changes a teacher's soft labels",
+    "attention": "Compare attention maps",
+    "compare": "Compare the trained networks",
+}
+"""What a visitor who may not start training can do: a page, and what it offers."""
+
 
 def show() -> None:
     """The run or sweep that the link names, else what starts one; then the list of all."""
@@ -70,10 +78,8 @@ def _show_other_pages() -> None:
         "curves while it trains, and play it again when it has finished. You can also:"
     )
     with st.container(horizontal=True):
-        layout.link_to("live", "Run teacher and students in your own browser", icon=layout.ARROW)
-        layout.link_to("soft_labels", "See how the temperature changes a teacher's soft labels", icon=layout.ARROW)
-        layout.link_to("attention", "Compare attention maps", icon=layout.ARROW)
-        layout.link_to("compare", "Compare the trained networks", icon=layout.ARROW)
+        for page, label in WITHOUT_A_START.items():
+            layout.link_to(page, label, icon=layout.ARROW)
     st.markdown("To train networks yourself, install the application on your own machine. A first run of a minute:")
     st.code("python -m kdexplorer demo", language="bash")
 

@@ -142,9 +142,8 @@ def _change_terms(row: FormRow, terms: list[FormRow]) -> None:
 
 def make_row(values: FormRow, taken: Collection[str] = ()) -> FormRow:
     """A row with its gaps filled: the objective from its preset, and a name that is not taken."""
-    architecture = values.get("architecture") or all_architectures()[0].key
-    preset = values.get("preset")
-    preset = preset if preset in PRESETS else SCRATCH
+    architecture = values.get("architecture") or ARCHITECTURES[0]
+    preset = chosen if (chosen := values.get("preset")) in PRESETS else SCRATCH
     row = {"name": values.get("name"), "architecture": architecture, **_objective_of(preset)}
     row |= {key: values[key] for key in Objective.model_fields if values.get(key) is not None}
     row["terms"] = [fill_term(term) for term in row["terms"]]

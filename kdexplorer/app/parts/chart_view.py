@@ -49,15 +49,10 @@ def draw(
     key: str | None = None,
     untitled: bool = False,
 ) -> None:
-    """Draws a chart, and the button that saves it.
+    """Draws a chart, if there is one, and the button that saves it, unless it is drawn again every second.
 
-    Args:
-        spec: None where there is nothing to draw.
-        name: what it shows, in a few words; no other chart on the page has the same.
-        about: which of the facts that the page has mentioned it depends on; they are in its source and file name.
-        place, key: where it is drawn, and the key of the chart.
-        savable: whether it has the button: not while it is drawn again every second.
-        untitled: whether a lecture's step says what its title says.
+    `name` says in a few words what it shows, as no other on the page; `about` are those of the page's facts that its
+    source and file name have. It is `untitled` where a lecture's step says what its title says.
     """
     if spec is None:
         return
@@ -145,14 +140,10 @@ def start_sliders(chart: str, shown: Hashable, pinned: tuple[float, ...]) -> tup
 def show_figure(
     key: str, source: Any = None, name: str = "", about: tuple[str, ...] = OF_IMAGE, choices_in: Any = None
 ) -> None:
-    """Draws a figure of the registry, with what its viewer may choose.
+    """Draws a figure of the registry from its source (see `Figure.parts`), with what its viewer may choose above it.
 
-    Args:
-        key: the figure's.
-        source: what it is drawn from, see `Figure.parts`; where it has sliders, `shown` is what it shows apart from
-            their numbers.
-        name, about: as for `draw`.
-        choices_in: where these choices are drawn; None for above it.
+    `choices_in` is another place for these choices. The source of a figure with sliders says in `shown` what it shows
+    apart from their numbers. `name` and `about` are those of `draw`.
     """
     figure = all_figures()[key]
     offered, slid = [choose(source) for choose in figure.choose], figure.slid

@@ -67,12 +67,10 @@ _export = st.cache_data(max_entries=2, show_spinner=False, hash_funcs=KEYS)(prog
 def show_handout(
     networks: Mapping[str, Network], first: Sequence[Picture] = (), compared: Mapping[str, Network] | None = None
 ) -> None:
-    """Draws the button for a handout of these networks; it is built when the button is pressed.
+    """Draws the button for a handout of these networks, the teacher first; it is built when the button is pressed.
 
-    Args:
-        networks: by the name that they are shown under, the teacher first.
-        first: pictures that come before the chosen test images; together there are `COUNT`.
-        compared: the rows of the results table, the networks if not given.
+    The pictures in `first` come before test images that are chosen, together `COUNT`. `compared` are the rows of the
+    results table, the networks if not given.
     """
     teacher, *students = networks.values()
     closed, address = open_store().closed(), _own_address()

@@ -47,10 +47,8 @@ def default_teacher(found: Mapping[str, Network]) -> str:
 def pick_networks(needs: str = "", shown: bool = True) -> tuple[Network, list[Network]]:
     """Draws a line with the names of a teacher and of up to four students, and their choice behind a button.
 
-    Args:
-        needs: which of the teacher's outputs a student that is chosen by default beside the scratch baseline has
-            learned from, see `Method.needs`; any where it is empty.
-        shown: whether they are seen; else what was chosen elsewhere holds.
+    Unless it is `shown`, what was chosen elsewhere holds. The student that is chosen by default beside the scratch
+    baseline has learned from those of the teacher's outputs that are in `needs` (see `Method.needs`), or from any.
     """
     found = networks()
     line, place = layout.networks_line() if shown else (None, layout.unseen("networks"))

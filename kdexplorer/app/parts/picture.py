@@ -44,13 +44,10 @@ def first_screen(page: str, sentence: str, needs: str = "") -> tuple[Network, li
 
 
 def pick(teacher: Network, students: list[Network], alone: bool = False, label: bool = True) -> Picture:
-    """Draws the picture and its controls. Without a picture the page ends.
+    """Draws the picture and its controls, and with `label` a caption that names it. Without a picture the page ends.
 
-    Args:
-        teacher, students: whose predictions choose and filter test images.
-        alone: only the buttons for other test images; else a row of thumbnails, too, and behind one button the sources:
-            filters of the test images, an upload and the camera.
-        label: whether the caption names the picture.
+    These networks' predictions choose and filter test images. `alone` it has only the buttons for other test images;
+    else thumbnails, too, and behind one button the sources: filters of the test images, an upload and the camera.
     """
     known = range(len(cached.gallery(teacher.dataset)))
     index = read_index(known)

@@ -93,10 +93,11 @@ def follow(name: str, default: Any) -> None:
     st.session_state[name] = st.session_state.setdefault(_USUAL, {})[name] = default
 
 
-def choose(name: str, value: Any) -> None:
-    """Chooses a value of a bound widget, before it is drawn."""
-    st.session_state[name] = value
-    st.session_state.get(_USUAL, {}).pop(name, None)
+def choose(**values: Any) -> None:
+    """Chooses values of bound widgets, before they are drawn."""
+    st.session_state.update(values)
+    for name in values:
+        st.session_state.get(_USUAL, {}).pop(name, None)
 
 
 def is_chosen(name: str) -> bool:
@@ -143,16 +144,11 @@ def pick_one(
     format_func: Callable[[str], str] = str,
     **widget: Any,
 ) -> Name:
-    """Draws the choice of one of several names and returns it.
+    """Draws the choice of one of several names, as a list or as buttons, and returns it.
 
-    Args:
-        name: of the shared choice, also in the link.
-        label, options, format_func: of the widget.
-        default: the choice where there is no other, or where the other is not an option on this page.
-        known: names that a link may contain without a warning, `options` if not given.
-        kind: what the options are, for that warning.
-        buttons: instead of a list.
-        widget: its other arguments; with `index=None`, None is a choice too.
+    All pages share the choice under its name in the link. Where there is none, or it is no option on this page, it is
+    `default`. A link with a name that is none of `known`, or else of the options, is reported: `kind` says what they
+    are. With `index=None`, None is a choice too.
     """
     options, optional = list(options), "index" in widget
     is_bound = all(format_func(option) == option for option in options)

@@ -89,7 +89,6 @@ def test_old_uploads_are_forgotten_of_each_visitor_and_of_all(monkeypatch):
 def test_a_file_that_the_server_has_removed_changes_nothing_and_is_explained(monkeypatch):
     state = {"file": DeletedFile("an id")}
     monkeypatch.setattr(picture.st, "session_state", state)
-    monkeypatch.setattr(picture.choices, "page", lambda: "soft_labels")
     picture._take("file")
     assert state.keys() == {"file", picture._REFUSED}
     assert "Choose it again" in str(state[picture._REFUSED][1])
