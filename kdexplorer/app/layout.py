@@ -179,7 +179,7 @@ PARTS = {
 
 
 def hide() -> list[str]:
-    """Hides what the link names, as long as it is in the address; a name that is unknown is reported.
+    """Hides what the link names and returns it, as long as it is in the address; a name that is unknown is reported.
 
     Streamlit's `embed=true` leaves out the menu and the header's buttons, too.
     """
@@ -187,7 +187,6 @@ def hide() -> list[str]:
     named += ["menu", "share"] if st.context.is_embedded else []
     for name in [name for name in named if name not in PARTS][:3]:
         st.warning(f"The link's 'hide' names '{as_text(name[:30])}': choose among {', '.join(PARTS)}.")
-    known = [name for name in named if name in PARTS]
-    if selectors := ", ".join(PARTS[name] for name in known if PARTS[name]):
+    if selectors := ", ".join(filter(None, map(PARTS.get, named))):
         st.html(f"<style>{selectors} {{ display: none !important }}</style>")
-    return known
+    return named

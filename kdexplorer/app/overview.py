@@ -72,7 +72,7 @@ def _describe_example(page: SoftLabels, teacher: Network) -> str:
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs=KEYS)
 def _share_of_nearer(teacher: Network, student: Network, other: Network) -> tuple[float, int] | None:
     """On which share of the test images a student's KL from the teacher is smaller than another's, and of how many."""
-    stored = [n for one in (teacher, student, other) if (n := one.split_logits(teacher.dataset)) is not None]
+    stored = [own for one in (teacher, student, other) if (own := one.split_logits(teacher.dataset)) is not None]
     if len(stored) < 3:
         return None
     nearer, farther = (metrics.kl_by_image(stored[0], one, SOFT) for one in stored[1:])

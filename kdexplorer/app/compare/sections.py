@@ -302,9 +302,8 @@ def _show_image(compared: Comparison, pair: tuple[str, str], image: Picture) -> 
         st.caption(as_text(f"{name}: {classes[predicted]}, {format_share(probabilities[predicted])}"))
     teacher = {} if compared.teacher is None else {"of": compared.teacher.key}  # see `choices.translate_link`
     students = [key for name in pair if (key := compared.networks[name].key) not in teacher.values()]
-    layout.link_to(
-        "soft_labels", f"Open image {index}", teacher | {"image": str(index), "students": ",".join(students)}
-    )
+    query = {"image": str(index), "students": ",".join(students)} | teacher
+    layout.link_to("soft_labels", f"Open image {index}", query)
 
 
 def show_inheritance(compared: Comparison) -> None:

@@ -318,7 +318,7 @@ def start_training(config: RunConfig, sweep: Study | None = None) -> None:
 
 
 def _find_just_started(config: RunConfig) -> Run | None:
-    """The run of a double click's first one, within two seconds: the second starts no other."""
+    """The run that was started within two seconds: the second click of a double click starts no other."""
     for run in list_runs()[:1]:
         with contextlib.suppress(KDError, OSError):
             age = time.time() - (run.path / "config.json").stat().st_mtime
