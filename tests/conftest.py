@@ -3,8 +3,6 @@
 torch is imported where it is used: the process that only hands tests out to others need not load it.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A tab of a headless Chromium, as the browser tests drive it, and what they share."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 

@@ -89,7 +89,6 @@ def test_the_example_trains_and_appears_everywhere(tmp_path):
     card = json.loads((trained / "resnet8-cosine" / "card.json").read_text())
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
-
     (teacher,) = (tmp_path / "runs").glob("*-t-*")
     (tmp_path / "kdexplorer" / "methods" / "cosine.py").write_text("clas Cosine:")
     gone = run(tmp_path, tmp_path, "-c", SHOW_PAGES + AFTER_REMOVAL, trained.name, f"{teacher.name}/t")

@@ -23,8 +23,6 @@ def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
         validate(RunConfig, {"students": [{**BASELINE, "name": name}]})
 
 
-# --- Objectives -------------------------------------------------------------------------------------------
-
 KD, AT = {"method": "kd"}, {"method": "at"}
 
 
@@ -62,9 +60,6 @@ def test_a_terms_method_decides_which_settings_it_takes(method):
     for name in sorted(others - set(method.Settings.model_fields)):
         with pytest.raises(ConfigError, match=f"{name}: is not a setting"):
             validate(Objective, {"terms": [{"method": method.key, name: 1}]})
-
-
-# --- Names ------------------------------------------------------------------------------------------------
 
 
 NAMES = ["a", "resnet20-T=4.0", "20260101-a_b+c", "x" * 64]

@@ -138,9 +138,6 @@ def test_a_number_of_many_digits_overflows_nowhere():
     assert [type(number) for number in value] == [int, float, float]
 
 
-# --- What others may have put in a file's place ------------------------------------------------------------
-
-
 def test_a_link_a_fifo_a_folder_and_a_huge_file_are_not_read(tmp_path):
     good = tmp_path / "good.json"
     good.write_text('{"a": 1}')
@@ -179,9 +176,6 @@ def test_a_file_is_read_once_for_each_version(tmp_path):
         files.write_bytes(path, text.encode())
         assert [files.read_once(read, path) for _ in range(3)] == [text] * 3
     assert len(calls) == 3
-
-
-# --- Lines that are added while a run trains: each is parsed once -----------------------------------------
 
 
 def line(epoch, student="a"):

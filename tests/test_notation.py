@@ -25,9 +25,6 @@ def dkd(**settings):
     return get_method("dkd").Settings(**settings).model_dump()
 
 
-# --- What it says -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "objective", "name"),
     [
@@ -87,9 +84,6 @@ def test_every_methods_short_keys_mean_its_settings(method):
         assert first == second == (method.Settings(),)
 
 
-# --- What it refuses --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -123,9 +117,6 @@ def test_an_invalid_student_is_refused_and_named(text, words):
     with pytest.raises(ConfigError, match=words) as raised:
         parse_student(text)
     assert f"'{text}'" in str(raised.value)
-
-
-# --- There and back ---------------------------------------------------------------------------------------
 
 
 NUMBERS = [1, 2, 3, 0.1, 0.7, 1 / 3, 4.0, 12.5, 1000.0, 1e6, 1e-7]

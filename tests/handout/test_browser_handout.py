@@ -1,7 +1,5 @@
 """The handout opened from the disk in a headless Chromium without a network."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

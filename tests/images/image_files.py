@@ -1,7 +1,5 @@
 """Image files for the tests in this folder: valid ones from Pillow, and unusual ones written by hand."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

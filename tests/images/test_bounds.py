@@ -5,8 +5,6 @@ decoder ends that process and fails the test. `-m reliability` tries more files 
 the largest memory and the longest processor time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import select
@@ -85,9 +83,6 @@ def decoder(reliability):
         reliability["image files decoded or refused"] = len(decoder.costs)
         reliability["longest decoding of an image file, ms of processor time"] = round(1000 * max(seconds))
         reliability["most memory for an image file, MB"] = round(max(megabytes))
-
-
-# --- Files ----------------------------------------------------------------------------------------------------
 
 
 def noisy_png(width, height, depth):
@@ -258,9 +253,6 @@ def test_truncated_files_are_refused(decoder, name):
     ends = sorted({*range(64), *range(64, len(data), max(1, len(data) // 25))})
     accepted = [end for end in ends if decoder.check(data[:end], f"{name} cut at {end}") is None]
     assert not accepted
-
-
-# --- Mutations ------------------------------------------------------------------------------------------------
 
 
 def repair_checksums(data):

@@ -1,7 +1,5 @@
 """Which uploads are decoded, to which pixels, which are refused, and what `strip` keeps of a file."""
 
-from __future__ import annotations
-
 import io
 import re
 import zlib
@@ -38,7 +36,6 @@ def test_average_in_blocks_equals_pillows_average_of_the_whole_image(monkeypatch
     square = image.crop((left, top, left + side, top + side)).resize((32, 32), Image.Resampling.BOX)
     assert np.abs(fits["crop"][0] - np.asarray(square).astype(int)).max() <= 1
     assert [(pixels[0].shape, pixels[0].dtype) for pixels in fits.values()] == [((32, 32, 3), np.uint8)] * 2
-
     columns, rows = (max(1, round(length * 32 / max(size))) for length in size)
     whole = image.resize((columns, rows), Image.Resampling.BOX)
     left, top = (32 - columns) // 2, (32 - rows) // 2
@@ -57,9 +54,6 @@ def test_letterbox_keeps_the_whole_image():
     assert (filled[8:24] == pixels[8:24]).all()
 
 
-# --- Orientation ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("fit", "width"), [("crop", 97), ("letterbox", 96)])
@@ -76,9 +70,6 @@ def test_every_orientation_in_every_format_equals_pillows(order, orientation, fi
     ]
     for data, tolerance in zip(files, (1, 1, 12), strict=True):
         assert np.abs(decode.decode_image(data, fit).astype(int) - expected).max() <= tolerance
-
-
-# --- Modes ----------------------------------------------------------------------------------------------------
 
 
 def one_color(mode, color, **options):
@@ -124,9 +115,6 @@ def test_first_frame_of_an_animation():
     frames = [Image.new("RGB", (32, 32), color) for color in (RED, BLUE)]
     data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert (decode.decode_image(data) == RED).all()
-
-
-# --- Refused --------------------------------------------------------------------------------------------------
 
 
 def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):

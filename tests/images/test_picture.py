@@ -1,7 +1,5 @@
 """Images enlarged for display, maps as PNG with the palettes that color them, and QR codes."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -39,7 +39,6 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     assert (question.index, question.label, question.classes) == (3, SAMPLES.labels[3], CIFAR10.classes)
     assert (question.pixels == SAMPLES.images[3]).all()
     name = CIFAR10.classes[question.label]
-
     for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):
         store.vote(question.key, choice, browser(number))
     at.run()
@@ -48,12 +47,10 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     assert name not in chart["description"]  # the answer is not shown while the room votes
     shares = {row["class"]: row["fixed"] for row in dataset(at, 0, "votes")}
     assert shares[name] == pytest.approx(2 / 3)
-
     button(at, "Show the label and the teacher").click().run()
     assert at.query_params["answer"] == "all"
     assert sources(at) == {"audience", "teacher", "human labels"}
     assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
-
     button(at, "Close and reveal").click().run()
     row = at.dataframe[0].value.iloc[0]
     assert (row["label"], row["audience"], row["votes"]) == (name, f"{name} 67%", 3)
@@ -150,7 +147,6 @@ def test_a_guest_sees_the_votes_alone_while_the_question_is_open(open_page, monk
     forged = at.button(key="vote_answer").proto.id
     button(at, "Show the label and the teacher").click().run()
     assert sources(at) == {"audience", "teacher"}
-
     monkeypatch.setenv(access.VARIABLE, "a presenter token")
     assert sources(at.run()) == {"audience"}  # no longer the presenter
     guest = open_page("audience", answer="all", **view)

@@ -1,7 +1,5 @@
 """The pages in a real headless Chromium: sliders that ask the server nothing, uploads, votes, and no other host."""
 
-from __future__ import annotations
-
 import base64
 import re
 from contextlib import nullcontext
@@ -231,9 +229,6 @@ def test_the_link_of_a_page_is_copied_and_is_a_qr_code(tab):
     assert copied.count()
 
 
-# --- Votes --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.usefixtures("app_runs")
 def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(chromium, tab, app):
     small = chromium.new_context(viewport={"width": 360, "height": 640}, java_script_enabled=False)
@@ -251,7 +246,6 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(chromium, t
     phone.get_by_text("Counted: ship.").wait_for()
     tab.page.get_by_text("1 vote ·").wait_for()
     other.page.get_by_text("1 vote ·").wait_for()
-
     tab.page.get_by_text("Show the label and the teacher").click()
     drag(tab.chart("teacher, KL").locator("input[type=range]"), 3)
     tab.chart("at T = 8.00")
@@ -259,7 +253,6 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(chromium, t
     phone.get_by_text("Counted: bird.").wait_for()
     tab.chart("100%").locator("[aria-label*='class: bird'][aria-label*='share: 1.000']").wait_for()
     tab.chart("at T = 8.00")  # the slider stays where it is when a vote arrives
-
     other.page.get_by_role("button", name="Close and reveal").click()
     other.page.get_by_text("1 vote · closed").wait_for()
     tab.page.get_by_text("1 vote · closed").wait_for()

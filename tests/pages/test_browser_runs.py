@@ -1,7 +1,5 @@
 """In a real browser, without CIFAR-10: from the form to Compare, as a new user goes."""
 
-from __future__ import annotations
-
 import csv
 import re
 import time
@@ -65,7 +63,6 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
     second = start(page)
     state(page, "Queued")
     link = page.url
-
     page.get_by_role("button", name=f"Open {first}").click()
     page.wait_for_url(re.compile(f"[?&]run={first}"))
     page.get_by_role("button", name="Stop").click()
@@ -80,7 +77,6 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
 
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(2, timeout=5 * MINUTES)
     assert Run(runs / second).status().state == "finished"
-
     tab.settle()
     replay = page.locator(".vega-bindings input[name=epoch]")
     assert [slider.input_value() for slider in replay.all()] == ["2"] * 2
@@ -100,7 +96,6 @@ def test_a_run_is_stopped_and_the_demo_ends_in_compare_with_a_verdict(tab, runs,
         rows = {row["name"].rpartition("/")[2]: row for row in csv.DictReader(file)}
     assert rows.keys() == {"air_16-scratch", "air_16-response"}
     assert 0 < float(rows["air_16-response"]["teacher_agreement"]) < 1  # on the same images
-
     tab.go(f"launch?run={first}")
     if resumed:
         page.get_by_role("button", name="Resume").click()

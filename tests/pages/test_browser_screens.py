@@ -1,8 +1,6 @@
 """Every page in a real browser, on a projector, on a large one and on a phone: what stands on its first screen, how
 large, whether the keyboard and a finger reach it, and what axe-core says of it in both themes."""
 
-from __future__ import annotations
-
 from importlib import resources
 
 import pytest

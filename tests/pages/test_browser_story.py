@@ -1,7 +1,5 @@
 """The lecture in a real browser: by keyboard on two projectors, the speaker's notes beside it, figures in frames."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -198,9 +198,6 @@ def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_th
     assert results_table(at)["teacher_agreement"].tolist()[0] == pytest.approx(expected, abs=0.01)
 
 
-# --- Sweeps -------------------------------------------------------------------------------------------------
-
-
 def test_a_sweep_shows_its_progress_its_results_and_its_controls(swept, open_page):
     at = open_page("launch", sweep=swept.run_id)
     assert "Stopped" in text(at)

@@ -47,9 +47,6 @@ def experiment(at):
     return at.session_state["run_form"]
 
 
-# --- The form -----------------------------------------------------------------------------------------------
-
-
 def test_a_wrong_value_is_reported_beside_its_field_and_nothing_can_start(open_page):
     at = open_page("launch")
     assert not button(at, "Start training").disabled  # without data and without a network
@@ -301,9 +298,6 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     assert not button(at, "Start training").disabled
 
 
-# --- A run --------------------------------------------------------------------------------------------------
-
-
 def test_a_finished_run_shows_its_curves_and_an_image_by_epoch(open_page):
     at = open_page("launch", run=make_run().run_id)
     assert "Finished" in text(at)
@@ -416,9 +410,6 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
     assert shown == ["queued", "running", "finished"]
     assert run_view.POLL in polls
     assert polls[-1] is None  # of the page that was drawn once more
-
-
-# --- A sweep ------------------------------------------------------------------------------------------------
 
 
 def choose_sweep(at):

@@ -108,9 +108,6 @@ def read_first(path):
     return json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
 
 
-# --- Cards ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def full_card(evaluated):
     """A card in which every field is set."""
@@ -161,7 +158,6 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
             look("soft_labels", teacher=name)
         for section in list(SECTIONS)[: None if every == 1 else 2]:
             look("compare", networks=",".join([*names, "small-scratch"]), teacher="teacher", show=section)
-
         for page in PAGES:
             look(page)
 
@@ -173,9 +169,6 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
 
     check(usable, look_at_usable, 4)
     check(refused, look_at_refused, 40)
-
-
-# --- Runs -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -233,9 +226,6 @@ def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
     check(broken, look_at_broken, 20)
 
 
-# --- Sweeps -----------------------------------------------------------------------------------------------
-
-
 def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check, check_each):
     left = left_to_train(swept.config())
     prepare(swept, left)
@@ -288,9 +278,6 @@ def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check
     check(refused, look_at_refused)
 
 
-# --- Experiments and the audience's votes -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
 def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_each):
     results = known(get_experiment(key))
@@ -330,9 +317,6 @@ def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, check_ea
 
     views = ("audience", {}), ("audience", {"view": "projector"}), ("soft_labels", {}), (None, {"figure": "vote"})
     check_each(mutations(documents)[::every], put, *views)
-
-
-# --- Files beside them ------------------------------------------------------------------------------------
 
 
 def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, check_each):

@@ -43,7 +43,6 @@ def test_a_link_opens_the_page_as_it_was_and_says_what_it_does_not_know(family, 
     others = link.keys() - places
     usual = shown(open_page(page, **places))
     assert all(usual[name] != values[name] for name in others)
-
     at = open_page(page, **places | dict.fromkeys(others, "nothing like this"))
     assert {name for name in others if any(f"'{name}'" in one.value for one in at.warning)} == others
     assert shown(at) == usual

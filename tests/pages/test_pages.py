@@ -150,9 +150,6 @@ def test_two_classes_only(own, make_checkpoint, open_page):
         assert not open_page(name).error
 
 
-# --- Pictures -----------------------------------------------------------------------------------------------
-
-
 def test_next_previous_random_and_thumbnails(family, open_page, monkeypatch):
     monkeypatch.setattr("random.choice", lambda shown: shown[7])
     at = open_page("soft_labels", image="0")

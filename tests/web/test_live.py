@@ -1,7 +1,5 @@
 """The live view in Chromium: images and a fake camera, what it says without one, and that nothing is sent."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """Networks in the browser compute what PyTorch computes, and photos become the same pixels: in Node and Chromium."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil
