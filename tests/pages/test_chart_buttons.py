@@ -21,9 +21,15 @@ def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, p
     assert len(popovers(at)) == len(specs(at))
 
 
-def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch):
+@pytest.fixture
+def passed(monkeypatch):
+    """What open buttons have passed on."""
     passed = []
     monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
+    return passed
+
+
+def test_an_open_button_says_what_the_chart_is_of(family, open_page, passed):
     at = open_page("soft_labels", image="25")
     at.session_state[next(key for key in popovers(at) if key.startswith("save_open_soft-labels"))] = True
     at.run()
@@ -34,9 +40,11 @@ def test_an_open_button_says_what_the_chart_is_of(family, open_page, monkeypatch
     json.dumps(data, allow_nan=False)
 
 
-def test_the_chart_of_a_run_names_it(open_page, monkeypatch):
-    passed, run = [], make_run()
-    monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
+def test_the_chart_of_a_run_names_it_and_has_no_button_while_it_trains(open_page, passed):
+    at = open_page("launch", run=make_run("running").run_id)
+    assert specs(at)
+    assert not popovers(at)
+    run = make_run()
     at = open_page("launch", run=run.run_id)
     at.session_state[next(key for key in popovers(at) if "accuracy" in key)] = True
     at.run()
@@ -48,9 +56,3 @@ def test_names_that_are_alike_do_not_meet(own, make_checkpoint, cifar10_card, op
         make_checkpoint(own / name, "resnet8", number, **cifar10_card)
     at = open_tab(open_page("soft_labels"), "Curves over T")
     assert len(set(popovers(at))) == len(specs(at))
-
-
-def test_a_run_that_trains_has_no_buttons(open_page):
-    at = open_page("launch", run=make_run("running").run_id)
-    assert specs(at)
-    assert not popovers(at)

@@ -8,26 +8,11 @@ from kdexplorer.errors import KDError
 from tests.pages.test_attention_page import compare
 
 
-@pytest.fixture
-def busy(monkeypatch):
-    """The visitor has as many computations as one may have."""
-    visitor = turns.Visitor()
-    monkeypatch.setattr(turns, "computations", [visitor] * turns.OF_A_VISITOR)
-    monkeypatch.setattr(access, "visitor", lambda: visitor)
-    return visitor
-
-
-def test_who_computes_already_gets_no_file(busy):
+def test_who_has_as_many_computations_as_one_may_have_waits(family, monkeypatch, open_page):
+    busy = turns.Visitor()
+    monkeypatch.setattr(turns, "computations", [busy] * turns.OF_A_VISITOR)
+    monkeypatch.setattr(access, "visitor", lambda: busy)
     with pytest.raises(KDError, match="computations at a time"):
         downloads.build_handout(None, busy)
-
-
-def test_attention_over_many_images_waits(family, busy, open_page):
-    at = compare(open_page("attention"))
-    assert "computations at a time" in at.error[0].value
-
-
-def test_latency_waits(evaluated, busy, open_page):
-    at = open_page("compare")
-    at.button(key="latency").click().run()
-    assert "computations at a time" in at.error[0].value
+    for at in (compare(open_page("attention")), open_page("compare").button(key="latency").click().run()):
+        assert "computations at a time" in at.error[0].value
