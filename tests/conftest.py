@@ -208,10 +208,6 @@ def own(tmp_path, monkeypatch):
     return tmp_path / "bundled"
 
 
-NEEDED = ("resnet56", "resnet20-scratch", "resnet20-response")
-"""The bundled networks that the tests in the browser look at, a teacher and its students."""
-
-
 @pytest.fixture(scope="session")
 def app_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("app")
@@ -220,8 +216,6 @@ def app_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def app(app_folder):
     """The URL of an application with the bundled networks and the sample images; each test leaves it as it was."""
-    if missing := set(NEEDED) - {checkpoint.name for checkpoint in bundled_checkpoints()}:
-        pytest.skip(f"bundled networks are missing: {', '.join(missing)}")
     from kdexplorer.training.estimate import Estimate, store_estimate
 
     measured = Estimate(seconds=60, evaluation=1, epoch=5, images_per_second=1000)

@@ -1,5 +1,6 @@
 """A tab of a headless Chromium, as the browser tests drive it, and what they share."""
 
+import base64
 import contextlib
 import re
 
@@ -91,6 +92,20 @@ class Tab:
         found = self.page.locator(".stVegaLiteChart", has_text=words).first
         found.wait_for()
         return found
+
+
+GIVE = """(place, [way, name, type, text]) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), given = new DataTransfer();
+  given.items.add(new File([bytes], name, {type}));
+  const options = {bubbles: true, composed: true, cancelable: true, clipboardData: given, dataTransfer: given};
+  place.dispatchEvent(way === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options));
+}"""
+
+
+def give(place, name, content, way="drop"):
+    """Drops a file on a part of a page, or pastes it there."""
+    kind = "application/pdf" if name.endswith("pdf") else f"image/{name.rpartition('.')[2]}"
+    place.evaluate(GIVE, [way, name, kind, base64.b64encode(content).decode()])
 
 
 def drag(slider, *values):

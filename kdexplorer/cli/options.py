@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 from tqdm import tqdm
 
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import Dataset, available_dataset, data_root, dataset_choices, get_dataset
+from kdexplorer.datasets import available_dataset, data_root, dataset_choices, get_dataset
 from kdexplorer.datasets.base import Progress
 from kdexplorer.errors import ConfigError
 from kdexplorer.training.progress import LOG_KINDS, LOG_VARIABLE
@@ -110,29 +110,23 @@ def default_dataset() -> str:
     return available_dataset(RunConfig.model_fields["dataset"].default)
 
 
-def _replaced(options: argparse.Namespace, dataset: str) -> Dataset | None:
-    """The data set whose substitute the run uses, where the user has not chosen that."""
-    default = get_dataset(RunConfig.model_fields["dataset"].default)
-    chosen = getattr(options, "dataset", dataset) is not None
-    return default if dataset == default.substitute and not chosen else None
-
-
 def prepare_data(options: argparse.Namespace, dataset: str, remark: bool = True) -> None:
     """Makes a data set ready, with a progress bar, and says on stderr what a user should know of it, with `remark`:
     that it is a substitute which the user has not chosen, and the data set's remarks.
 
     Raises ConfigError where `KDEXPLORER_DATA` says that the default's data are in a folder, and they are not.
     """
-    replaced, prepared = _replaced(options, dataset), get_dataset(dataset)
-    if replaced and os.environ.get("KDEXPLORER_DATA"):
+    default, prepared = get_dataset(RunConfig.model_fields["dataset"].default), get_dataset(dataset)
+    replaces = dataset == default.substitute and getattr(options, "dataset", dataset) is None
+    if replaces and os.environ.get("KDEXPLORER_DATA"):
         raise ConfigError(
-            f"KDEXPLORER_DATA is {data_root()}, but {replaced.label} is not there: correct it, run 'python -m "
+            f"KDEXPLORER_DATA is {data_root()}, but {default.label} is not there: correct it, run 'python -m "
             f"kdexplorer data download', or choose another data set by --dataset ({dataset_choices()})."
         )
     with progress_bar("reading images") as progress:
         prepared.prepare(progress)
-    if replaced and remark:
-        print(f"{replaced.label} is missing: training on {prepared.label}", file=sys.stderr)
+    if replaces and remark:
+        print(f"{default.label} is missing: training on {prepared.label}", file=sys.stderr)
     for text in prepared.remarks if remark else ():
         print(f"{prepared.label}: {text}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -84,7 +84,6 @@ def build(request: HandoutRequest) -> str:
         "gradient": len(request.networks) > 1, "own-image": request.live, "human-labels": agreement,
         "classes": "classes 0" in shared, "experiments": judged, "votes": request.votes,
     }  # fmt: skip
-    listed = [name for name in SECTIONS if present.get(name, True)]
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, students)}"
     shapes = charts.compile_shapes()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
@@ -111,7 +110,7 @@ def build(request: HandoutRequest) -> str:
         agreement=human_agreement.tabulate(agreement),
         uncertainty=human_agreement.describe_agreement(agreement),
         experiments=judged, address=request.address, votes=_describe_votes(request.votes),
-        sections=order_sections(request.order, listed),
+        sections=_order_sections(request.order, present),
     )  # fmt: skip
 
 
@@ -152,10 +151,10 @@ def _read(name: str) -> str:
     return resources.files("kdexplorer.handout").joinpath(name).read_text(encoding="utf-8")
 
 
-def order_sections(first: Sequence[str], present: Collection[str]) -> dict[str, str]:
+def _order_sections(first: Sequence[str], present: Mapping[str, object]) -> dict[str, str]:
     """The titles of the present sections, those of a lecture first; where none are given, the bundled lecture's."""
-    first = [name for name in first or read_lecture().sections() if name in SECTIONS]
-    return {name: SECTIONS[name] for name in dict.fromkeys([*first, *SECTIONS]) if name in present}
+    names = dict.fromkeys([*(first or read_lecture().sections()), *SECTIONS])
+    return {name: SECTIONS[name] for name in names if name in SECTIONS and present.get(name, True)}
 
 
 def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from kdexplorer.cli.main import COMMANDS, build_parser, main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.human_labels import VARIABLE
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import KDError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
@@ -136,6 +136,7 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
         (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
         (["train", "--students", "resnet8"], 2, "KDEXPLORER_DATA is /"),
+        (["sweep", "--student", "resnet8", "--teacher", "resnet56"], 2, "KDEXPLORER_DATA is /"),
         (["train", "--students", "resnett8"], 2, "not 'resnett8' (did you mean 'resnet8'?)"),
         (["train", "--students", "resnet8:scrach"], 2, "(did you mean 'scratch'?)"),
         (["train", "--students", "resnet8", "--dataset", "cifar11"], 2, "(did you mean 'cifar10'?)"),
@@ -159,6 +160,8 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
     assert error.count("\n") == 1
     assert says in error
     assert list_runs() == []
+    with pytest.raises((KDError, OSError)):  # with a traceback
+        main(["--debug", *words])
 
 
 def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, capsys):
@@ -167,39 +170,21 @@ def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, c
     assert capsys.readouterr().err.startswith("error: KDEXPLORER_DATA is /")
 
 
-def test_a_sweep_refuses_a_folder_of_data_that_is_named_and_holds_none(capsys):
-    assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56"]) == 2
-    assert capsys.readouterr().err.startswith("error: KDEXPLORER_DATA is /")
-    assert list_runs() == []
-
-
-@pytest.fixture
-def no_data(tmp_path, monkeypatch):
+def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KDEXPLORER_DATA")
-
-
-@pytest.mark.parametrize("given", [[], ["--dataset", "cifar10-small"]])
-def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(given, no_data, monkeypatch, capsys):
     monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
-    assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
-    out, err = capsys.readouterr()
-    assert find_run(out.strip()).config().dataset == "cifar10-small"
-    note = "" if given else "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
-    assert err == note
-
-
-def test_a_sweep_uses_the_bundled_subset_where_the_data_are_missing(no_data, monkeypatch, capsys):
     monkeypatch.setattr(study_folder.launch, "start_run", lambda run: None)
+    note = "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
+    for given, says in (([], note), (["--dataset", "cifar10-small"], "")):
+        assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
+        out, err = capsys.readouterr()
+        assert find_run(out.strip()).config().dataset == "cifar10-small"
+        assert err == says
     assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
-    assert "training on 5,000 CIFAR-10 images (included)" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(note)
     (sweep,) = study_folder.list_sweeps()
     assert sweep.config().study.shared.dataset == "cifar10-small"
-
-
-def test_debug_shows_the_traceback():
-    with pytest.raises(ConfigError):
-        main(["--debug", "runs", "show", "nobody"])
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0), (None, 2)])
@@ -213,11 +198,11 @@ def test_deleting_runs_asks_first(answer, code, monkeypatch, capsys):
     assert run.path.exists() == (code != 0)
 
 
-@pytest.mark.parametrize("words", [["train", "--students", "resnet8", "--detach"], ["sweep", "--student", "resnet8"]])
-def test_what_starts_processes_of_its_own_refuses_torchrun(words, monkeypatch, capsys):
+def test_what_starts_processes_of_its_own_refuses_torchrun(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(words) == 2
-    assert "without torchrun" in capsys.readouterr().err
+    for words in (["train", "--students", "resnet8", "--detach"], ["sweep", "--student", "resnet8"]):
+        assert main(words) == 2
+        assert "without torchrun" in capsys.readouterr().err
 
 
 def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypatch, capsys):

@@ -14,26 +14,20 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.handout import page
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.images.picture import Picture
-from kdexplorer.runs.checkpoints import bundled_checkpoints
+from kdexplorer.runs.checkpoints import find_checkpoint
 from tests.pages.test_browser_screens import check_themes
+from tests.tab import Tab
 
-BUNDLED = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-NAMES = ("resnet56", "resnet20-scratch", "resnet20-response")
-SLOW = 60_000  # a shared machine may take long
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(bool(set(NAMES) - BUNDLED.keys()), reason="the bundled networks are missing"),
-]
+NETWORKS = {name: find_checkpoint(name) for name in ("resnet56", "resnet20-scratch", "resnet20-response")}
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def handout(tmp_path_factory):
     """The path of a handout with three test images and a photo."""
-    networks = {name: BUNDLED[name] for name in NAMES}
-    pictures = get_dataset("cifar10").pictures([3, 5, 8], networks[NAMES[0]].classes)
+    pictures = get_dataset("cifar10").pictures([3, 5, 8], NETWORKS["resnet56"].classes)
     photo = Picture(np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8), name="<b>me</b>.png")
-    request = HandoutRequest(networks, [*pictures, photo], experiments=True, address="https://kd.example.org")
+    request = HandoutRequest(NETWORKS, [*pictures, photo], experiments=True, address="https://kd.example.org")
     path = tmp_path_factory.mktemp("handout") / "handout.html"
     path.write_text(page.build(request), encoding="utf-8")
     return path
@@ -52,18 +46,13 @@ def tab(request, chromium, handout):
     """A tab without a network, a desktop's unless `on` says otherwise; in the end nothing was requested or wrong."""
     width, theme = getattr(request, "param", DESKTOP)
     context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, offline=True)
-    context.set_default_timeout(SLOW)
-    opened = context.new_page()
-    requested, errors = [], []
-    opened.on("request", lambda r: None if r.url.startswith(("data:", "blob:")) else requested.append(r.url))
-    opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(handout.as_uri(), timeout=SLOW)
-    opened.wait_for_selector("[data-chart=soft_labels] svg")
-    yield opened
+    tab = Tab(context)
+    tab.page.goto(handout.as_uri())
+    tab.page.wait_for_selector("[data-chart=soft_labels] svg")
+    yield tab.page
     context.close()
-    assert requested == [handout.as_uri()]
-    assert not errors
+    assert [url for url in tab.requested if not url.startswith(("data:", "blob:"))] == [handout.as_uri()]
+    assert not [*tab.errors, *tab.warnings]
 
 
 def bars(tab):
@@ -83,11 +72,10 @@ def test_numbers_agree_with_the_package_to_six_digits(tab):
         )
         rows = [row.locator("th, td").all_inner_texts() for row in tab.locator("#numbers tr").all()]
         found = {line[0]: dict(zip(rows[0][1:], line[1:], strict=True)) for line in rows}
-        networks = {name: BUNDLED[name].logits()[3].astype(float) for name in NAMES}
-        teacher = networks[NAMES[0]]
-        for name, logits in networks.items():
+        for name, network in NETWORKS.items():
+            teacher, logits = (one.logits()[3].astype(float) for one in (NETWORKS["resnet56"], network))
             soft = metrics.softmax(logits, temperature)
-            for k, class_ in enumerate(BUNDLED[name].classes):
+            for k, class_ in enumerate(network.classes):
                 assert float(found[class_][name]) == pytest.approx(soft[k], abs=1e-6)
             assert float(found["entropy (nats)"][name]) == pytest.approx(metrics.entropy(soft), abs=1e-6)
             kl = metrics.kl_divergence(teacher[None], logits[None], temperature)
@@ -163,7 +151,7 @@ def test_charts_are_saved_as_they_are_shown(tab):
     assert "handout: resnet56 → resnet20-scratch, resnet20-response. Test image 3" in words
     rows = list(csv.DictReader(io.StringIO(save(tab, "soft labels", "CSV")[1].decode())))
     logits = {row["class"]: float(row["logit"]) for row in rows if row["network"] == "resnet56"}
-    assert list(logits.values()) == pytest.approx(BUNDLED["resnet56"].logits()[3].tolist(), abs=1e-6)
+    assert list(logits.values()) == pytest.approx(NETWORKS["resnet56"].logits()[3].tolist(), abs=1e-6)
     tab.locator("#opacity").scroll_into_view_if_needed()
     tab.locator("[data-chart=attention] image").first.wait_for()
     _, png = save(tab, "attention", "PNG")

@@ -1,6 +1,5 @@
 """The pages in a real headless Chromium: sliders that ask the server nothing, uploads, votes, and no other host."""
 
-import base64
 import re
 from contextlib import nullcontext
 
@@ -16,7 +15,8 @@ from kdexplorer.app.soft_labels import TABS
 from kdexplorer.images import decode
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments import all_experiments
-from tests.tab import DESKTOP, PHONE, PROJECTOR, SLOW, Tab, drag
+from tests.images.image_files import encode
+from tests.tab import DESKTOP, PHONE, PROJECTOR, SLOW, Tab, drag, give
 
 pytestmark = pytest.mark.browser
 
@@ -128,38 +128,27 @@ def test_no_page_logs_an_error_in_any_main_state(tab):
         assert not tab.warnings, (state, tab.warnings)
 
 
-GIVE = """(place, [way, name, type, text]) => {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), given = new DataTransfer();
-  given.items.add(new File([bytes], name, {type}));
-  const options = {bubbles: true, composed: true, cancelable: true, clipboardData: given, dataTransfer: given};
-  place.dispatchEvent(way === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options));
-}"""
-
-
 def choose(tab, file):
     tab.page.locator("input[type=file]").set_input_files(file)
 
 
-def give(tab, file, place="[data-testid=stFileUploaderDropzone]", way="drop"):
-    content = base64.b64encode(file.read_bytes()).decode()
-    kind = "application" if file.suffix == ".pdf" else "image"
-    tab.page.locator(place).evaluate(GIVE, [way, file.name, f"{kind}/{file.suffix[1:]}", content])
+def drop(tab, file):
+    give(tab.page.locator("[data-testid=stFileUploaderDropzone]"), file.name, file.read_bytes())
 
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
-def test_a_photo_is_taken_anywhere_on_a_page_with_a_picture(tab, tmp_path, way):
-    Image.new("RGB", (60, 40), (200, 60, 40)).save(tmp_path / "photo.png")
-    give(tab.open("soft_labels"), tmp_path / "photo.png", "h1", way)
+def test_a_photo_is_taken_anywhere_on_a_page_with_a_picture(tab, way):
+    place = tab.open("soft_labels").page.locator("h1")
+    give(place, "photo.png", encode(Image.new("RGB", (60, 40), (200, 60, 40))), way)
     tab.page.get_by_alt_text("Your photo", exact=True).wait_for()
     if way == "drop":
-        (tmp_path / "notes.pdf").write_bytes(b"%PDF")
-        give(tab, tmp_path / "notes.pdf", "h1", way)
+        give(place, "notes.pdf", b"%PDF")
         tab.page.get_by_role("alert").filter(has_text="notes.pdf cannot be read as an image").wait_for()
 
 
 @pytest.mark.parametrize(
     ("hand", "name", "side"),
-    [(give, "still_large_as_jpeg.png", 2048), (choose, "moving.gif", 99)],
+    [(drop, "still_large_as_jpeg.png", 2048), (choose, "moving.gif", 99)],
 )
 def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab, tmp_path, name, side, hand):
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)

@@ -44,13 +44,10 @@ VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_cu
 """Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
 ON_LARGE = ("soft_labels", "live", "compare")
 """Pages that are looked at on a large projector too: charts with a slider, the live view, a table."""
-SMALL = """([least]) => {
-  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
-  const drawn = ".stVegaLiteChart svg text, .kd-predictions :is(th, td, label, span, small)";
-  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(drawn)])
-    .filter((text) => text.textContent && parseFloat(getComputedStyle(text).fontSize) < least - 0.01)
-    .map((text) => text.textContent);
-}"""
+DRAWN = ".stVegaLiteChart svg text, .kd-predictions :is(th, td, label, span, small)"
+SMALL = """(all, least) =>
+  all.filter((text) => text.textContent && parseFloat(getComputedStyle(text).fontSize) < least - 0.01)
+    .map((text) => text.textContent)"""
 CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((svg) => {
   const {left, right} = svg.getBoundingClientRect();
   return [...svg.querySelectorAll("text")].filter((text) => {
@@ -59,14 +56,11 @@ CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((s
   }).map((text) => text.textContent);
 })"""
 """Texts that are not whole. A text's box is higher than its letters, or wider where it is turned: by a sixth."""
-LOW = """() => {
-  const kinds = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]";
-  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
-  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll(kinds)])
-    .map((one) => [one, ((one.type !== "range" && one.closest("label")) || one).getBoundingClientRect()])
-    .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 43.5)
-    .map(([one, box]) => [one.tagName, one.ariaLabel || one.textContent || one.name, box.width, box.height]);
-}"""
+TOUCHED = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]"
+LOW = """(all) => all
+  .map((one) => [one, ((one.type !== "range" && one.closest("label")) || one).getBoundingClientRect()])
+  .filter(([, box]) => box.width > 1 && Math.min(box.width, box.height) < 43.5)
+  .map(([one, box]) => [one.tagName, one.ariaLabel || one.textContent || one.name, box.width, box.height])"""
 BAND = """() => {
   const main = document.querySelector("[data-testid=stMain]"), range = document.createRange();
   const bottom = document.querySelector("[data-testid=stHeader]").getBoundingClientRect().bottom;
@@ -79,18 +73,14 @@ BAND = """() => {
   return Math.min(...tops) / parseFloat(getComputedStyle(document.documentElement).fontSize);
 }"""
 """From the menu's bottom to the page's first text, in sizes of the page's text."""
-PERCENTAGES = """() => {
-  const views = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
-  const bars = views.flatMap((view) => [...view.querySelectorAll(".kd-bar")]);
-  return bars.filter((bar) => bar.innerText.trim()).map((bar) => {
-    const range = document.createRange();
-    range.selectNodeContents(bar.querySelector("span"));
-    const text = range.getBoundingClientRect(), own = bar.querySelector("i").getBoundingClientRect();
-    const size = parseFloat(getComputedStyle(bar).fontSize), middle = (text.top + text.bottom) / 2;
-    return [(text.left - own.right) / size, text.right <= bar.getBoundingClientRect().right,
-      own.top < middle && middle < own.bottom];
-  });
-}"""
+PERCENTAGES = """(bars) => bars.filter((bar) => bar.innerText.trim()).map((bar) => {
+  const range = document.createRange();
+  range.selectNodeContents(bar.querySelector("span"));
+  const text = range.getBoundingClientRect(), own = bar.querySelector("i").getBoundingClientRect();
+  const size = parseFloat(getComputedStyle(bar).fontSize), middle = (text.top + text.bottom) / 2;
+  return [(text.left - own.right) / size, text.right <= bar.getBoundingClientRect().right,
+    own.top < middle && middle < own.bottom];
+})"""
 """Of each bar of the live view: how far right of it its percentage begins, in sizes of the text, and whether this ends
 in the bar's own column and stands in its row."""
 RIGHT = """Math.max(0, ...[...document.querySelectorAll(".stVegaLiteChart svg")]
@@ -107,11 +97,6 @@ BELOW = """() => {
     .map((one) => one.outerHTML.slice(0, 80));
 }"""
 """What a figure alone, or a lecture's, shows below its place, where the buttons are."""
-IS_IN = """(control) => {
-  let active = document.activeElement;
-  while (active?.shadowRoot) active = active.shadowRoot.activeElement;
-  return Boolean(active?.closest(control));
-}"""
 SHIFT = """() => new Promise((tell) => new PerformanceObserver((list) =>
   tell(list.getEntries().reduce((sum, one) => sum + (one.hadRecentInput ? 0 : one.value), 0))
 ).observe({type: "layout-shift", buffered: true}))"""
@@ -123,15 +108,10 @@ FAINT = """() => {
     .map((one) => one.textContent);
 }"""
 """Texts of axes and legends that have another color than the page's."""
-NAMELESS = """() => {
-  const shadows = [...document.querySelectorAll("*")].map((one) => one.shadowRoot).filter(Boolean);
-  return [document, ...shadows].flatMap((root) => [...root.querySelectorAll("input[type=range], [role=slider]")])
-    .filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
-    .map((one) => one.outerHTML);
-}"""
-
-
-PROJECTED = "audience?ask=3,5&view=projector"
+SLIDERS = "input[type=range], [role=slider]"
+NAMELESS = """(all) =>
+  all.filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
+    .map((one) => one.outerHTML)"""
 
 
 def find_violations(page, **only):
@@ -172,7 +152,7 @@ def check_parts(page, name, size):
 
 def check_texts(page, least):
     """Texts are whole, at least so many pixels high, and nothing is wider than the screen."""
-    assert page.evaluate(SMALL, [least]) == []
+    assert page.locator(DRAWN).evaluate_all(SMALL, least) == []
     assert page.evaluate(CUT) == []
     assert page.evaluate(SIDEWAYS) <= 0
 
@@ -180,11 +160,11 @@ def check_texts(page, least):
 def check_keyboard(page, name):
     """A few stops lead to the page's main control, and every slider has a name and its value as text."""
     control, stops = ".st-key-stage" if name == "attention" else PARTS[name][-2], 0
-    while not page.evaluate(IS_IN, control):
+    while not page.locator(f"{control}:focus, {control} :focus").count():
         page.keyboard.press("Tab")
         stops += 1
         assert stops < 10
-    assert page.evaluate(NAMELESS) == []
+    assert page.locator(SLIDERS).evaluate_all(NAMELESS) == []
 
 
 @pytest.fixture
@@ -207,7 +187,7 @@ def test_a_page_on_projectors(tab, name):
         check_texts(page, max(12, 0.014 * size[0]))
         if name == "live":
             page.locator(".kd-bar", has_text="%").first.wait_for()
-            bars = page.evaluate(PERCENTAGES)
+            bars = page.locator(".kd-bar").evaluate_all(PERCENTAGES)
             assert len(bars) >= 3  # one for each network
             assert [(far, *rest) for far, *rest in bars if not 0 < far < 0.5 or not all(rest)] == []
     check_parts(page, name, PROJECTOR)
@@ -242,7 +222,7 @@ def test_the_attention_maps_are_large(tab):
 
 
 @pytest.mark.usefixtures("question")
-@pytest.mark.parametrize("name", [*PARTS, *VIEWS, PROJECTED])
+@pytest.mark.parametrize("name", [*PARTS, *VIEWS, f"{ASKED}&view=projector"])
 def test_a_page_on_a_phone(phone, name):
     page = phone.open(name).page
     if name in PARTS:
@@ -252,7 +232,7 @@ def test_a_page_on_a_phone(phone, name):
         check_texts(page, 12)
     else:
         check_themes(page)
-    assert page.evaluate(LOW) == []
+    assert page.locator(TOUCHED).evaluate_all(LOW) == []
     assert page.evaluate(BELOW) == []
     assert page.evaluate(SIDEWAYS) <= 0
     assert page.evaluate(RIGHT) <= PHONE[0]
@@ -271,7 +251,7 @@ def test_the_tabs_and_the_menu_of_a_phone(phone):
 @pytest.mark.usefixtures("question")
 def test_the_page_of_the_vote(phone):
     page = phone.go("vote").page
-    assert page.evaluate(LOW) == []
+    assert page.locator(TOUCHED).evaluate_all(LOW) == []
     assert page.evaluate(SIDEWAYS) <= 0
     page.get_by_role("button", name="ship").click()
     page.get_by_text("Counted").wait_for()

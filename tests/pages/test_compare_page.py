@@ -41,6 +41,9 @@ def test_the_table_and_its_files(evaluated, open_page):
     assert len(at.get("download_button")) == 5  # the handout is one, a network another
     at.selectbox(key="baseline").set_value("teacher").run()
     assert results_table(at)["to_baseline"].tolist()[2] == pytest.approx(-30 / 1.2)
+    at.multiselect(key="networks").set_value([]).run()
+    assert "Change networks" in at.info[0].value
+    assert not at.dataframe
 
 
 def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(evaluated, make_checkpoint, open_page):
@@ -121,17 +124,13 @@ def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(eval
     assert names(at) == ["teacher"]
 
 
-def test_the_bundled_labels_give_every_column(family, open_page):
-    at = open_page("compare")
+def test_the_bundled_labels_give_every_column_and_disagreements_on_the_images_that_are_available(family, open_page):
+    at = open_page("compare", show="Disagreements")
     row = results_table(at).set_index("name").loc["small-response"]
     logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
     assert format_p(over_logits(*logits, CIFAR10.test_labels()).p) == f"p = {row['p']}"
     assert row[["calibration_error", "to_baseline", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
     assert not any("labels" in info.value for info in at.info)
-
-
-def test_disagreements_show_the_images_that_are_available(family, open_page):
-    at = open_page("compare", show="Disagreements")
     labels = [label for label in link_labels(at) if label.startswith("Open image")]
     assert labels
     assert not specs(at)
@@ -173,13 +172,6 @@ def test_a_teacher_of_stored_logits_is_no_network_to_take_away(evaluated, open_p
     assert at.selectbox(key="take_network").options == ["small-scratch", "small-response"]
     at = open_page("compare", networks="teacher")
     assert "take_network" not in [one.key for one in at.selectbox]
-
-
-def test_an_empty_choice_says_what_to_choose(evaluated, open_page):
-    at = open_page("compare")
-    at.multiselect(key="networks").set_value([]).run()
-    assert "Change networks" in at.info[0].value
-    assert not at.dataframe
 
 
 def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_the_subset(make_checkpoint, open_page):

@@ -79,7 +79,9 @@ def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
     assert experiment(at)["epochs"] == before["epochs"]
 
 
-def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(bundled_networks, queued, open_page):
+def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset_unless_all_data_are_available(
+    bundled_networks, queued, monkeypatch, open_page
+):
     assert not open_page("launch").segmented_control  # the form is behind Customize
     at = open_page("launch", customize="true")
     data = at.segmented_control(key="form_dataset")
@@ -92,9 +94,6 @@ def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset(bundle
     config = list_runs()[0].config()
     assert (config.dataset, config.train_images, config.teacher) == ("cifar10-small", None, "resnet20-combined")
     assert "Queued" in text(at)
-
-
-def test_the_complete_data_are_used_where_they_are_available(bundled_networks, monkeypatch, open_page):
     monkeypatch.setattr(type(get_dataset("cifar10")), "is_available", lambda self: True)
     at = open_page("launch", customize="true")
     button(at, "The lab's table with small networks").click().run()
@@ -114,7 +113,16 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
     (row,) = experiment(at)["students"]
     assert row["terms"] == [get_method(method).Settings().model_dump()]
     assert get_method(method).formula in at.latex[0].value
-    weight(at).set_value(0.25).run()
+    weight(at).set_value(0.0).run()
+    assert "greater than 0" in text(at)
+    assert button(at, "Start training").disabled
+    weight(at).set_value(None).run()
+    assert button(at, "Start training").disabled
+    weight(at).set_value(0.25)
+    at.number_input(key="form_epochs").set_value(7).run()
+    turn_to(at, "compare")
+    turn_to(at, "launch")  # the form keeps its values
+    assert (at.number_input(key="form_epochs").value, weight(at).value) == (7, 0.25)
     assert experiment(at)["students"][0]["terms"][0]["weight"] == 0.25
     assert f"{method}:weight=0.25" in text(at)
     assert r"0.25\," in at.latex[0].value
@@ -149,35 +157,6 @@ def test_a_student_is_added_with_a_widget_for_every_setting_of_its_terms_and_rem
 
 def weight(at):
     return next(field for field in at.number_input if field.key.endswith("_weight"))
-
-
-def test_a_wrong_setting_and_a_method_that_does_not_fit_are_reported(evaluated, open_page):
-    at = open_page("launch")
-    at.selectbox(key="form_teacher").set_value("teacher").run()
-    at.button(key="add_term").click().run()
-    weight(at).set_value(0.0).run()
-    assert "greater than 0" in text(at)
-    assert button(at, "Start training").disabled
-    weight(at).set_value(None).run()
-    assert button(at, "Start training").disabled
-    weight(at).set_value(1.0).run()
-    assert not button(at, "Start training").disabled
-    at.selectbox(key="new_method").set_value("fitnets")
-    at.button(key="add_term").click().run()
-    at.number_input(key="form_term_0_1_fitnets_stage").set_value(4).run()
-    assert "no stage 4" in text(at)
-    assert button(at, "Start training").disabled
-
-
-def test_the_form_keeps_its_values_while_other_pages_are_visited(evaluated, open_page):
-    at = open_page("launch")
-    at.number_input(key="form_epochs").set_value(7).run()
-    at.button(key="add_term").click().run()
-    weight(at).set_value(0.5).run()
-    turn_to(at, "compare")
-    turn_to(at, "launch")
-    assert at.number_input(key="form_epochs").value == 7
-    assert weight(at).value == 0.5
 
 
 def test_starting_shows_the_run_and_its_link(queued, open_page):
@@ -253,6 +232,9 @@ def test_an_estimate_names_the_methods_for_which_the_teacher_computes_every_batc
         assert "Estimated time: **1 min 15 s**" in words
         assert sentence in words
         assert ("the teacher computes every batch" in words) == bool(sentence)
+    at.number_input(key="form_term_0_2_fitnets_stage").set_value(4).run()
+    assert "no stage 4" in text(at)
+    assert button(at, "Start training").disabled
 
 
 def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(bundled_networks, measured, open_page):
@@ -329,7 +311,7 @@ def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkp
     assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
 
 
-def test_a_failed_run_shows_its_message_and_its_log(open_page):
+def test_a_failed_run_shows_its_message_and_its_log_and_a_lost_one_whether_it_can_be_resumed(monkeypatch, open_page):
     run = make_run("failed")
     run.write_status("failed", "s-scratch: objective became nan in epoch 1, step 3.")
     (run.path / "log.txt").write_text("INFO started\nERROR it broke here\n")
@@ -337,19 +319,13 @@ def test_a_failed_run_shows_its_message_and_its_log(open_page):
     assert "became nan" in at.error[0].value
     assert "it broke here" in text(at)
     assert button(at, "Resume")
-
-
-def test_a_lost_run_can_be_resumed_and_a_refusal_is_reported(monkeypatch, open_page):
     run = make_run("running")
     status = json.loads((run.path / "status.json").read_text())
     (run.path / "status.json").write_text(json.dumps(status | {"pid": 2**22 + 1}))
     at = open_page("launch", run=run.run_id)
     assert "Lost" in text(at)
 
-    def refuse(run):
-        raise RunError("it is running: there is nothing to start.")
-
-    monkeypatch.setattr(run_view, "start_run", refuse)
+    monkeypatch.setattr(run_view, "start_run", Mock(side_effect=RunError("there is nothing to start.")))
     button(at, "Resume").click().run()
     assert "nothing to start" in at.error[0].value
 
@@ -412,18 +388,18 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
     assert polls[-1] is None  # of the page that was drawn once more
 
 
-def choose_sweep(at):
-    at.selectbox(key="form_teacher").set_value("teacher").run()
-    at.toggle(key="is_sweep").set_value(True).run()
-    return at
-
-
 def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):
     monkeypatch.setattr(study_folder.launch, "start_run", lambda run: None)
-    at = choose_sweep(open_page("launch"))
+    at = open_page("launch")
+    at.selectbox(key="form_teacher").set_value("teacher").run()
+    at.toggle(key="is_sweep").set_value(True).run()
     assert "13 students" in text(at)
     assert "× 3 seeds = 39 trained networks" in text(at)
     assert "python -m kdexplorer sweep --student resnet8" in text(at)
+    for wrong in ([], ["hot"], [1000.0]):
+        at.multiselect(key="form_sweep_temperatures").set_value(wrong).run()
+        assert "emperatures" in text(at)
+        assert button(at, "Start training").disabled
     at.multiselect(key="form_sweep_temperatures").set_value([2.0])
     at.number_input(key="form_sweep_seeds").set_value(2).run()
     assert "--temperature 2 --weight 0.5 0.7 0.9 --seeds 2" in text(at)
@@ -434,14 +410,6 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
     assert sweep.config().study.weight_factors()[4.0] == 1
     assert at.query_params["sweep"] in (sweep.run_id, [sweep.run_id])
     assert "Queued" in text(at)
-
-
-@pytest.mark.parametrize("temperatures", [[], ["hot"], [1000.0]])
-def test_a_wrong_grid_is_reported_and_cannot_start(evaluated, temperatures, open_page):
-    at = choose_sweep(open_page("launch"))
-    at.multiselect(key="form_sweep_temperatures").set_value(temperatures).run()
-    assert "emperatures" in text(at)
-    assert button(at, "Start training").disabled
 
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):

@@ -71,13 +71,8 @@ def test_human_labels_have_a_tab_and_a_column_on_compare(family, human, open_pag
     assert f"{expected:.3f}" in row
     column = results_table(open_page("compare")).set_index("name")["human_cross_entropy"]
     assert column["small-response"] == pytest.approx(expected)
-
-
-def test_human_labels_are_about_test_images_only(family, human, open_page):
-    at = upload(open_page("soft_labels"), "photo.png", PHOTO)
-    assert len(specs(at)) == 2
-    open_tab(at, "Human labels")
-    assert "choose one to see their labels" in text(at)
+    assert "choose one to see their labels" in text(upload(at, "photo.png", PHOTO))  # of a test image
+    assert len(specs(at)) == 1
 
 
 def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path, open_page):

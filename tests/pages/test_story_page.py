@@ -7,6 +7,7 @@ import pytest
 
 from kdexplorer import story as lecture
 from kdexplorer.app.layout import PARTS, TITLES
+from kdexplorer.app.server import access
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
 from tests.pages.reading import PHOTO, button, params, specs, text, upload
@@ -45,7 +46,7 @@ def test_a_figure_stands_alone(family, name, open_page):
     assert "Present" not in [one.label for one in at.button]
 
 
-def test_a_figure_fills_the_screen_and_is_left_with_its_choices(family, open_page):
+def test_a_figure_fills_the_screen_and_is_left_with_its_choices_and_an_unknown_one_leads_to_all(family, open_page):
     at = open_page("attention", image="3")
     at.button(key="full_screen").click().run()
     assert at.query_params["figure"] == "attention"
@@ -53,9 +54,6 @@ def test_a_figure_fills_the_screen_and_is_left_with_its_choices(family, open_pag
     at.button(key="figure_leave").click().run()
     assert "figure" not in at.query_params
     assert at.query_params["image"] == "3"
-
-
-def test_an_unknown_figure_is_an_error_and_leads_to_those_that_exist(family, open_page):
     at = open_page(figure="*nothing*")
     assert "nothing" in at.error[0].value
     assert [link.proto.label.partition(":")[0] for link in at.get("page_link")] == [*all_figures(), "Overview"]
@@ -189,17 +187,14 @@ def test_the_file_is_an_argument_of_the_application(monkeypatch, tmp_path):
     assert lecture.find_file() == lecture.DEFAULT
 
 
-def test_the_notes_are_in_a_view_of_their_own(family, open_page):
+def test_the_notes_are_in_a_view_of_their_own_without_guests(family, open_page, monkeypatch):
     at = open_page(story="notes")
     assert read_lecture().steps[0].notes[:40] in notes_of(at)
     following = [step["next"] for step in json.loads(notes_of(at))["steps"]]
     assert following[4] == read_lecture().steps[6].title  # as the button Next, which passes over an optional step
     assert following[-1] == "the end"
-    assert not at.button
-    assert not specs(at)
-
-
-def test_a_guest_sees_no_notes(family, open_page, guest):
+    assert not [*at.button, *specs(at)]
+    monkeypatch.setenv(access.VARIABLE, "a presenter token")
     at = open_page(story="notes")
     assert not notes_of(at)
     assert "Presenter token" in [one.label for one in at.text_input]

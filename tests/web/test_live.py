@@ -24,26 +24,21 @@ from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.images import decode
 from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.checkpoints import bundled_checkpoints, bundled_root, open_checkpoint
+from kdexplorer.runs.checkpoints import bundled_root, open_checkpoint
 from kdexplorer.web import export_network
 from tests.images.image_files import encode
 from tests.pages.reading import link_labels, turn_to
-
-BUNDLED = {checkpoint.name for checkpoint in bundled_checkpoints()}
-SLOW = 120_000  # a shared machine may take long
+from tests.tab import DESKTOP, Tab, drag, give
 
 
 @contextlib.contextmanager
 def open_tab(chromium):
     """A tab; at its end no script must have failed."""
-    tab = chromium.new_page(viewport={"width": 1440, "height": 900})
-    tab.set_default_timeout(SLOW)
-    tab.failed, tab.requested = [], []
-    tab.on("pageerror", lambda error: tab.failed.append(str(error)))
-    tab.on("request", lambda request: tab.requested.append(request.url))
-    yield tab
-    tab.close()
-    assert not tab.failed
+    tab = Tab(chromium.new_context()).resize(DESKTOP)
+    tab.page.requested = tab.requested
+    yield tab.page
+    tab.page.context.close()
+    assert not tab.errors
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +128,7 @@ def check_predictions(tab, family, temperature):
 
 
 def set_slider(tab, name, value):
-    tab.locator("label.kd-slider", has_text=name).locator("input").evaluate(
-        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
-    )
+    drag(tab.locator("label.kd-slider", has_text=name).locator("input"), value)
 
 
 class TestInAPage:
@@ -152,16 +145,7 @@ class TestInAPage:
 
     @pytest.mark.parametrize("way", ["drop", "paste"])
     def test_images_are_dropped_and_pasted(self, opened, way):
-        opened.evaluate(
-            """([text, way]) => {
-              const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), carried = new DataTransfer();
-              carried.items.add(new File([bytes], "waves.png", {type: "image/png"}));
-              const options = {dataTransfer: carried, clipboardData: carried, bubbles: true, cancelable: true};
-              const event = way === "drop" ? new DragEvent(way, options) : new ClipboardEvent(way, options);
-              document.querySelector(".kd-photo").dispatchEvent(event);
-            }""",
-            [base64.b64encode(photo()).decode(), way],
-        )
+        give(opened.locator(".kd-photo"), "waves.png", photo(), way)
         wait_for_predictions(opened)
         assert np.abs(input_of(opened) - decode.decode_image(photo())).max() <= 2
 
@@ -172,16 +156,7 @@ class TestInAPage:
         opened.get_by_text("Save it as JPEG").wait_for()
         assert opened.locator(".kd-live[data-pictures]").count() == 0
 
-    def test_opacity_goes_from_the_photo_to_the_map(self, opened):
-        choose(opened, photo())
-        wait_for_predictions(opened)
-        overlay = opened.locator(".kd-maps canvas").first
-        set_slider(opened, "Opacity", 0)
-        assert (pixels_of(overlay)[..., :3] == input_of(opened)).all()
-        set_slider(opened, "Opacity", 1)
-        assert np.abs(pixels_of(overlay)[..., :3] - input_of(opened)).mean() > 20
-
-    def test_maps_of_any_side_cover_the_picture(self, camera, make_checkpoint, tmp_path):
+    def test_maps_of_any_side_cover_the_picture_as_far_as_they_are_opaque(self, camera, make_checkpoint, tmp_path):
         """AirNets' stages have 15, 7 and 3 pixels a side."""
         networks = [
             make_checkpoint(tmp_path / name, "air_16", seed) for seed, name in enumerate(("teacher", "student"))
@@ -190,11 +165,14 @@ class TestInAPage:
         camera.goto((tmp_path / "live.html").as_uri())
         choose(camera, photo())
         wait_for_predictions(camera)
+        overlays = camera.locator(".kd-maps canvas").all()
+        set_slider(camera, "Opacity", 0)
+        assert all((pixels_of(overlay)[..., :3] == input_of(camera)).all() for overlay in overlays)
         set_slider(camera, "Opacity", 1)
-        for overlay in camera.locator(".kd-maps canvas").all():
-            drawn = pixels_of(overlay)
+        for drawn in map(pixels_of, overlays):
             assert drawn[..., 3].all()
             assert len(np.unique(drawn.reshape(-1, 4), axis=0)) > 4
+            assert np.abs(drawn[..., :3] - input_of(camera)).mean() > 20
 
     def test_a_camera_that_is_asked_for_twice_is_off_after_one_stop(self, opened):
         opened.evaluate(
@@ -286,7 +264,6 @@ def test_your_own_image_gets_predictions_in_a_handout(camera, family, tmp_path):
     assert [url for url in camera.requested if not url.startswith("blob:")] == []
 
 
-@pytest.mark.skipif(not {"resnet56", "resnet8-scratch"} <= BUNDLED, reason="the bundled networks are missing")
 class TestInTheApplication:
     pytestmark = pytest.mark.browser
 
@@ -384,10 +361,8 @@ class TestWithoutABrowser:
         assert "Your photo" not in captions(open_page("live", **{k: v[0] for k, v in owner.query_params.items()}))
 
 
-LARGE = live.PREFIX + base64.b64encode(enlarge_png(np.zeros((32, 32, 3), np.uint8), 64)).decode()
-
-
-@pytest.mark.parametrize("picture", [3, "data:text/html,hello", live.PREFIX + "%%%", LARGE])
-def test_only_the_views_own_pictures_are_taken(picture):
-    with pytest.raises(ImageError, match="not a picture from the live view"):
-        live._decode(picture)
+def test_only_the_views_own_pictures_are_taken():
+    large = live.PREFIX + base64.b64encode(enlarge_png(np.zeros((32, 32, 3), np.uint8), 64)).decode()
+    for picture in (3, "data:text/html,hello", live.PREFIX + "%%%", large):
+        with pytest.raises(ImageError, match="not a picture from the live view"):
+            live._decode(picture)

@@ -91,8 +91,6 @@ def check(engine, checkpoint, pixels):
     [("resnet8-response", 16), ("resnet20-feature", 8), ("resnet56", 8), ("air_16-response", 12), ("air_64", 4)],
 )
 def test_the_page_computes_what_pytorch_computes_on_the_same_weights(engine, name, count):
-    if name not in BUNDLED:
-        pytest.skip(f"{name} is not bundled")
     check(engine, BUNDLED[name], get_dataset("cifar10").gallery().images[:count])
 
 
