@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,9 +15,7 @@ from kdexplorer.errors import DataError
 from kdexplorer.files import LineReader
 from kdexplorer.runs.run_folder import EpochMetrics
 
-
-def _full_disk(*_):
-    raise OSError(errno.ENOSPC, "No space left on device")
+_full_disk = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
 
 def names(folder):
@@ -60,27 +59,19 @@ def test_an_interrupted_new_folder_leaves_the_old_one(tmp_path, error):
     target = tmp_path / "folder"
     with files.new_folder(target) as folder:
         (folder / "good").touch()
-
-    def interrupted():
-        with files.new_folder(target) as folder:
-            (folder / "half").touch()
-            raise error
-
-    with pytest.raises(error):
-        interrupted()
+    with pytest.raises(error), files.new_folder(target):
+        raise error
     assert names(target) == {"good"}
     assert names(tmp_path) == {"folder"}
 
 
 def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
-    target, replace = tmp_path / "folder", os.replace
+    target, replace, first = tmp_path / "folder", os.replace, iter([True])
     with files.new_folder(target) as folder:
         (folder / "good").touch()
-    refused = []
 
     def refuse_once(source, destination):
-        if destination == target and not refused:
-            refused.append(source)
+        if destination == target and next(first, False):
             _full_disk()
         replace(source, destination)
 
@@ -132,33 +123,29 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     assert names(tmp_path) == {"state", ".stateful"}
 
 
-def test_a_number_of_many_digits_overflows_nowhere():
+def test_a_link_a_fifo_a_folder_and_a_huge_file_are_not_read(tmp_path):
+    good, link, fifo, folder, huge = (tmp_path / name for name in ("good.json", "link", "fifo", "folder", "huge"))
+    good.write_text('{"a": 1}')
+    link.symlink_to(good)
+    os.mkfifo(fifo)
+    folder.mkdir()
+    huge.touch()
+    os.truncate(huge, 10**12)
+    assert files.read_json(good) == {"a": 1}
+    assert [files.read_json(path) for path in (link, fifo, folder, huge)] == [None] * 4
+    with pytest.raises(OSError, match="bytes"):
+        files.read_bytes(huge, 100)
+    assert files.read_bytes(link, 100, follow_links=True) == b'{"a": 1}'
+
+
+def test_deep_nesting_is_no_json_and_a_number_of_many_digits_overflows_nowhere():
+    assert files.parse_json(b"[" * 30 + b"]" * 30)
+    for text in ("[" * 40 + "]" * 40, '{"a":' * 40 + "1" + "}" * 40, "[" * 100_000):
+        with pytest.raises((ValueError, RecursionError)):
+            files.parse_json(text.encode())
     value = files.parse_json(b"[123456789012345, 1234567890123456, 1" + b"0" * 5000 + b"]")
     assert value == [123456789012345, 1234567890123456.0, float("inf")]
     assert [type(number) for number in value] == [int, float, float]
-
-
-def test_a_link_a_fifo_a_folder_and_a_huge_file_are_not_read(tmp_path):
-    good = tmp_path / "good.json"
-    good.write_text('{"a": 1}')
-    odd = [tmp_path / name for name in ("link", "fifo", "folder", "huge")]
-    odd[0].symlink_to(good)
-    os.mkfifo(odd[1])
-    odd[2].mkdir()
-    with open(odd[3], "wb") as file:
-        file.truncate(10**12)
-    assert files.read_json(good) == {"a": 1}
-    assert [files.read_json(path) for path in odd] == [None] * 4
-    with pytest.raises(OSError, match="bytes"):
-        files.read_bytes(odd[3], 100)
-    assert files.read_bytes(odd[0], 100, follow_links=True) == b'{"a": 1}'
-
-
-@pytest.mark.parametrize("text", ["[" * 40 + "]" * 40, '{"a":' * 40 + "1" + "}" * 40, "[" * 100_000])
-def test_deep_nesting_is_no_json(text):
-    with pytest.raises((ValueError, RecursionError)):
-        files.parse_json(text.encode())
-    assert files.parse_json(b"[" * 30 + b"]" * 30)
 
 
 def test_a_file_is_read_once_for_each_version(tmp_path):
