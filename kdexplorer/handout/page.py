@@ -66,8 +66,7 @@ SECTIONS = {
 def build(request: HandoutRequest) -> str:
     """The handout as one HTML text that needs nothing but a browser.
 
-    Raises:
-        KDError: when a network does not match its card or its predictions cannot be computed.
+    Raises KDError when a network does not match its card or its predictions cannot be computed.
     """
     every = {**request.networks, **request.compared}
     logits = {name: c.logits_or_none() for name, c in every.items()}

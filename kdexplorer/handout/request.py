@@ -62,38 +62,20 @@ def choose_pictures(
 
 @dataclass(frozen=True)
 class HandoutRequest:
-    """What goes into a handout.
+    """What goes into a handout. Raises ConfigError when one of these does not hold."""
 
-    Attributes:
-        networks: by displayed name, the teacher first; at most `MAX_NETWORKS`, of the same classes.
-        pictures: 1 to `MAX_PICTURES`.
-        compared: rows of the results table, evaluated on the same images; the networks where it is empty.
-        temperature: the slider's start, `T_MIN` to `T_MAX`.
-        alpha: weight of the teacher's term, its slider's start, 0 to 1; None is each student's own.
-        command: how to write this file again, if there is a command.
-        live: whether the networks are embedded, to classify the reader's own images.
-        experiments: whether the verdicts of the measured prepared experiments are included.
-        votes: questions of the audience's vote, closed ones, whose totals are included.
-        order: the sections that come first, as `story.Lecture.sections` returns them; empty is the bundled lecture's.
-        address: where the reader finds the application, for links to its pages; empty where there is none.
-        human_labels: of CIFAR-10's test split, as `load_human_labels` returns them, where they are available.
-
-    Raises:
-        ConfigError: when one of these does not hold.
-    """
-
-    networks: Mapping[str, Checkpoint]
-    pictures: list[Picture]
-    compared: Mapping[str, Checkpoint] = field(default_factory=dict)
-    temperature: float = 4.0
-    alpha: float | None = None
-    command: str = ""
-    live: bool = False
-    experiments: bool = False
-    votes: tuple[Question, ...] = ()
-    order: tuple[str, ...] = ()
-    address: str = ""
-    human_labels: np.ndarray | None = None
+    networks: Mapping[str, Checkpoint]  # by displayed name, the teacher first; at most `MAX_NETWORKS`, of same classes
+    pictures: list[Picture]  # 1 to `MAX_PICTURES`
+    compared: Mapping[str, Checkpoint] = field(default_factory=dict)  # the results table's rows; empty is the networks
+    temperature: float = 4.0  # the slider's start, `T_MIN` to `T_MAX`
+    alpha: float | None = None  # weight of the teacher's term, its slider's start, 0 to 1; None is each student's own
+    command: str = ""  # how to write this file again, if there is a command
+    live: bool = False  # whether the networks are embedded, to classify the reader's own images
+    experiments: bool = False  # whether the verdicts of the measured prepared experiments are included
+    votes: tuple[Question, ...] = ()  # closed questions of the audience's vote, whose totals are included
+    order: tuple[str, ...] = ()  # the sections that come first, as `Lecture.sections`; empty is the bundled lecture's
+    address: str = ""  # where the reader finds the application, for links to its pages; empty where there is none
+    human_labels: np.ndarray | None = None  # of CIFAR-10's test split, as `load_human_labels` returns them, where known
 
     def __post_init__(self) -> None:
         compared = on_same_images(self.compared or self.networks)
@@ -159,10 +141,7 @@ def make_request(
     """A request from the values of a command line; `names` as `find_checkpoint` takes them.
 
     `photos` and `test_images` come first; `choose_pictures` fills up to `count`. `story` has ordered the sections;
-    `options` are the request's others.
-
-    Raises:
-        KDError: when something is missing or cannot be used; OSError when a photo cannot be opened.
+    `options` are the request's others. Raises KDError, and OSError when a photo cannot be opened.
     """
     networks = {short: find_checkpoint(name) for name, short in short_names(list(names)).items()}
     teacher, *students = networks.values()

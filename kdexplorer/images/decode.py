@@ -25,10 +25,8 @@ from kdexplorer.errors import ImageError, ImageMemoryError
 MAX_BYTES = 5 * 1024 * 1024
 FORMATS = ["PNG", "JPEG", "WEBP"]
 SIZE = 32
-GRAY = (125, 123, 114)
-"""The letterbox background: the mean color of CIFAR-10."""
-MAX_BLOCK_PIXELS = 1_000_000
-"""About the number of source pixels that are converted to RGB and averaged in one step."""
+GRAY = (125, 123, 114)  # the letterbox background: the mean color of CIFAR-10
+MAX_BLOCK_PIXELS = 1_000_000  # about the number of source pixels that are converted to RGB and averaged in one step
 Fit = Literal["crop", "letterbox"]
 
 _TRANSPOSES = {
@@ -44,8 +42,7 @@ _TRANSPOSES = {
 _COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
 """The orientations that display the file's columns, or its rows, in reverse order."""
 
-MIN_REDUCED_SIDE = 1024
-"""The side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least."""
+MIN_REDUCED_SIDE = 1024  # the side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least
 
 NARROW_JPEG = f"JPEG with a side below {2 * MIN_REDUCED_SIDE} pixels"
 MAX_MEGAPIXELS = {"PNG": 15, "16-bit PNG": 10, "JPEG": 64, "progressive JPEG": 20, NARROW_JPEG: 16, "WebP": 14}
@@ -57,8 +54,7 @@ size or less, a narrow one in full; one with several scans (progressive or not) 
 each pixel of up to four components. libwebp allocates two canvases of 4 bytes per pixel, Pillow a copy and the image.
 """
 
-MAX_PARTS = 20_000
-"""Limit of the PNG chunks or JPEG segments in a file; 5 MB in chunks of 256 bytes stay below it."""
+MAX_PARTS = 20_000  # limit of the PNG chunks or JPEG segments in a file; 5 MB in chunks of 256 bytes stay below it
 
 MAX_SCANNED_PIXELS = 400_000_000
 """Limit of a JPEG's pixels times the components of all its scans: a scan covers all pixels, however few its bytes."""
@@ -91,17 +87,14 @@ def decode_sizes(
     orientation; transparent pixels are composited over white, 16-bit values scaled to 8 bits, CMYK converted.
 
     Args:
-        data: PNG, JPEG or WebP, at most `MAX_MEGAPIXELS` of its kind.
+        data: PNG, JPEG or WebP, at most `limit` bytes and `MAX_MEGAPIXELS` of its kind.
         sizes: sides of the squares, in pixels.
         fits: `crop` keeps the central square; `letterbox` keeps the whole image on a gray background.
-        limit: of its bytes; an upload's is lower than that of the owner's own files.
 
     Returns:
         For each fit uint8 `[side, side, 3]` in each size, RGB, area-averaged.
 
-    Raises:
-        ImageError: the file is too large, damaged, or in another format.
-        ImageMemoryError: there is not enough memory now.
+    Raises ImageError: the file is too large, damaged, or in another format; ImageMemoryError: not enough memory now.
     """
     if len(data) > limit:
         raise ImageError(

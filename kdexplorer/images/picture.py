@@ -70,13 +70,9 @@ def interpolate_palette(name: str) -> np.ndarray:
 def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int = 192, smooth: bool = False) -> bytes:
     """Renders a map `[H, W]` as a PNG whose opacity is the distance from the palette's neutral end.
 
-    A photo under it stays visible where there is no attention, or no difference.
-
-    Args:
-        low, high: values of the palette's first and last color; values outside take the color of the nearer end.
-        palette: a name in `PALETTES`; `difference` is neutral in its middle.
-        side: longer side of the result in pixels; the largest whole factor up to it is used, and at least 1.
-        smooth: interpolates between the pixels (bicubic); else their edges are sharp.
+    A photo under it stays visible where there is no attention, or no difference. `low` and `high` are the values of
+    the first and last color of the palette, a name in `PALETTES`, of which `difference` is neutral in its middle. The
+    map is enlarged by a whole factor to at most `side` pixels, `smooth` by interpolation (bicubic).
     """
     fractions = ((np.asarray(values, dtype=np.float64) - low) / max(high - low, 1e-12)).clip(0, 1)
     factor = max(1, side // max(fractions.shape))

@@ -23,10 +23,8 @@ from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
 from kdexplorer.vote.store import NO_QUESTION, BusyError, Store
 
-PATH = "/vote"
-"""Of the page, unless the application is served below another path."""
-BODY = 256
-"""Bytes that a vote has at most."""
+PATH = "/vote"  # of the page, unless the application is served below another path
+BODY = 256  # bytes that a vote has at most
 SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
 """How often a page asks for the next question, and how many of all pages may ask in a second."""
 
@@ -39,12 +37,9 @@ _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 def build_routes(
     path: str, identify: Callable[[Request], tuple[str | None, str]], open_store: Callable[[], Store]
 ) -> list[Route]:
-    """The routes of the vote.
+    """The routes of the vote: the page at `path`, the others below it.
 
-    Args:
-        path: of the page; the others are below it.
-        identify: what a browser is known by, or None for one without a cookie, and its address.
-        open_store: returns the server's store.
+    `identify` returns what a browser is known by, or None for one without a cookie, and its address.
     """
 
     async def show(request: Request) -> Response:

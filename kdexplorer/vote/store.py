@@ -25,10 +25,8 @@ from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
 from kdexplorer.vote.questions import MAX_CHANGES, MAX_DEVICES, MAX_QUESTIONS, Question, VoteError
 
-PATIENCE = 5.0
-"""Seconds that a vote waits for another one that is written."""
-NO_QUESTION = "none"
-"""The state before the first question."""
+PATIENCE = 5.0  # seconds that a vote waits for another one that is written
+NO_QUESTION = "none"  # the state before the first question
 Found = TypeVar("Found")
 _DAMAGE = (ConfigError, ValueError, TypeError, RecursionError)
 _DAMAGE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -99,14 +97,10 @@ class Store:
     # What a phone does.
 
     def vote(self, key: str, choice: int, cookie: str, address: str = "", patience: float = PATIENCE) -> None:
-        """Stores a browser's vote, in place of its previous one.
+        """Stores a browser's vote on the question of that key, in place of its previous one.
 
-        Args:
-            key: of the question.
-            choice: the class.
-            cookie: the browser's.
-            address: the browser's; only the number of its devices is remembered, until the next question.
-            patience: seconds to wait while another thread or process writes; 0 for a caller that must not wait.
+        Of an address only the number of devices is remembered, until the next question. `patience` are the seconds to
+        wait while another thread or process writes; 0 for a caller that must not wait.
 
         Raises:
             BusyError: after that time, with the status 503.
@@ -135,15 +129,10 @@ class Store:
     # What the presenter does.
 
     def start(self, question: Question, seen: str | None = None) -> None:
-        """Opens a question; the one that is open is closed first.
+        """Opens a question; the one that is open is closed first. `seen`: the `state` when the presenter decided it.
 
-        Args:
-            question: the new one.
-            seen: the `state` when the presenter decided this; None for any.
-
-        Raises:
-            VoteError: for one too many, when the disk does not take it, and with the status 409 when another presenter
-                has acted since `seen`.
+        Raises VoteError: for one too many, when the disk does not take it, and with the status 409 when another
+        presenter has acted since `seen`.
         """
         self._create()
         with self._write() as base:

@@ -25,8 +25,7 @@ from kdexplorer.runs.checkpoints import Checkpoint, to_half_precision
 PARTS = ("explain_refusal.js", "image_input.js", "predictions.js", "snapshot.js", "live.js")
 """What runs in the page. `infer.js` and `worker.js` are embedded in it as text and run in a worker."""
 
-MAX_STUDENTS = 3
-"""Beside the teacher: a phone has room for four columns."""
+MAX_STUDENTS = 3  # beside the teacher: a phone has room for four columns
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,9 @@ def build_script() -> str:
 
 
 def describe_network(name: str, role: str, exported: ExportedNetwork, url: str | None = None) -> dict[str, Any]:
-    """One network as the view takes it.
+    """One network as the view takes it, by its name on the page and its `charts.style.role_of`.
 
-    Args:
-        name: its name on the page.
-        role: `charts.style.role_of`; decides the color and the character that is the second cue.
-        exported: the network.
-        url: where its weights are served; None embeds them as base64.
+    `url` is where its weights are served; None embeds them as base64.
     """
     look = look_of(role)
     weights = {"url": url} if url else {"weights": base64.b64encode(exported.weights).decode()}
@@ -136,12 +131,9 @@ def describe_network(name: str, role: str, exported: ExportedNetwork, url: str |
 def build_settings(
     networks: Sequence[dict[str, Any]], temperature: float, sample: tuple[str, str] | None = None
 ) -> dict[str, Any]:
-    """What `KDLive.mount` takes.
+    """What `KDLive.mount` takes: networks of `describe_network`, the teacher first, and the temperature at the start.
 
-    Args:
-        networks: of `describe_network`, the teacher first.
-        temperature: at the start.
-        sample: an image to begin with: its data URL, and what it is in a sentence without its full stop.
+    `sample` is an image to begin with: its data URL, and what it is in a sentence without its full stop.
     """
     return {
         "networks": list(networks),
