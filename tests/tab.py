@@ -7,8 +7,7 @@ import re
 from benchmarks.app import settle
 
 DESKTOP, PROJECTOR, PHONE, LARGE = (1440, 900), (1280, 720), (390, 844), (3840, 2160)
-SLOW = 120_000
-"""Milliseconds: a shared machine may take long."""
+SLOW = 120_000  # milliseconds: a shared machine may take long
 
 
 class Shared:

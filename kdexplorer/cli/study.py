@@ -210,9 +210,6 @@ def print_table(table: Table, options: argparse.Namespace | None) -> None:
         print(report.to_csv({"": table}) if options is not None and options.csv else report.to_markdown(table))
 
 
-# --- Experiments ---
-
-
 @command(
     "experiment",
     argument("name", nargs="?", help="one of the list; trains or measures what its tables lack"),
@@ -260,7 +257,6 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
 
 
 def _report_left_out(found: Results) -> None:
-    """Says on stderr why tables are not among the results."""
     for reason in found.left_out:
         print(reason, file=sys.stderr)
 

@@ -60,7 +60,6 @@ class Charts:
     """
 
     def __init__(self, request: HandoutRequest) -> None:
-        """Nothing is drawn yet."""
         self.request = request
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)

@@ -126,7 +126,6 @@ class HandoutRequest:
         return trained_alpha(checkpoint.card.objective) if self.alpha is None else self.alpha
 
     def roles(self, networks: Mapping[str, Checkpoint]) -> dict[str, str]:
-        """Each network's role, which decides its look in charts."""
         return {name: role_of(checkpoint, self.teacher) for name, checkpoint in networks.items()}
 
 

@@ -32,7 +32,6 @@ class Picture:
 
     @property
     def data_url(self) -> str:
-        """The 32 x 32 pixels as a data URL."""
         return data_url(enlarge_png(self.pixels_last, SIZE))
 
     def caption(self, classes: Sequence[str]) -> str:

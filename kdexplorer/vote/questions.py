@@ -82,7 +82,6 @@ class Question(StrictModel):
 
     @property
     def picture(self) -> bytes:
-        """The PNG file."""
         return base64.b64decode(self.png)
 
     @property

@@ -64,7 +64,6 @@ class Store:
         return self._read(_read_questions, ())
 
     def closed(self) -> tuple[Question, ...]:
-        """The questions whose totals are known."""
         return tuple(one for one in self.questions() if not one.is_open)
 
     def current(self) -> Question | None:
@@ -72,12 +71,10 @@ class Store:
         return next(reversed(self.questions()), None)
 
     def state(self) -> str:
-        """The last question's state."""
         question = self.current()
         return NO_QUESTION if question is None else question.state
 
     def counts(self, question: Question) -> tuple[int, ...]:
-        """Votes for each class until now."""
         question = next((one for one in self.questions() if one.key == question.key), question)
         return question.counts or self._read(lambda base: _count(base, question), question.totals)
 

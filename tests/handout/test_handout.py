@@ -222,13 +222,18 @@ def test_the_class_maps_follow_the_temperature(networks, library):
     assert len(rows) == 90
 
 
-def test_the_table_has_the_columns_that_have_values(networks, library):
-    words, alone = read(networks).words, read({"teacher": networks["teacher"]}).words
+def test_sections_follow_the_lecture_and_the_table_has_the_columns_that_have_values(networks, library):
+    parsed, alone = read(networks), read({"teacher": networks["teacher"]}).words
     for column in ("95 % interval", "To baseline", "McNemar p", "Agrees with teacher"):  # `baseline` is a network
-        assert column in words
-    assert "Cross-entropy to human labels" not in words  # there are none
+        assert column in parsed.words
+    assert "Cross-entropy to human labels" not in parsed.words  # there are none
     assert "Calibration error (%)" in alone
     assert "Agrees with teacher" not in alone
+    bundled = parsed.sections()
+    assert bundled.index("methods") < bundled.index("attention") < bundled.index("results") < bundled.index("training")
+    ordered = read(networks, order=("results", "attention", "unknown")).sections()
+    assert ordered[:2] == ["results", "attention"]
+    assert set(ordered) == set(bundled)
 
 
 def test_an_invalid_request_says_why(networks):
@@ -330,14 +335,6 @@ def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(network
     pictures = choose(networks, 12)
     assert len(pictures) == 12
     assert 1_000_000 < len(build(networks, pictures).encode()) < 3_000_000
-
-
-def test_sections_follow_the_lecture(networks, library):
-    bundled = read(networks).sections()
-    assert bundled.index("methods") < bundled.index("attention") < bundled.index("results") < bundled.index("training")
-    ordered = read(networks, order=("results", "attention", "unknown")).sections()
-    assert ordered[:2] == ["results", "attention"]
-    assert set(ordered) == set(bundled)
 
 
 def test_the_rooms_votes_are_included_on_request(networks, library):

@@ -66,6 +66,15 @@ def family(own, built):
 
 
 @pytest.fixture
+def big(family, make_checkpoint, cifar10_card):
+    """A second teacher with two students."""
+    known = {"logits": np.zeros((10_000, 10))} | cifar10_card
+    teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
+    make_checkpoint(family / "big-scratch", "resnet8", 6, run="b", **known)
+    make_checkpoint(family / "big-feature", "resnet8", 7, run="b", **known, **distilled(teacher, "feature"))
+
+
+@pytest.fixture
 def evaluated(own, make_checkpoint):
     """A teacher, a scratch baseline and a distilled student with 110, 60 and 80 of 120 synthetic images right."""
     labels = get_dataset("synthetic").load("test").labels

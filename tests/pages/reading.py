@@ -8,8 +8,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from benchmarks.app import ROOT
 from tests.images.image_files import encode, photo
 
-PHOTO = encode(photo())
-"""A PNG file."""
+PHOTO = encode(photo())  # a PNG file
 
 
 def text(at):

@@ -15,8 +15,7 @@ from tests.vote.conftest import ask, browser
 
 CIFAR10 = get_dataset("cifar10")
 SAMPLES = CIFAR10.gallery()
-VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")
-"""The lecture's step with the vote."""
+VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")  # the lecture's step with the vote
 
 pytestmark = pytest.mark.usefixtures("family")
 

@@ -3,7 +3,6 @@
 The default run takes a sample; `-m reliability` takes all mutations.
 """
 
-import itertools
 import json
 import os
 import shutil
@@ -48,13 +47,11 @@ def look(open_page):
 
 
 @pytest.fixture
-def new_place(tmp_path, monkeypatch):
+def new_place(tmp_path_factory, monkeypatch):
     """A fresh folder for runs or networks, so that nothing of the one before is cached."""
-    numbers = itertools.count()
 
     def new_place(variable):
-        place = tmp_path / f"place-{next(numbers)}"
-        place.mkdir()
+        place = tmp_path_factory.mktemp("place")
         monkeypatch.setenv(variable, str(place))
         return place
 

@@ -6,7 +6,6 @@ import pytest
 from kdexplorer.app import layout
 from kdexplorer.app.server import access
 from tests.pages.reading import PHOTO, button, follow, text, turn_to, upload
-from tests.pages.runs import distilled
 
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
@@ -54,14 +53,6 @@ def test_a_section_that_does_not_exist_is_reported(family, page, name, open_page
     at = open_page(page, **{name: "nothing like this"})
     assert f"'{name}'" in at.warning[0].value
     assert shown(at) == shown(open_page(page))
-
-
-@pytest.fixture
-def big(family, make_checkpoint, cifar10_card):
-    """A second teacher, with a student."""
-    known = {"logits": np.zeros((10_000, 10))} | cifar10_card
-    teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
-    make_checkpoint(family / "big-student", "resnet8", 6, **known, **distilled(teacher))
 
 
 def test_a_link_to_what_a_page_shows_by_itself_replaces_what_was_chosen_before(big, open_page):

@@ -59,7 +59,9 @@ def test_class_similarity_without_labels_says_how_images_are_grouped(family, mon
     assert "the class that the teacher predicts" in text(at)
 
 
-def test_human_labels_have_a_tab_and_a_column_on_compare(family, human, open_page):
+def test_human_labels_have_a_tab_and_a_column_on_compare_and_another_file_is_reported(
+    family, human, tmp_path, open_page
+):
     at = open_page("soft_labels", image="3")
     assert len(specs(at)) == 2  # with the gradient
     open_tab(at, "Human labels")
@@ -73,9 +75,6 @@ def test_human_labels_have_a_tab_and_a_column_on_compare(family, human, open_pag
     assert column["small-response"] == pytest.approx(expected)
     assert "choose one to see their labels" in text(upload(at, "photo.png", PHOTO))  # of a test image
     assert len(specs(at)) == 1
-
-
-def test_a_file_that_is_not_of_human_labels_is_reported(family, human, tmp_path, open_page):
     (tmp_path / "cifar10h-counts.npy").write_bytes(b"nothing")
     at = open_page("soft_labels")
     assert "cifar10h-counts.npy" in at.error[0].value

@@ -11,7 +11,6 @@ from kdexplorer.app.server import access
 from kdexplorer.figures import all_figures
 from kdexplorer.story import read_lecture
 from tests.pages.reading import PHOTO, button, params, specs, text, upload
-from tests.pages.runs import distilled
 
 COUNT = len(read_lecture().steps)
 STEP = """
@@ -143,18 +142,15 @@ def test_a_steps_settings_end_with_it_unless_the_presenter_changes_them(family, 
     assert params(specs(linked)[0])["logT"] == 3
 
 
-def test_the_students_return_with_the_teacher_after_a_step_that_sets_another(
-    family, own_lecture, make_checkpoint, cifar10_card, open_page
-):
-    other = make_checkpoint(family / "other", "resnet8", 3, **cifar10_card)
-    make_checkpoint(family / "its-student", "resnet8", 4, run="s", **cifar10_card | distilled(other))
-    own_lecture.write_text(THREE.replace("T = 8\nimage = 7", 'teacher = "other"'))
+def test_the_students_return_with_the_teacher_after_a_step_that_sets_another(big, own_lecture, open_page):
+    own_lecture.write_text(THREE.replace("T = 8\nimage = 7", 'teacher = "big"'))
     at = open_page("soft_labels", teacher="teacher", students="small-response")
     shown = []
     for key in ("present", "story_next", "story_next"):
         at.button(key=key).click().run()
         shown.append((at.session_state["teacher"], at.session_state["students"]))
-    assert shown == [("teacher", ["small-response"]), ("other", ["its-student"]), ("teacher", ["small-response"])]
+    its = "big", ["big-scratch", "big-feature"]
+    assert shown == [("teacher", ["small-response"]), its, ("teacher", ["small-response"])]
 
 
 def test_a_step_shows_its_test_image_instead_of_a_photo_which_the_buttons_replace(family, own_lecture, open_page):
