@@ -30,8 +30,7 @@ def after_marker(page, marker):
 
 def commands(page):
     """The commands in a page's bash blocks, one a line, continued lines joined."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", PAGES[page], re.S | re.M)
-    return "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return "\n".join(re.findall(r"^```bash\n(.*?)^```", PAGES[page], re.S | re.M)).replace("\\\n", " ").splitlines()
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
@@ -98,8 +97,7 @@ def run(capsys, *arguments):
 
 @pytest.mark.parametrize("page", ["README.md", "results.md"])
 def test_the_results_table_is_what_the_command_prints(page, capsys):
-    shown = after_marker(page, "results").split("\n\n")[0]
-    assert shown == run(capsys, "runs", "table")
+    assert after_marker(page, "results").split("\n\n")[0] == run(capsys, "runs", "table")
 
 
 def test_the_claims_are_what_the_command_prints(capsys):
@@ -116,8 +114,7 @@ def test_the_claims_are_what_the_command_prints(capsys):
 def test_the_experiments_and_their_verdicts():
     text = " ".join(PAGES["experiments.md"].split())
     listed = table_rows(after_marker("experiments.md", "experiments").split("\n\n")[0])[2:]
-    expected = [[str(e.order), f"`{e.key}`", e.question, e.describe_cost()] for e in all_experiments()]
-    assert listed == expected
+    assert listed == [[str(e.order), f"`{e.key}`", e.question, e.describe_cost()] for e in all_experiments()]
     for experiment in all_experiments():
         claims = experiment.judge(read(experiment))
         if len(claims) == 1:
@@ -170,8 +167,7 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
 def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
     if find_human_labels() is None:
         pytest.skip("CIFAR-10H is missing: set KDEXPLORER_CIFAR10H")
-    shown = after_marker("human-labels.md", "human labels").split("\n\n")[0]
-    assert shown == run(capsys, "human-labels")
+    assert after_marker("human-labels.md", "human labels").split("\n\n")[0] == run(capsys, "human-labels")
 
 
 @pytest.mark.parametrize("which", ["", "-controls", "-equal-time"])

@@ -66,8 +66,7 @@ def test_training_reports_every_step_and_leaves_results(tiny):
 def test_the_notebook_runs():
     cells = [cell for cell in json.loads((DOCS / "distill.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
-    loop = next(source for source in sources if "kd.losses" in source)
-    assert len(loop.splitlines()) < 30
+    assert len(next(source for source in sources if "kd.losses" in source).splitlines()) < 30
     values = {}
     for source in sources:
         exec(re.sub(r"EPOCHS, IMAGES = .*", "EPOCHS, IMAGES = 1, 200", source), values)
@@ -114,8 +113,7 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
         objective={"terms": [{"method": "kd"}]},
         classes=teacher.classes, test_accuracy=float((logits.argmax(1) == bundled.labels[:2000]).mean()),
     )  # fmt: skip
-    table = kd.results("imported/own")
-    assert table["teacher"][0] == "resnet56"
+    assert kd.results("imported/own")["teacher"][0] == "resnet56"
     rows = read_rows(find_entries(["imported/own"]))
     assert "below its teacher resnet56: " in compare_with_teacher_and_baseline(rows)
     both = kd.results("imported/own", "resnet56").set_index("name")

@@ -80,8 +80,7 @@ class HandoutRequest:
     def __post_init__(self) -> None:
         compared = on_same_images(self.compared or self.networks)
         if not self.compared:  # a student of held-out images has no row beside its teacher
-            same = max(group_by_evaluation(compared).values(), key=len)
-            compared = {name: compared[name] for name in same}
+            compared = {name: compared[name] for name in max(group_by_evaluation(compared).values(), key=len)}
         object.__setattr__(self, "compared", compared)
         is_web = self.address.startswith(("http://", "https://"))
         problems = {

@@ -72,8 +72,7 @@ def build_routes(
 
     async def ask(request: Request) -> Response:
         store = open_store()
-        text = f"{store.state()} {_wait(store)}"
-        return PlainTextResponse(text, headers={"Cache-Control": "no-store"})
+        return PlainTextResponse(f"{store.state()} {_wait(store)}", headers={"Cache-Control": "no-store"})
 
     async def picture(request: Request) -> Response:
         key = request.path_params["key"]

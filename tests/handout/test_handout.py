@@ -42,8 +42,7 @@ def networks(tmp_path, make_checkpoint, tiny):
     split = get_dataset("synthetic").load("test")
     logits[:, np.arange(60), split.labels] += np.array([4.0, 2.0, 3.0])[:, None]
     teacher = make_checkpoint(tmp_path / "teacher", logits=logits[0])
-    reference = {"name": "teacher", "sha256": teacher.sha256}
-    distilled = {"run": "r", "teacher": reference, "objective": PRESETS["response"]}
+    distilled = {"run": "r", "teacher": {"name": "teacher", "sha256": teacher.sha256}, "objective": PRESETS["response"]}
     return {
         "teacher": teacher,
         "baseline": make_checkpoint(tmp_path / "baseline", seed=1, logits=logits[1], run="r"),
@@ -162,8 +161,7 @@ def test_the_charts_contain_the_networks_logits(networks, library):
         np.testing.assert_allclose(logits, checkpoint.logits()[7], rtol=1e-6)
     assert "Test image 7" in parsed.captions()[1]
     assert charts.keys() == {"soft_labels", "attention", "gradient 0", "gradient 1", "gradient 2"}
-    fresh = max(charts["gradient 0"]["rows"].values(), key=len)
-    assert {row["ds"] for row in fresh} == {0}
+    assert {row["ds"] for row in max(charts["gradient 0"]["rows"].values(), key=len)} == {0}
 
 
 def test_alpha_and_beta_are_the_students_own_unless_alpha_is_requested(networks, library, tmp_path, make_checkpoint):
@@ -196,8 +194,7 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
     assert "wrong: " in parsed.captions()[0]
     for picture, caption in zip(pictures, parsed.captions(), strict=True):
         for name in networks:
-            part = caption.partition("wrong: ")[0 if right[name][picture.index] else 2]
-            assert name in part
+            assert name in caption.partition("wrong: ")[0 if right[name][picture.index] else 2]
 
 
 @pytest.mark.parametrize(

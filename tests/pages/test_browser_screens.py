@@ -117,8 +117,7 @@ NAMELESS = """(all) =>
 def find_violations(page, **only):
     """Rule, place and reason of each violation that is serious or critical, or of `RULES`."""
     if not page.evaluate("'axe' in window"):
-        script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-        page.evaluate(script)
+        page.evaluate(resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
     found = page.evaluate("(only) => axe.run(document, {resultTypes: ['violations'], ...only})", only)["violations"]
     return [
         (violation["id"], node["target"], node["failureSummary"])
@@ -264,8 +263,7 @@ def test_compare_has_the_columns_that_fit(tab):
         tab.resize(size).open("compare")
         table = tab.page.locator(f".st-key-summary {TABLE}")
         table.locator("th", has_text="Accuracy").first.wait_for(state="attached")
-        scroller = table.locator(".dvn-scroller").first
-        assert scroller.evaluate("one => one.scrollWidth - one.clientWidth") <= 1, size
+        assert table.locator(".dvn-scroller").first.evaluate("one => one.scrollWidth - one.clientWidth") <= 1, size
         shown.append(table.locator("th").count())
     assert shown == sorted(set(shown))
 

@@ -70,8 +70,7 @@ def test_an_open_question_with_everything_shown_fits_the_projector(tab):
     number = 1 + [step.figure for step in STEPS].index("vote")
     tab.resize(PROJECTOR).open(f"?story={number}&answer=all&image=15")
     tab.page.get_by_role("button", name="Ask about this picture").click()
-    bars = tab.page.locator(".st-key-kd_figure svg.marks")
-    bars.get_by_text("teacher", exact=False).first.wait_for()
+    tab.page.locator(".st-key-kd_figure svg.marks").get_by_text("teacher", exact=False).first.wait_for()
     check_fit(tab)
 
 

@@ -99,8 +99,7 @@ def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
 def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_page):
     rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
     make_checkpoint(evaluated / "curved", history=rows, epochs=3)
-    at = open_page("compare", show="Learning curves", networks="curved")
-    (spec,) = specs(at)
+    (spec,) = specs(open_page("compare", show="Learning curves", networks="curved"))
     assert "curved 30.0%" in spec["description"]
     assert "from epoch" not in str(spec["params"])
     make_checkpoint(evaluated / "continued", legs=[{"epochs": 5}, {"epochs": 3, "history": rows}])

@@ -106,8 +106,7 @@ def test_a_table_that_does_not_belong_to_the_experiment_is_a_warning(own, open_p
 def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):
     started = []
     monkeypatch.setattr(launch, "start_run", started.append)
-    experiment = get_experiment("fidelity")
-    store(experiment, make_measured([("bundled", "resnet8-a", "kd", first(800), first(900))]))
+    store(get_experiment("fidelity"), make_measured([("bundled", "resnet8-a", "kd", first(800), first(900))]))
     at = open_page("experiments", experiment="fidelity")
     monkeypatch.setenv("KDEXPLORER_PRESENTER_TOKEN", "a long enough token")
     button(at, "Run it in full").click().run()  # a page that was shown while there was no token

@@ -195,8 +195,7 @@ def measured(monkeypatch):
 
 
 def make_estimate(**changes):
-    figures = {"seconds": 75.0, "evaluation": 1.0, "epoch": 30.0, "images_per_second": 1000.0}
-    return Estimate(**figures | changes)
+    return Estimate(**{"seconds": 75.0, "evaluation": 1.0, "epoch": 30.0, "images_per_second": 1000.0} | changes)
 
 
 def estimate(at):

@@ -160,8 +160,7 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
 
     def look_at_refused(group):
         place(group)
-        at = look("compare")
-        assert any(f"{len(group)} unusable" in one.label for one in at.expander)
+        assert any(f"{len(group)} unusable" in one.label for one in look("compare").expander)
         look("launch")
 
     check(usable, look_at_usable, 4)
@@ -247,8 +246,7 @@ def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check, 
         look("compare", networks="teacher", show="Sweep")
 
     names = ("config.json", "status.json", "table.json")
-    chosen = mutations({name: read_first(swept.path / name) for name in names})[::every]
-    usable, refused = divide(chosen, read)
+    usable, refused = divide(mutations({name: read_first(swept.path / name) for name in names})[::every], read)
     check(refused, look_at_refused, 10)
     shown = {"networks": "teacher", "show": "Sweep", "sweep": swept.run_id}
     check_each(usable, place, ("launch", {"sweep": swept.run_id}), ("compare", shown))

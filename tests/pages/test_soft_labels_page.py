@@ -55,8 +55,7 @@ def test_alpha_starts_at_the_trained_value_of_the_shown_student(family, make_che
 
 def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
     monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
-    at = open_tab(open_page("soft_labels"), "Class similarity")
-    assert "the class that the teacher predicts" in text(at)
+    assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 
 
 def test_human_labels_have_a_tab_and_a_column_on_compare_and_another_file_is_reported(
@@ -82,8 +81,7 @@ def test_human_labels_have_a_tab_and_a_column_on_compare_and_another_file_is_rep
 
 
 def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):
-    logits = np.random.default_rng(0).normal(size=(120, 10))
-    make_checkpoint(own / "shapes", "resnet8", 0, logits)
+    make_checkpoint(own / "shapes", "resnet8", 0, np.random.default_rng(0).normal(size=(120, 10)))
     at = open_page("soft_labels")
     assert {"shapes"} == {row["network"] for row in dataset(at, 0, "rows")}
     assert "triangle frame" in {row["class"] for row in dataset(at, 0, "rows")}

@@ -53,8 +53,7 @@ class Phones:
     """What stands between phones and the store; every request comes from one address, as behind a router."""
 
     def __init__(self):
-        middleware = [Middleware(one) for one in (Gate, Guard, PageFiles)]
-        self.app = Starlette(routes=audience.routes(), middleware=middleware)
+        self.app = Starlette(routes=audience.routes(), middleware=[Middleware(one) for one in (Gate, Guard, PageFiles)])
 
     async def request(self, method, path=PATH, body=b"", number=None, **headers):
         parts = [body[:100], body[100:]]

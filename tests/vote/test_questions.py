@@ -48,8 +48,7 @@ def test_agreement_says_when_the_room_differs(room_right, word):
     """Twelve pictures on which only one of the two is right: p = 2 / 2**12, twice that after Holm's correction."""
     same, other = (3, 4) if room_right else (4, 3)
     questions = [closed(3, **{f"c{same}": 5}) for _ in range(12)]
-    logits = {"big": 5.0 * np.eye(10)[[other] * 12], "same": 5.0 * np.eye(10)[[same] * 12]}
-    text = describe_agreement(questions, logits)
+    text = describe_agreement(questions, {"big": 5.0 * np.eye(10)[[other] * 12], "same": 5.0 * np.eye(10)[[same] * 12]})
     assert f"is right {12 * room_right} times (a tie" in text
     assert f"the audience is {word} often right than big (p = 0.00098)" in text
     assert "than same" not in text

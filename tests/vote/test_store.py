@@ -109,8 +109,7 @@ def test_nothing_on_the_disk_connects_a_browser_with_its_votes(store, question):
     assert not is_kept("203.0.113.7")
     assert number != stores._number(ask().key, browser(1))
     store.close()
-    rows = sqlite3.connect(store._path).execute("SELECT * FROM vote").fetchall()
-    assert rows == []
+    assert sqlite3.connect(store._path).execute("SELECT * FROM vote").fetchall() == []
 
 
 def test_an_empty_folder_and_a_cleared_one(tmp_path):

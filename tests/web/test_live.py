@@ -273,8 +273,7 @@ class TestInTheApplication:
         camera.goto(f"{app}/live?students=resnet8-scratch", wait_until="domcontentloaded")
         settle(camera)
         camera.get_by_text("Drop an image here").wait_for()
-        fetched = [one for one in camera.requested if one.endswith(".bin")]
-        assert len(fetched) == 2
+        assert len([one for one in camera.requested if one.endswith(".bin")]) == 2
         camera.requested.clear()
         sent.clear()
         camera.get_by_role("button", name="Start the camera").click()
@@ -321,8 +320,7 @@ class TestWithoutABrowser:
     def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self, open_page):
         at = open_page("live", teacher="small", students="s0,wide")
         assert "Not shown: wide." in at.caption[0].value
-        fourth = open_page("live", teacher="small", students="s0,s1,s2,s3")
-        assert "Not shown: s3." in fourth.caption[0].value
+        assert "Not shown: s3." in open_page("live", teacher="small", students="s0,s1,s2,s3").caption[0].value
         assert not at.error
         assert "does not run" in open_page("live", teacher="wide").info[0].value
 

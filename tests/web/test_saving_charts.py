@@ -158,8 +158,7 @@ def test_a_spreadsheet_computes_nothing(tab):
 
 def test_rows_that_are_equal_stay_and_other_tables_add_what_is_new(tab):
     """Two seeds may have the same accuracy."""
-    seeds = [{"x": 0.5}, {"x": 0.5}, {"x": 0.7}]
-    tables = [[{"x": 0.7}, {"x": 0.9}], seeds]
+    tables = [[{"x": 0.7}, {"x": 0.9}], [{"x": 0.5}, {"x": 0.5}, {"x": 0.7}]]
     text = tab.evaluate(MAKE, ["csv", {"name": "", "of": "", "tables": tables}])["text"]
     assert text.split() == ["x", "0.5", "0.5", "0.7", "0.9"]
 
