@@ -143,6 +143,7 @@ def _restore() -> None:
     """What was chosen before a step's settings, for those that the presenter has not changed."""
     for name, (set_, before) in st.session_state.pop(_BEFORE, {}).items():
         if set_ is None or st.session_state.get(name) == set_:
-            choices.forget(name)
-            if before is not None:
+            if before is None:
+                choices.forget(name)
+            else:  # which a bound widget takes from the link once it was forgotten
                 choices.put(name, before)

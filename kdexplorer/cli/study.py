@@ -24,7 +24,7 @@ from kdexplorer.studies import driver, experiments, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
-from kdexplorer.studies.experiments import Experiment, Results, all_experiments, get_experiment, lab_claims
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table, find_conflicts, read_table
@@ -232,7 +232,7 @@ def experiment(options: argparse.Namespace) -> int:
     if not (options.quiet or options.estimate):
         found = experiments.read(chosen, options.small)
         if options.csv:  # the verdict says it
-            _report_left_out(found)
+            sys.stderr.writelines(f"{reason}\n" for reason in found.left_out)
         print(report.to_csv(found.tables).strip() if options.csv else experiments.to_markdown(chosen, found))
     return code
 
@@ -256,14 +256,9 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
     return execute(folders.open_experiment(chosen.key, options.small), options.quiet)
 
 
-def _report_left_out(found: Results) -> None:
-    for reason in found.left_out:
-        print(reason, file=sys.stderr)
-
-
 @command("claims", shared.JSON)
 def claims(options: argparse.Namespace) -> None:
     """The lab report's claims, with evidence from the bundled networks, sweep and study."""
     found = experiments.read(lab_claims.EXPERIMENT)
-    _report_left_out(found)
+    sys.stderr.writelines(f"{reason}\n" for reason in found.left_out)
     print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))

@@ -57,9 +57,7 @@ def tab(request, chromium, handout):
 
 def bars(tab):
     """Where the first chart's bars end."""
-    return tab.locator("[data-chart=soft_labels] .mark-rect path").evaluate_all(
-        "all => all.map(e => e.getAttribute('d'))"
-    )
+    return tab.locator("[data-chart=soft_labels] .mark-rect path").evaluate_all("x => x.map(e => e.getAttribute('d'))")
 
 
 def test_numbers_agree_with_the_package_to_six_digits(tab):
@@ -109,9 +107,7 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     tab.locator("#opacity").scroll_into_view_if_needed()
     tab.locator("[data-chart=attention] image").first.wait_for()
     tab.locator("#opacity").fill("0.2")
-    tab.wait_for_function(
-        "() => document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9"
-    )
+    tab.wait_for_function("document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9")
     tab.locator("#beta").scroll_into_view_if_needed()
     wait_for_title(tab, "divergence", "Forward KL covers both modes")
     tab.locator("#beta").fill("1")

@@ -153,8 +153,7 @@ def test_size_errors_state_the_size_and_the_limit_which_16_bit_and_narrow_images
 
 
 def test_only_the_first_header_of_a_png_counts():
-    large = chunk(b"IHDR", header(13_000, 13_000))
-    with Image.open(io.BytesIO(decode.strip(png(8, 8, extra=large))[0])) as image:
+    with Image.open(io.BytesIO(decode.strip(png(8, 8, extra=chunk(b"IHDR", header(13_000, 13_000))))[0])) as image:
         assert image.size == (8, 8)
     with pytest.raises(ValueError, match="header"):
         decode.strip(SIGNATURE + chunk(b"tEXt", header(8, 8)) + png(8, 8)[len(SIGNATURE) :])

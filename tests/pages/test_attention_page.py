@@ -23,9 +23,7 @@ def compare(at):
     return next(one for one in at.button if one.label.startswith("Compare ")).click().run()
 
 
-def test_images_are_compared_on_request_without_students_of_other_stages(
-    family, open_page, make_checkpoint, cifar10_card
-):
+def test_students_of_the_same_stages_are_compared_on_request(family, open_page, make_checkpoint, cifar10_card):
     make_checkpoint(family / "mobile", "mobilenet_v2", **cifar10_card)
     at = open_page("attention", students="small-response,mobile")
     counts = [option.content for option in sample(at).proto.options]
@@ -82,9 +80,7 @@ ROW = StageSimilarity(
         (0.05, None, "No clear difference"),  # of a single image,
     ],
 )
-def test_the_conclusion_follows_the_numbers_of_a_student_trained_on_stages(
-    built, tmp_path, make_checkpoint, difference, interval, verdict
-):
+def test_the_conclusion_follows_the_numbers(built, tmp_path, make_checkpoint, difference, interval, verdict):
     teacher, other = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
     student = make_checkpoint(tmp_path / "small-response", seed=1, **distilled(teacher, "feature"))
     row = replace(ROW, to_scratch_baseline=Difference(difference, interval))

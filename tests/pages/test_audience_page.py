@@ -218,17 +218,9 @@ def test_enter_asks_beside_a_question_of_the_last_lecture_but_not_after_its_own(
     assert in_popover(second)
 
 
-def test_the_presenter_is_told_where_votes_may_be_made_up(open_page, monkeypatch):
-    assert not open_page("audience").warning
-    monkeypatch.setattr(headers, "_new", {"203.0.113.7": (headers.MANY + 100, time.monotonic())})
-    (warning,) = open_page("audience").warning
-    assert "203" in warning.value
-    monkeypatch.setenv(access.VARIABLE, "a presenter token")
-    assert not open_page("audience").warning
-
-
-def test_the_link_for_phones_can_be_changed(open_page, monkeypatch):
+def test_the_presenter_can_change_the_link_for_phones_and_is_told_where_votes_may_be_made_up(open_page, monkeypatch):
     at = open_page("audience")
+    assert not at.warning
     assert audience.PATH in text(at)
     at.text_input(key="phones_text").set_value("javascript:alert(1)")
     button(at, "Use this link").click().run()
@@ -238,8 +230,13 @@ def test_the_link_for_phones_can_be_changed(open_page, monkeypatch):
     assert not at.error
     for window in (at, open_page("audience", view="projector")):
         assert "192" in text(window)
+    monkeypatch.setattr(headers, "_new", {"203.0.113.7": (headers.MANY + 100, time.monotonic())})
+    (warning,) = open_page("audience").warning
+    assert "203" in warning.value
     monkeypatch.setenv(access.VARIABLE, "a presenter token")
-    assert "Use this link" not in labels(open_page("audience"))
+    guest = open_page("audience")
+    assert not guest.warning
+    assert "Use this link" not in labels(guest)
     for link in ("", "vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"):
         with pytest.raises(ValueError, match="http"):
             audience.parse_link(link)

@@ -57,12 +57,6 @@ def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(ev
     assert at.selectbox(key="teacher").value == "big"
 
 
-@pytest.mark.parametrize("section", ["Accuracy and cost", "Classes", "Confusion"])
-def test_every_section_is_drawn(evaluated, section, open_page):
-    """The others are in the tests below."""
-    assert len(specs(open_page("compare", show=section))) == 1
-
-
 def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
     at = open_page("compare", show="Calibration")
     assert "after temperature scaling, fitted on the other folds" in text(at)
@@ -96,7 +90,7 @@ def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
     assert results_table(at)["latency"].tolist() == pytest.approx([2, 2, 2])
 
 
-def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_page):
+def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_checkpoint, open_page):
     rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
     make_checkpoint(evaluated / "curved", history=rows, epochs=3)
     (spec,) = specs(open_page("compare", show="Learning curves", networks="curved"))
@@ -106,9 +100,6 @@ def test_learning_curves_come_from_the_cards(evaluated, make_checkpoint, open_pa
     (spec,) = specs(open_page("compare", show="Learning curves", networks="continued"))
     assert "continued from epoch 6" in str(spec["params"])
     assert not specs(open_page("compare", show="Learning curves", networks="small-scratch"))
-
-
-def test_curves_of_a_run_are_shown_beside_those_of_networks(evaluated, open_page):
     runs = [make_run().run_id for _ in range(2)]  # of one name
     at = open_page("compare", runs=runs, show="Learning curves")
     assert all(f"s-scratch ({run_id})" in specs(at)[0]["description"] for run_id in runs)
@@ -158,7 +149,9 @@ def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, ma
     assert "evaluated on 500" in open_page("compare", show="Calibration").info[0].value
 
 
-def test_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
+def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
+    for section in ("Accuracy and cost", "Classes", "Confusion"):  # the others are in other tests
+        assert len(specs(open_page("compare", show=section))) == 1
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show="Confusion"))) == 3
 

@@ -79,9 +79,7 @@ def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
     assert experiment(at)["epochs"] == before["epochs"]
 
 
-def test_the_first_state_from_the_clone_is_the_demo_on_the_bundled_subset_unless_all_data_are_available(
-    bundled_networks, queued, monkeypatch, open_page
-):
+def test_the_first_state_is_the_demo_on_the_data_that_are_there(bundled_networks, queued, monkeypatch, open_page):
     assert not open_page("launch").segmented_control  # the form is behind Customize
     at = open_page("launch", customize="true")
     data = at.segmented_control(key="form_dataset")

@@ -111,9 +111,7 @@ def full_card(evaluated):
     path = evaluated / "small-response" / "card.json"
     card = json.loads(path.read_text())
     environment = {"epoch": 0, "step": 0, "threads": 1, "processes": 1, "device": "cpu", "precision": "float32"}
-    history = [
-        {"epoch": n, "train": {"kd": 1.0, "accuracy": 0.3}, "test": {"kd": 1.0, "accuracy": 0.4}} for n in (0, 1)
-    ]
+    history = [{"epoch": n, "train": {"kd": 1, "accuracy": 0.3}, "test": {"kd": 1, "accuracy": 0.4}} for n in (0, 1)]
     card["legs"] = [
         {
             "run": "r", "initial": "r/small-scratch", "epochs": 2, "seed": 1, "recipe": {"batch_size": 20},

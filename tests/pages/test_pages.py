@@ -38,9 +38,7 @@ def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_pho
     assert alt_texts(at)[0] == "Test image 361: dog"
 
 
-def test_overview_compares_a_runs_students_with_their_teacher_on_the_same_images(
-    own, make_checkpoint, cifar10_card, open_page
-):
+def test_overview_compares_a_runs_students_with_their_teacher(own, make_checkpoint, cifar10_card, open_page):
     logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
     teacher = make_checkpoint(own / "teacher", "resnet20", 0, logits, **cifar10_card)
     run = make_run(students=("scratch", "response"), teacher="teacher")

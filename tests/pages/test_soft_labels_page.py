@@ -58,9 +58,7 @@ def test_class_similarity_without_labels_says_how_images_are_grouped(family, mon
     assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 
 
-def test_human_labels_have_a_tab_and_a_column_on_compare_and_another_file_is_reported(
-    family, human, tmp_path, open_page
-):
+def test_human_labels_have_a_tab_and_a_column_on_compare_and_errors_a_message(family, human, tmp_path, open_page):
     at = open_page("soft_labels", image="3")
     assert len(specs(at)) == 2  # with the gradient
     open_tab(at, "Human labels")

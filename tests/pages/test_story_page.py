@@ -45,7 +45,7 @@ def test_a_figure_stands_alone(family, name, open_page):
     assert "Present" not in [one.label for one in at.button]
 
 
-def test_a_figure_fills_the_screen_and_is_left_with_its_choices_and_an_unknown_one_leads_to_all(family, open_page):
+def test_a_figure_is_left_with_its_choices_and_an_unknown_one_or_an_unknown_step_is_reported(family, open_page):
     at = open_page("attention", image="3")
     at.button(key="full_screen").click().run()
     assert at.query_params["figure"] == "attention"
@@ -56,6 +56,10 @@ def test_a_figure_fills_the_screen_and_is_left_with_its_choices_and_an_unknown_o
     at = open_page(figure="*nothing*")
     assert "nothing" in at.error[0].value
     assert [link.proto.label.partition(":")[0] for link in at.get("page_link")] == [*all_figures(), "Overview"]
+    for step in ("0", "99", "²"):  # of which there is none
+        at = open_page(story=step)
+        assert at.warning
+        assert at.title[0].value == read_lecture().steps[0].title
 
 
 @pytest.mark.parametrize("step", range(1, COUNT + 1))
@@ -68,13 +72,6 @@ def test_a_step_of_the_bundled_lecture_has_its_sentence_and_its_figure(step, ope
     assert bool(specs(at)) == (expected.figure not in ("vote", ""))
     assert at.button(key="story_back").disabled == (step == 1)
     assert at.button(key="story_next").disabled == (step == COUNT)
-
-
-@pytest.mark.parametrize("step", ["0", "99", "²"])
-def test_a_step_that_does_not_exist_is_reported(family, step, open_page):
-    at = open_page(story=step)
-    assert at.warning
-    assert at.title[0].value == read_lecture().steps[0].title
 
 
 def test_choices_are_kept_through_the_steps_and_after_them(family, open_page):

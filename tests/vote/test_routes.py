@@ -121,9 +121,7 @@ def test_other_refusals(phones, store, question):
     assert status(phones.vote(question, 1, number=2)) == 409
 
 
-def test_the_page_says_what_happens_before_and_after_a_question_and_asks_less_often_in_a_larger_room(
-    phones, store, monkeypatch
-):
+def test_the_page_before_and_after_a_question_and_in_a_larger_room(phones, store, monkeypatch):
     assert "No question yet" in phones.ask("GET").text
     assert phones.ask("GET", f"{PATH}/state").text == "none 4"
     question = ask()
