@@ -214,21 +214,19 @@ class Store:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if not self._path.exists():  # it was deleted: open connections still have it
                 self._bases.clear()
-            try:
-                self._connect("write").executescript(_TABLES)
-                _read_questions(self._connect("write"))
-            except (sqlite3.Error, *_DAMAGE) as error:
-                self._bases.clear()
-                code = getattr(error, "sqlite_errorcode", -1) & 0xFF
-                if isinstance(error, sqlite3.Error) and code not in _DAMAGE_CODES:
-                    raise VoteError("The question could not be stored. Try again.", 503) from error
+            for is_new in (False, True):
+                try:
+                    self._connect("write").executescript(_TABLES)
+                    _read_questions(self._connect("write"))
+                    return
+                except (sqlite3.Error, *_DAMAGE) as error:
+                    self._bases.clear()
+                    code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+                    if is_new or (isinstance(error, sqlite3.Error) and code not in _DAMAGE_CODES):
+                        raise VoteError("The question could not be stored. Try again.", 503) from error
                 names = (f"votes.damaged{number or ''}.sqlite" for number in itertools.count())
                 with contextlib.suppress(FileNotFoundError):
                     self._path.replace(next(path for path in map(self._path.with_name, names) if not path.exists()))
-                try:
-                    self._connect("write").executescript(_TABLES)
-                except sqlite3.Error as error:
-                    raise VoteError("The question could not be stored. Try again.", 503) from error
 
 
 def _read_questions(base: sqlite3.Connection) -> tuple[Question, ...]:

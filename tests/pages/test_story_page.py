@@ -148,6 +148,8 @@ def test_the_students_return_with_the_teacher_after_a_step_that_sets_another(big
         shown.append((at.session_state["teacher"], at.session_state["students"]))
     its = "big", ["big-scratch", "big-feature"]
     assert shown == [("teacher", ["small-response"]), its, ("teacher", ["small-response"])]
+    linked = open_page(story="2").button(key="story_next").click().run()
+    assert linked.session_state["teacher"] == "teacher"  # the usual one
 
 
 def test_a_step_shows_its_test_image_instead_of_a_photo_which_the_buttons_replace(family, own_lecture, open_page):

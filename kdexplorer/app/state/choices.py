@@ -268,7 +268,10 @@ def as_texts(value: Any) -> list[str]:
 
 def forget(name: str) -> None:
     """Removes a choice from the session and the link, so that the default applies again."""
-    st.session_state.pop(name, None)
+    if name in st.session_state.get(_BOUND, ()):
+        follow(name, None)  # of what has no value Streamlit takes the link's, which is still that of the run before
+    else:
+        st.session_state.pop(name, None)
     publish(name, None)
 
 
