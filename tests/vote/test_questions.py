@@ -12,13 +12,10 @@ def closed(label, **votes):
     return ask(label).model_copy(update={"counts": tuple(votes.get(f"c{k}", 0) for k in range(10))})
 
 
-def test_soft_label_and_choice():
+def test_soft_label_choice_and_distance_against_hand_computed_figures():
     assert soft_label([1, 3, 0]).tolist() == [0.25, 0.75, 0.0]
     assert soft_label([0, 0]) is None
     assert [choice_of(counts) for counts in ([1, 3, 0], [2, 2, 1], [0, 0, 0])] == [1, None, None]
-
-
-def test_distance_against_hand_computed_figures():
     logits = np.log(np.array([0.5, 0.25, 0.25]))
     assert distance(np.array([0.5, 0.5, 0.0]), logits) == pytest.approx(0.5 * np.log(1) + 0.5 * np.log(2))
     assert distance(np.exp(logits), logits) == pytest.approx(0, abs=1e-9)

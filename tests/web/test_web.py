@@ -122,7 +122,7 @@ def test_networks_share_buffers_and_do_not_disturb_one_another(engine, make_chec
     assert runs[0] != runs[2]
 
 
-def test_truncated_weights_are_refused(make_checkpoint, tmp_path):
+def test_truncated_weights_and_large_networks_are_refused(make_checkpoint, tmp_path):
     exported = export_network(make_checkpoint(tmp_path / "r8"))
     load = """(given) => {
       try { KDInfer.load(given.description, bytes(given.weights)); } catch (error) { return error.message; }
@@ -131,9 +131,6 @@ def test_truncated_weights_are_refused(make_checkpoint, tmp_path):
     given = {"description": exported.description, "weights": as_text(exported.weights)}
     assert in_node(load, given) == "loaded"
     assert "r8: its weights are truncated" in in_node(load, given | {"weights": as_text(exported.weights[:-2])})
-
-
-def test_only_the_small_networks_are_exported(make_checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match=r"wrn_16_2: .* only resnet8"):
         export_network(make_checkpoint(tmp_path / "wide", "wrn_16_2"))
 
