@@ -18,7 +18,8 @@ from kdexplorer.cli import data, handout, networks, runs, study, train
 from kdexplorer.cli.options import COMMANDS, DONE, FAILED, STOPPED, WRONG_USAGE
 from kdexplorer.errors import ConfigError, KDError, did_you_mean
 
-MODULES = (train, study, runs, networks, handout, data)  # in the order in which the help lists their commands
+MODULES = (train, study, runs, networks, handout, data)
+"""In the order in which the help lists their commands."""
 GROUPS = {
     "runs": "list, show, stop and delete runs; print their results",
     "data": "download data sets, check which are available, delete stored teacher predictions",

@@ -22,7 +22,8 @@ from kdexplorer.training.progress import LOG_KINDS, LOG_VARIABLE
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
 """Exit codes. The last is a shell's for a process that SIGINT ended; the state is saved."""
 
-Add = Callable[[argparse.ArgumentParser], object]  # adds an argument to a parser
+Add = Callable[[argparse.ArgumentParser], object]
+"""Adds an argument to a parser."""
 Handler = Callable[[argparse.Namespace], int | None]
 """Carries out a command and returns its exit code, or nothing when it is done. Raises KDError, or OSError."""
 

@@ -16,7 +16,8 @@ from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import Run, find_run, list_runs, runs_root
 from kdexplorer.studies.folder import ExperimentFolder, StudyFolder
 
-KINDS = (Run, StudyFolder, ExperimentFolder)  # the kinds of folders that `start`, `stop` and `delete` take
+KINDS = (Run, StudyFolder, ExperimentFolder)
+"""The kinds of folders that `start`, `stop` and `delete` take."""
 
 
 @command(

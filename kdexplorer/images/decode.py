@@ -25,8 +25,10 @@ from kdexplorer.errors import ImageError, ImageMemoryError
 MAX_BYTES = 5 * 1024 * 1024
 FORMATS = ["PNG", "JPEG", "WEBP"]
 SIZE = 32
-GRAY = (125, 123, 114)  # the letterbox background: the mean color of CIFAR-10
-MAX_BLOCK_PIXELS = 1_000_000  # about the number of source pixels that are converted to RGB and averaged in one step
+GRAY = (125, 123, 114)
+"""The letterbox background: the mean color of CIFAR-10."""
+MAX_BLOCK_PIXELS = 1_000_000
+"""About the number of source pixels that are converted to RGB and averaged in one step."""
 Fit = Literal["crop", "letterbox"]
 
 _TRANSPOSES = {
@@ -42,7 +44,8 @@ _TRANSPOSES = {
 _COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
 """The orientations that display the file's columns, or its rows, in reverse order."""
 
-MIN_REDUCED_SIDE = 1024  # the side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least
+MIN_REDUCED_SIDE = 1024
+"""The side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least."""
 
 NARROW_JPEG = f"JPEG with a side below {2 * MIN_REDUCED_SIDE} pixels"
 MAX_MEGAPIXELS = {"PNG": 15, "16-bit PNG": 10, "JPEG": 64, "progressive JPEG": 20, NARROW_JPEG: 16, "WebP": 14}
@@ -54,7 +57,8 @@ size or less, a narrow one in full; one with several scans (progressive or not) 
 each pixel of up to four components. libwebp allocates two canvases of 4 bytes per pixel, Pillow a copy and the image.
 """
 
-MAX_PARTS = 20_000  # limit of the PNG chunks or JPEG segments in a file; 5 MB in chunks of 256 bytes stay below it
+MAX_PARTS = 20_000
+"""Limit of the PNG chunks or JPEG segments in a file; 5 MB in chunks of 256 bytes stay below it."""
 
 MAX_SCANNED_PIXELS = 400_000_000
 """Limit of a JPEG's pixels times the components of all its scans: a scan covers all pixels, however few its bytes."""

@@ -26,7 +26,8 @@ from kdexplorer.studies.experiments import all_experiments
 
 DEFAULT = Path(__file__).with_name("lecture.toml")
 MAX_STEPS = 40
-MAX_BYTES = 200_000  # of a file
+MAX_BYTES = 200_000
+"""Of a file."""
 
 NetworkName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(/{NAME_PATTERN})?$")]
 """A network's name on the pages: a bundled one's, or `RUN/STUDENT`."""
@@ -37,10 +38,12 @@ class Settings(StrictModel):
 
     teacher: NetworkName | None = None
     students: list[NetworkName] | None = Field(None, min_length=1, max_length=4)
-    image: int | None = Field(None, ge=0, lt=1_000_000, strict=True)  # the number of a test image
+    image: int | None = Field(None, ge=0, lt=1_000_000, strict=True)
+    """The number of a test image."""
     T: float | None = Field(None, ge=T_MIN, le=T_MAX)
     method: str | None = None
-    experiment: str | None = None  # of the figure `experiment`
+    experiment: str | None = None
+    """Of the figure `experiment`."""
 
     @field_validator("teacher", "students")
     @classmethod
@@ -67,9 +70,12 @@ class Step(StrictModel):
     figure: str = ""
     points: list[Annotated[str, Field(min_length=1, max_length=160)]] = Field([], max_length=4)
     """Statements in large letters instead of a figure."""
-    answer: str = Field("", max_length=240)  # what is said once the presenter reveals it
-    optional: bool = False  # whether *Next* passes it over
-    notes: str = Field("", max_length=4000)  # for the speaker
+    answer: str = Field("", max_length=240)
+    """What is said once the presenter reveals it."""
+    optional: bool = False
+    """Whether *Next* passes it over."""
+    notes: str = Field("", max_length=4000)
+    """For the speaker."""
     settings: Settings = Settings()
 
     @field_validator("figure")

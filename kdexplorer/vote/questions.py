@@ -18,9 +18,12 @@ from kdexplorer.images.picture import enlarge_png
 from kdexplorer.schema import StrictModel
 
 MAX_QUESTIONS = 64
-MAX_DEVICES = 5_000  # that vote on one question; those of one address get at most half of what the others leave
-MAX_CHANGES = 20  # of one device on one question
-MAX_CLASSES = 20  # buttons on a phone
+MAX_DEVICES = 5_000
+"""That vote on one question; those of one address get at most half of what the others leave."""
+MAX_CHANGES = 20
+"""Of one device on one question."""
+MAX_CLASSES = 20
+"""Buttons on a phone."""
 KEY = r"[0-9a-f]{8}"
 
 Count = Annotated[int, Field(ge=0, le=MAX_DEVICES, strict=True)]
@@ -46,13 +49,16 @@ class Question(StrictModel):
     """A picture that the audience classifies; open until it has totals."""
 
     key: str = Field(pattern=f"^{KEY}$")
-    png: str = Field(max_length=10_000)  # the picture of 32 × 32 pixels as PNG in base64
+    png: str = Field(max_length=10_000)
+    """The picture of 32 × 32 pixels as PNG in base64."""
     classes: tuple[Annotated[str, Field(max_length=300)], ...] = Field(min_length=2, max_length=MAX_CLASSES)
     dataset: str = Field(max_length=300)
-    index: int | None = Field(None, ge=0)  # of a test image; None for a photo
+    index: int | None = Field(None, ge=0)
+    """Of a test image; None for a photo."""
     label: int | None = Field(None, ge=0)
     teacher: SoftLabel | None = None
-    counts: tuple[Count, ...] | None = None  # votes for each class once the question is closed
+    counts: tuple[Count, ...] | None = None
+    """Votes for each class once the question is closed."""
 
     @model_validator(mode="after")
     def _fits_its_classes(self) -> Question:

@@ -23,8 +23,10 @@ from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
 from kdexplorer.vote.store import NO_QUESTION, BusyError, Store
 
-PATH = "/vote"  # of the page, unless the application is served below another path
-BODY = 256  # bytes that a vote has at most
+PATH = "/vote"
+"""Of the page, unless the application is served below another path."""
+BODY = 256
+"""Bytes that a vote has at most."""
 SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
 """How often a page asks for the next question, and how many of all pages may ask in a second."""
 

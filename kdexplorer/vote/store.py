@@ -25,8 +25,10 @@ from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
 from kdexplorer.vote.questions import MAX_CHANGES, MAX_DEVICES, MAX_QUESTIONS, Question, VoteError
 
-PATIENCE = 5.0  # seconds that a vote waits for another one that is written
-NO_QUESTION = "none"  # the state before the first question
+PATIENCE = 5.0
+"""Seconds that a vote waits for another one that is written."""
+NO_QUESTION = "none"
+"""The state before the first question."""
 Found = TypeVar("Found")
 _DAMAGE = (ConfigError, ValueError, TypeError, RecursionError)
 _DAMAGE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -25,7 +25,8 @@ from kdexplorer.runs.checkpoints import Checkpoint, to_half_precision
 PARTS = ("explain_refusal.js", "image_input.js", "predictions.js", "snapshot.js", "live.js")
 """What runs in the page. `infer.js` and `worker.js` are embedded in it as text and run in a worker."""
 
-MAX_STUDENTS = 3  # beside the teacher: a phone has room for four columns
+MAX_STUDENTS = 3
+"""Beside the teacher: a phone has room for four columns."""
 
 
 @dataclass(frozen=True)
