@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.inference import predict_batches, to_inputs
-from kdexplorer.config import FULL_RESOLUTION, RunConfig
+from kdexplorer.config import FULL_RESOLUTION, RunConfig, resolution
 from kdexplorer.datasets import Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
@@ -119,13 +119,12 @@ class Teacher:
         if self.config.cutout:  # what was stored before there was any has no such fact
             facts |= {"cutout": self.config.cutout}
         shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
-        self.predictions = BatchPredictions(self.facts_in(self.dtype) | facts, shapes)
+        self.predictions = BatchPredictions(self.config, self.facts_in(self.dtype) | facts, shapes)
 
-    def is_stored(self, epoch: int, side: int) -> bool:
-        """Whether an epoch on images of `side` pixels is read instead of computed."""
-        if self.fixed is not None:
-            return True
-        return self.can_read and self.predictions is not None and self.predictions.contains(epoch, side)
+    def is_stored(self, epoch: int) -> bool:
+        """Whether an epoch is read instead of computed."""
+        read = self.predictions if self.can_read else None
+        return self.fixed is not None or (read is not None and are_stored(read.describe(epoch), read.shapes))
 
     def fix_targets(self, train: Split, keep: bool) -> None:
         """The logits of the training images as they are, for `select_targets`, as `evaluate` has them."""
@@ -139,22 +138,17 @@ class Teacher:
     def load_targets(self, images: Tensor, inputs: Tensor, epoch: int, step: int) -> Targets:
         """What the methods keep of the outputs on a batch: read where they were stored, else computed.
 
-        Args:
-            images: uint8 `[B, 3, 32, 32]`, augmented.
-            inputs: the same normalized for the students and resized, `[B, 3, S, S]`.
-            epoch, step: which batch it is.
+        `images` are augmented, uint8 `[B, 3, 32, 32]`; `inputs` the same for the students, normalized and resized,
+        `[B, 3, S, S]`.
         """
-        side = inputs.shape[-1]
-        if self.predictions is not None and self.can_read:
-            stored = self.predictions.get(epoch, side, step)
-            if stored is not None:
-                return self._reduce_stored(stored)
+        if self.predictions and self.can_read and (stored := self.predictions.get(epoch, step)) is not None:
+            return self._reduce_stored(stored)
         if self.normalization != get_dataset(self.config.dataset).normalization:
-            inputs = resize(normalize(images, self.normalization), side)
+            inputs = resize(normalize(images, self.normalization), inputs.shape[-1])
         outputs = self.compute(self.forward, inputs)
-        if self.predictions is not None:
+        if self.predictions:
             parts = {part: getattr(outputs, part) for part in self.widths}  # stages would stay in memory for an epoch
-            self.predictions.add(epoch, side, step, parts)
+            self.predictions.add(epoch, step, parts)
         return self._reduce(outputs)
 
     @torch.no_grad()
@@ -311,35 +305,35 @@ def hash_images(images: np.ndarray) -> str:
 class BatchPredictions:
     """The stored parts of the teacher's outputs on a run's training batches, epoch by epoch."""
 
-    def __init__(self, facts: dict[str, Any], shapes: Shapes) -> None:
-        self.facts, self.shapes = facts, shapes
-        self._epoch: tuple[int, int] | None = None
+    def __init__(self, config: RunConfig, facts: dict[str, Any], shapes: Shapes) -> None:
+        self.config, self.facts, self.shapes = config, facts, shapes
+        self._epoch: int | None = None
         self._stored: Parts | None = None
         self._computed: list[dict[str, Tensor]] = []
 
-    def contains(self, epoch: int, side: int) -> bool:
-        """Whether an epoch that is trained on images of `side` pixels is stored."""
-        return are_stored(self.facts | {"epoch": epoch, "side": side}, self.shapes)
+    def describe(self, epoch: int) -> dict[str, Any]:
+        """What decides the outputs in an epoch."""
+        return self.facts | {"epoch": epoch, "side": resolution(self.config, epoch)}
 
-    def get(self, epoch: int, side: int, step: int) -> Parts | None:
+    def get(self, epoch: int, step: int) -> Parts | None:
         """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
-        self._turn_to(epoch, side)
+        self._turn_to(epoch)
         return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
 
-    def add(self, epoch: int, side: int, step: int, parts: dict[str, Tensor]) -> None:
+    def add(self, epoch: int, step: int, parts: dict[str, Tensor]) -> None:
         """Takes a batch's parts; after the last batch of an epoch that was computed whole they are saved.
 
         Only then they are copied from a GPU, so that no step waits for it.
         """
-        self._turn_to(epoch, side)
+        self._turn_to(epoch)
         if self._stored is not None or step != len(self._computed):
             return
         self._computed.append(parts)
         if len(self._computed) == self.shapes["logits"][0]:
             stacked = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
-            save_parts(self.facts | {"epoch": epoch, "side": side}, stacked)
+            save_parts(self.describe(epoch), stacked)
 
-    def _turn_to(self, epoch: int, side: int) -> None:
-        if self._epoch != (epoch, side):
-            self._epoch, self._computed = (epoch, side), []
-            self._stored = load_parts(self.facts | {"epoch": epoch, "side": side}, self.shapes)
+    def _turn_to(self, epoch: int) -> None:
+        if self._epoch != epoch:
+            self._epoch, self._computed = epoch, []
+            self._stored = load_parts(self.describe(epoch), self.shapes)

@@ -331,7 +331,7 @@ class Trainer:
 
     def reads_teacher(self, epoch: int) -> bool:
         """Whether the teacher's predictions for an epoch are read from the disk instead of computed."""
-        return self.teacher is not None and self.teacher.is_stored(epoch, resolution(self.config, epoch))
+        return self.teacher is not None and self.teacher.is_stored(epoch)
 
 
 # --- How long the parts of a step take; nothing waits for it and no number changes ---
