@@ -40,7 +40,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from kdexplorer.config import FULL_RESOLUTION, RunConfig, StudentConfig
+from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.networks import build, count_multiply_adds, count_parameters
 from kdexplorer.notation import parse_student
@@ -125,9 +125,9 @@ def stepping(config: RunConfig, stored: bool = False) -> Callable[[], None]:
     if teacher is not None and teacher.predictions is not None and stored:
         zeros = {part: torch.zeros(config.batch_size, width) for part, width in teacher.widths.items()}
         for number in range(trainer.steps_per_epoch):
-            teacher.predictions.add(0, FULL_RESOLUTION, number, zeros)
+            teacher.predictions.add(0, number, zeros)
         teacher.open_predictions(trainer.images, trainer.steps_per_epoch)  # as another run does
-        assert teacher.is_stored(0, FULL_RESOLUTION)
+        assert teacher.is_stored(0)
     elif teacher is not None:
         teacher.predictions = None  # an earlier benchmark's are not to be read
 

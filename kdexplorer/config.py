@@ -250,8 +250,7 @@ class RunConfig(StrictModel):
         "auto", description="of the forward passes; auto takes bfloat16 where the hardware has it, or a GPU's float16"
     )
     compile: bool = Field(
-        False,
-        description="torch.compile the networks: half a minute at the start, then often faster; needs g++",
+        False, description="torch.compile the networks: half a minute at the start, then often faster; needs g++"
     )
     sync_batch_norm: bool = Field(
         False, description="with several processes: batch norm over the whole batch instead of each process's part"

@@ -140,9 +140,7 @@ def list_checkpoints(root: Path) -> list[Checkpoint]:
 
 def scan_checkpoints(root: Path) -> dict[str, Checkpoint | CheckpointError]:
     """Every checkpoint in a folder by its folder's name, or why it cannot be used."""
-    paths = sorted(root.iterdir()) if root.is_dir() else []
-    paths = [path for path in paths if os.path.lexists(path / CARD) and not path.name.startswith(".")]
-    return {path.name: try_checkpoint(path) for path in paths}
+    return {path.name: try_checkpoint(path) for path in sorted(root.glob("[!.]*")) if os.path.lexists(path / CARD)}
 
 
 def try_checkpoint(path: Path) -> Checkpoint | CheckpointError:

@@ -200,12 +200,9 @@ class Run:
 
     def is_locked(self) -> bool:
         """Whether a trainer is using the run, whatever its files say. Raises OSError."""
-        lock = FileLock(self.path / ".lock")
-        try:
-            with lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+        with contextlib.suppress(Timeout), FileLock(self.path / ".lock", timeout=0):
+            return False
+        return True
 
     def metrics(self) -> list[EpochMetrics]:
         """The readable lines of `metrics.jsonl`, one for each student and epoch, in order."""
@@ -325,8 +322,7 @@ def count_live() -> int:
 
 def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
-    root = root or runs_root()
-    paths = sorted(root.iterdir(), key=_created, reverse=True) if root.is_dir() else []
+    paths = sorted((root or runs_root()).glob("*"), key=_created, reverse=True)
     readable = (path for path in paths if is_name(path.name) and os.access(path, os.X_OK))  # not lost+found
     return [Run(path) for path in readable if is_run_folder(path)]
 

@@ -25,9 +25,7 @@ Problems = dict[str, list[str]]
 def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> tuple[RunConfig | None, Problems]:
     """The run that a form's values describe, None when there is any problem, and the problems.
 
-    Args:
-        values: fields of `RunConfig`, not validated.
-        teacher: the network that `values["teacher"]` names, where it can be read.
+    `values` are fields of `RunConfig`, not validated; `teacher` is the network that they name, where it can be read.
     """
     found: Problems = {}
     try:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import cast
 
+import platformdirs
 import torch
 from torch import nn
 
@@ -22,25 +23,19 @@ def configure_process(threads: int | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True  # a GPU computes convolutions to the same bits again
-    _keep_freed_memory()
-    _keep_compiled()
-    # All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants; a
-    # variant is a network at a resolution.
-    for name in ("recompile_limit", "accumulated_recompile_limit"):
-        setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
-
-
-def _keep_compiled() -> None:
-    """Keeps what torch.compile produces in the user's cache: the next run of the same pair compiles in seconds.
-
-    torch would keep it among the temporary files, which are lost with a restart of the machine.
-    """
-    import platformdirs
-
+    # glibc keeps large freed blocks: a step frees and allocates the same activations of several megabytes again and
+    # again, and the kernel would clear them each time (measured: a quarter of the page faults, 1.08 times the speed).
+    for option, value in ((-3, 2**30), (-1, 2**31 - 1), (-8, 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
+        call_libc("mallopt", option, value)
+    # The next run of the same pair compiles in seconds; torch's own cache is lost with the temporary files.
     folder = platformdirs.user_cache_path("kdexplorer") / "inductor"
     with contextlib.suppress(OSError):  # without a home folder it stays where torch puts it
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    # All networks share `StagedNetwork.forward`, and torch.compile gives up on a function after eight variants; a
+    # variant is a network at a resolution.
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
 
 
 @contextlib.contextmanager
@@ -51,18 +46,6 @@ def without_tf32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
-
-
-def _keep_freed_memory() -> None:
-    """Tells glibc to keep large freed blocks instead of returning them to the system at once.
-
-    A step frees and allocates the same activations of several megabytes again and again; returning them means that
-    the kernel clears them page by page each time (measured: a quarter of the page faults, 1.08 times the speed).
-    Other C libraries are left as they are.
-    """
-    largest = 2**31 - 1
-    for option, value in ((-3, 2**30), (-1, largest), (-8, 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
-        call_libc("mallopt", option, value)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -103,26 +103,17 @@ def compute_objective(
     relate: Relate = lambda loss, *batch: loss(*batch),
     progress: float = 1.0,
 ) -> dict[str, Tensor]:
-    """What a student minimizes on one batch, and its parts.
+    """What a student minimizes on one batch, and its parts: scalars.
 
-    Args:
-        objective: the weight of cross-entropy and the label smoothing.
-        terms: the methods with their weights.
-        outputs: the student's.
-        labels: int64 `[B]`.
-        targets: what each method kept of the teacher's outputs.
-        dtype: of the adapters' forward passes.
-        relate: computes the losses that compare images with each other; the default compares those of the batch.
-        progress: the share of all steps that is done with this one, for methods whose weight rises at the beginning.
-
-    Returns:
-        Scalars: `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each
-        term's unweighted loss by its name.
+    They are `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each term's
+    unweighted loss by its name. `outputs` are the student's, `labels` int64 `[B]`; adapters run in `dtype`. By default
+    images are compared with those of the batch. `progress` is the share of all steps that is done with this one, for
+    methods whose weight rises at the beginning.
     """
     logits = as_float(outputs.logits)
     outputs = outputs._replace(logits=logits)
-    parts = {"cross_entropy": F.cross_entropy(logits, labels)}
-    hard = parts["cross_entropy"]
+    hard = F.cross_entropy(logits, labels)
+    parts = {"cross_entropy": hard}
     if objective.label_smoothing:
         hard = F.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
     total = objective.ce_weight * hard

@@ -24,10 +24,8 @@ WHITENED_FROM = 1000
 def prepare(config: RunConfig, network: nn.Module, images: Tensor, normalization: Normalization, fresh: bool) -> None:
     """Gives a network what its run's recipe says it begins with, and the momentum of its norms' statistics.
 
-    Args:
-        config, network: of the run.
-        images, normalization: of the run's training images, uint8 `[N, 3, H, W]`.
-        fresh: whether its weights were drawn; others are kept. A whitened first layer is not trained, fresh or not.
+    `images` are those of training, uint8 `[N, 3, H, W]`. Only weights that are `fresh`, drawn, are replaced; a whitened
+    first layer is not trained, fresh or not.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

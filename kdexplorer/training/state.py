@@ -207,7 +207,10 @@ def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | No
 def _export(
     run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, name: str, epochs: int
 ) -> None:
-    """Writes a student's weights as float16, and what `Trainer.evaluate` says of a copy that has them."""
+    """Writes a student's weights as float16, and a card with the measures of a copy that has them.
+
+    Those of its logits are of what is stored, in float16, too. Raises TrainingError.
+    """
     state, network = to_half_precision(student.result), copy.deepcopy(student.result)
     network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
     logits, parts = trainer.evaluate(replace(student, network=network, average=None), teacher)
@@ -215,12 +218,6 @@ def _export(
     if epochs == trainer.config.epochs:
         student.check_finite(parts, "after the last step, as float16")
         final = {"test_objective": parts.pop("objective"), "test_terms": parts}
-    card = _describe(run, trainer, student, logits, name, epochs).model_copy(update=final)
-    save_checkpoint(run.path / name, state, card, logits)
-
-
-def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray, name: str, epochs: int) -> Card:
-    """A card with the measures of the logits `[N, K]` as they are stored, in float16. Raises TrainingError."""
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
@@ -230,15 +227,16 @@ def _describe(run: Run, trainer: Trainer, student: Student, logits: np.ndarray, 
         dataset=config.dataset, sha256=trainer.data_sha256, train_images=trainer.train_count,
         evaluation_split=trainer.evaluation_name, evaluation_images=len(trainer.evaluation),
     )  # fmt: skip
-    return Card(
+    card = Card(
         name=name, architecture=student.config.architecture, data=data,
         parameters=count_parameters(student.network),
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
         classes=trainer.evaluation.classes, normalization=trainer.normalization,
         objective=student.config.objective, teacher=refer_to(teachers) if teachers else None,
         legs=(*earlier, _describe_leg(run, trainer, student, epochs)),
-        test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy,
+        test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy, **final,
     )  # fmt: skip
+    save_checkpoint(run.path / name, state, card, logits)
 
 
 def _describe_leg(run: Run, trainer: Trainer, student: Student, epochs: int) -> Leg:

@@ -36,13 +36,8 @@ from kdexplorer.training.trainer import Student, Trainer, median_seconds
 def execute(run: Run, show: bool = False, report: Callable[[int, int], object] | None = None) -> State:
     """Trains a run to its end, from its saved state where there is one, when no other run trains.
 
-    Args:
-        run: a folder that `launch.create_run` wrote.
-        show: draw a progress bar on stderr.
-        report: called after every step with the steps done and their total.
-
-    Returns:
-        The final state, see `work_in`; whatever that raises is raised here.
+    `show` draws a progress bar on stderr; `report` is called after every step with the steps done and their total.
+    Returns the final state, see `work_in`; whatever that raises is raised here.
     """
     team = ddp.join()
     if team.lead(lambda: run.status().state == "finished"):
