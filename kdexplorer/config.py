@@ -334,8 +334,7 @@ class RunConfig(StrictModel):
 def recipe_settings(recipe: str) -> dict[str, Any]:
     """A recipe's value of every setting that any recipe sets, so that one recipe may take another's place."""
     names = {name for values in RECIPES.values() for name in values}
-    defaults = {name: RunConfig.model_fields[name].default for name in sorted(names)}
-    return {"recipe": recipe} | defaults | RECIPES[recipe]
+    return {"recipe": recipe} | {name: RunConfig.model_fields[name].default for name in sorted(names)} | RECIPES[recipe]
 
 
 def split_term_name(name: str) -> tuple[str, str]:

@@ -93,7 +93,6 @@ def _remove_oldest() -> None:
     total, now = 0, time.time()
     for used, size, path in sorted(list_files(), reverse=True):
         total += size
-        is_left = path.suffix != ".f32" and now - used > MAX_WRITING
-        if total > MAX_BYTES or is_left:
+        if total > MAX_BYTES or (path.suffix != ".f32" and now - used > MAX_WRITING):
             with contextlib.suppress(OSError):
                 path.unlink()

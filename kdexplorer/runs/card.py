@@ -163,8 +163,7 @@ class Card(Record):
         Every run reports measures of its evaluation split after each epoch; one on held-out images shows none of the
         test split.
         """
-        seen = any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
-        return seen and self.data.evaluation_split == "test"
+        return self.data.evaluation_split == "test" and any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
 
     @property
     def seed(self) -> int | None:

@@ -132,8 +132,7 @@ def _skip_fixing(trainer: Trainer) -> float:
     if trainer.teacher is None or trainer.config.teacher_view != "fixed":
         return 0.0
     stored = trainer.teacher.is_evaluation_stored(trainer.training_split(), trainer.dtype)
-    classes = trainer.teacher.widths["logits"]
-    trainer.teacher.fixed = torch.randn(trainer.train_count, classes, device=trainer.device)
+    trainer.teacher.fixed = torch.randn(trainer.train_count, trainer.teacher.widths["logits"], device=trainer.device)
     return 0.0 if stored else trainer.train_count / trainer.config.batch_size * _time_teacher(trainer, 32)
 
 

@@ -101,8 +101,7 @@ class RunProgress:
             self.started = now
         elif now > self.started:
             self.rate = (done - self.first - 1) * self.batch / (now - self.started)
-        since = now - self.recorded
-        if step == trainer.steps_per_epoch or since > max(_EVERY, (now - self.started) / _LINES):
+        if step == trainer.steps_per_epoch or now - self.recorded > max(_EVERY, (now - self.started) / _LINES):
             self.recorded = now
             with contextlib.suppress(OSError):  # a full disk must not end a run because nobody can watch it
                 self.run.append_batch_metrics(self._average_batches(done / trainer.steps_per_epoch))
@@ -155,8 +154,7 @@ class RunProgress:
         for row in rows:
             where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
-        shown = {row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}
-        self.bar.set_postfix(shown, refresh=False)
+        self.bar.set_postfix({row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}, refresh=False)
 
     def _writer(self, name: str) -> Any:
         from torch.utils.tensorboard import SummaryWriter

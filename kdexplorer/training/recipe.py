@@ -39,8 +39,7 @@ def prepare(config: RunConfig, network: nn.Module, images: Tensor, normalization
         first = convolutions[0]
         first.weight.requires_grad_(False)
         if fresh:
-            size = first.kernel_size[0]
-            found = whitening(normalize(images[:WHITENED_FROM], normalization), size)
+            found = whitening(normalize(images[:WHITENED_FROM], normalization), first.kernel_size[0])
             both = torch.cat([found, -found])[: first.out_channels]
             first.weight[: len(both)] = both
 

@@ -152,10 +152,9 @@ def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeache
     logits, parts = trainer.evaluate(student, teacher)
     where = f"on the {trainer.evaluation_name} images after epoch {epoch + 1}, step {trainer.steps_per_epoch}"
     student.check_finite(parts, where)
-    last_step = (epoch + 1) * trainer.steps_per_epoch - 1
     return row.model_copy(
         update={
-            "learning_rate": learning_rate(config, last_step, trainer.steps),
+            "learning_rate": learning_rate(config, (epoch + 1) * trainer.steps_per_epoch - 1, trainer.steps),
             "test": parts | {"accuracy": metrics.accuracy(logits, trainer.evaluation.labels)},
             "probes": np.round(logits[:PROBES].astype(float), 3).tolist(),
             "seconds": round(trainer.seconds(), 3),

@@ -88,8 +88,7 @@ class Student:
     def update_average(self, decay: float) -> None:
         """Moves the average towards the weights and the norms' statistics of now."""
         if self.average is not None:
-            pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-            for kept, now in pairs:
+            for kept, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
                 kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
 
     @property
@@ -116,8 +115,7 @@ def load_run_data(config: RunConfig) -> tuple[Split, Split]:
     train = dataset.load("train", order=config.image_order)
     if config.holdout:
         held = hold_out(train.labels, config.holdout)
-        kept = np.setdiff1d(np.arange(len(train)), held)
-        train, evaluation = train.take(kept), train.take(held)
+        train, evaluation = train.take(np.setdiff1d(np.arange(len(train)), held)), train.take(held)
         if len(gone := np.setdiff1d(evaluation.labels, train.labels)):
             raise ConfigError(f"holdout: no training image of {train.classes[gone[0]]} would be left: hold out fewer.")
     else:

@@ -181,17 +181,13 @@ def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
         delete_run(plus)
 
 
-def test_a_run_that_cannot_be_deleted_stays_whole(run, monkeypatch):
+def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
     write_status(run, "finished")
-    monkeypatch.setattr(launch.Path, "rename", refuse(errno.EROFS))
-    with pytest.raises(RunError, match=r"Read-only file system.*nothing was deleted"):
-        delete_run(run)
-    assert run.status().state == "finished"
-    assert run.config() == CONFIG
-
-
-def test_a_deletion_that_ends_in_the_middle_leaves_no_half_of_a_run(run, monkeypatch):
-    write_status(run, "finished")
+    with monkeypatch.context() as patch:
+        patch.setattr(launch.Path, "rename", refuse(errno.EROFS))
+        with pytest.raises(RunError, match=r"Read-only file system.*nothing was deleted"):
+            delete_run(run)
+    assert (run.status().state, run.config()) == ("finished", CONFIG)
     monkeypatch.setattr(launch.shutil, "rmtree", refuse(errno.EIO))
     with pytest.raises(RunError, match=r"remain in .*\.deleted-"):
         delete_run(run)
@@ -207,9 +203,6 @@ def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_queued_one(monkeyp
     assert run.status().state == "failed"
     delete_run(run)
     assert list_runs() == []
-
-
-# --- Work in a folder -------------------------------------------------------------------------------------
 
 
 def test_work_that_ends_has_finished_and_what_it_said_stays(run):

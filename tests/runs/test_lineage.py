@@ -30,17 +30,14 @@ def families(tmp_path, make_checkpoint):
 
 
 def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
+    """And a teacher's students include the scratch baselines of their runs."""
     assert lineage.list_teachers(families) == ["large", "small"]
     teachers = lineage.name_relatives(families, lineage.teacher_of)
     assert teachers == {"large-response": "large", "small-response": "small"}
     baselines = lineage.name_relatives(families, lineage.scratch_baseline_of)
     assert baselines == {"large-response": "large-scratch", "small-response": "small-scratch"}
     assert [name for name, one in families.items() if lineage.is_distilled(one)] == ["large-response", "small-response"]
-
-
-def test_a_teachers_students_include_the_scratch_baselines_of_their_runs(families):
-    small = families["small"]
-    assert lineage.students_of(families, small) == ["small-smoothed", "small-scratch", "small-response"]
+    assert lineage.students_of(families, families["small"]) == ["small-smoothed", "small-scratch", "small-response"]
     assert lineage.students_of(families, families["small-scratch"]) == []
 
 

@@ -109,9 +109,6 @@ def test_a_process_that_is_killed_costs_the_steps_since_the_last_state(words, tm
     assert done.stdout.count("| resnet8-scratch ") == 1  # one process prints
 
 
-# --- The parts ----------------------------------------------------------------------------------------------
-
-
 def test_a_team_that_starts_again_continues_its_run_whatever_the_clock_says(runs_root, monkeypatch):
     assert ddp.run_id("x") is None  # without torchrun each command begins one
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -93,9 +93,6 @@ def check_ends(run, expected):
     assert left_behind(run) == []
 
 
-# --- Kills ----------------------------------------------------------------------------------------------------
-
-
 def test_a_kill_in_the_middle_of_a_save_costs_nothing(small):
     expected, run = bits(train_to_end(small)), create(small)
     assert train_until_killed(run, 4, "/state.pt")
@@ -157,9 +154,6 @@ def test_garbage_in_any_file_costs_a_run_nothing(small, reliability, tmp_path):
             else:
                 check_resumes(run, expected)
             reliability["damaged files of a run, reported or recovered from"] += 1
-
-
-# --- The disk -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.reliability
@@ -244,9 +238,6 @@ def test_a_real_disk_that_is_read_only_is_read_and_not_written(small, disk):
     finally:
         assert remount("rw")
     check_resumes(run, expected)
-
-
-# --- The server -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.reliability

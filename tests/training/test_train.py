@@ -28,10 +28,8 @@ from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer, load_run_data
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
 
-# --- What a run leaves ------------------------------------------------------------------------------------
 
-
-def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, teacher):
+def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, teacher, monkeypatch):
     torch.set_num_threads(2)
     run = train_to_end(paired.model_copy(update={"threads": 1}))
     status = run.status()
@@ -74,6 +72,8 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
     expected = 0.3 * terms["cross_entropy"] + 0.7 * terms["kd"] + 100 * terms["at"]
     assert card.test_objective == pytest.approx(expected, rel=1e-6)
     assert run_checkpoints(run)[0].card.teacher is None
+    monkeypatch.setattr(train_module, "Trainer", None)  # it is not trained again
+    assert execute(run) == run.status().state == "finished"
 
 
 def test_a_student_that_starts_from_a_checkpoint_lists_every_leg_of_its_training(tiny):
@@ -103,9 +103,6 @@ def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_tr
     _, held = load_run_data(run.config())
     logits = predict(own.network(), held.images, own.card.normalization)
     assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
-
-
-# --- Killed and launched ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -189,12 +186,8 @@ def test_a_run_waits_its_turn_and_can_be_stopped_before_it(tiny, runs_root):
 
 
 def test_another_gpu_has_an_order_of_its_own(tiny, runs_root):
-    config = make_config(epochs=1, device="cuda:1")
     with FileLock(runs_root / ".lock"), pytest.raises(ConfigError, match=r"CUDA|no cuda:1"):
-        execute(create(config))  # it did not wait: here is no second GPU
-
-
-# --- What goes wrong --------------------------------------------------------------------------------------
+        execute(create(make_config(epochs=1, device="cuda:1")))  # it did not wait: here is no second GPU
 
 
 @pytest.mark.parametrize(("term", "value"), [("cross_entropy", np.nan), ("kd", np.inf), ("at", np.nan)])
@@ -315,10 +308,3 @@ def test_the_figures_are_written_for_tensorboard(tiny, runs_root, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_LOG", "magic")
     with pytest.raises(ConfigError, match="magic"):
         train_to_end(make_config())
-
-
-def test_a_finished_run_is_not_trained_again(tiny, monkeypatch):
-    run = train_to_end(make_config(epochs=1))
-    monkeypatch.setattr(train_module, "Trainer", None)
-    assert execute(run) == "finished"
-    assert run.status().state == "finished"

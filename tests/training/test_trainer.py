@@ -21,9 +21,6 @@ from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, pre
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
 
 
-# --- Hardware ---------------------------------------------------------------------------------------------
-
-
 GTX_1080, NO_CODE = (6, 1), "no code for this GPU"
 
 
@@ -68,18 +65,14 @@ def test_a_gpu_that_cannot_compute_in_float16_gets_float32(monkeypatch, name, pr
 
 
 def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):
-    config = make_config(compile=True, device="cpu")
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ConfigError, match="g\\+\\+"):
-        Trainer(config)
+        Trainer(make_config(compile=True, device="cpu"))
 
 
 def test_an_experiment_changes_no_setting_of_the_process(tiny):
     before = torch.get_num_threads(), torch._dynamo.config.recompile_limit
     Trainer(make_config(threads=before[0] + 1))
     assert (torch.get_num_threads(), torch._dynamo.config.recompile_limit) == before
-
-
-# --- Data -------------------------------------------------------------------------------------------------
 
 
 def test_the_holdout_is_balanced_disjoint_from_training_and_the_same_for_every_seed(tiny):
@@ -109,9 +102,6 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(t
     assert len(test) == 60
     with pytest.raises(ConfigError, match="there are only 120"):
         load_run_data(make_config(train_images=301))
-
-
-# --- One teacher, several students, the same batches ------------------------------------------------------
 
 
 def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
