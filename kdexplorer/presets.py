@@ -18,7 +18,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """The lab's four objectives: name to the fields of `config.Objective`."""
 
-
 _FAST: dict[str, Any] = {
     "batch_size": 1000, "learning_rate": 1.0, "warmup": 0.0, "optimizer": "muon", "filter_rate": 0.12, "momentum": 0.85,
     "bias_factor": 16.0, "norm_momentum": 0.4, "first_layer": "whitening", "start_filters": "dirac", "crop_padding": 2,

@@ -227,7 +227,6 @@ class Run:
         return measures
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the log."""
         with contextlib.suppress(OSError), open_regular(self.path / "log.txt") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 200 * lines))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -27,17 +27,17 @@ def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> 
 
     `values` are fields of `RunConfig`, not validated; `teacher` is the network that they name, where it can be read.
     """
-    found: Problems = {}
+    config: RunConfig | None = None
+    listed: list[tuple[str, str]] = []
     try:
         config = RunConfig.model_validate(values)
+        if teacher is not None and not any(student.needs for student in config.students):
+            listed = [("teacher", "no student uses it: add a distillation method to one, or choose no teacher")]
+        listed += _start_problems(config, () if teacher is None else (teacher,))
     except ValidationError as error:
-        for place, message in problems(error):
-            field, sentence = _locate(place, message, values["students"])
-            found.setdefault(field, []).append(sentence)
-        return None, found
-    if teacher is not None and not any(student.needs for student in config.students):
-        found["teacher"] = ["no student uses it: add a distillation method to one, or choose no teacher"]
-    for field, sentence in _start_problems(config, () if teacher is None else (teacher,)):
+        listed = [_locate(place, message, values["students"]) for place, message in problems(error)]
+    found: Problems = {}
+    for field, sentence in listed:
         found.setdefault(field, []).append(sentence)
     return (None if found else config), found
 

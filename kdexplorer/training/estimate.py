@@ -206,7 +206,6 @@ class Measurement(Generic[T]):
         self._start()
 
     def _start(self) -> None:
-        """Starts the next process, if any."""
         if len(self._found) == len(self._configs):
             return
         self._started, self._folder = time.time(), tempfile.TemporaryDirectory(prefix="kdexplorer-estimate-")
@@ -233,7 +232,6 @@ class Measurement(Generic[T]):
         return self._add_up(self._found)
 
     def describe(self) -> str:
-        """How far it is."""
         return f"{self._title.format(part=len(self._found) + 1)} … {time.time() - self._started:.0f} s"
 
     def cancel(self) -> None:

@@ -120,7 +120,6 @@ class RunProgress:
                 self.work.write("running", "training")
 
     def end(self) -> None:
-        """Training is over."""
         self._draw(self.bar.close)
 
     def close(self) -> None:

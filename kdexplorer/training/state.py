@@ -88,16 +88,11 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int]:
                 student.scaler.load_state_dict(saved["scaler"])
             if student.average is not None:
                 student.average.load_state_dict(saved["average"])
-        epoch, step, seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
-        if not (0 <= epoch <= trainer.config.epochs and 0 <= step <= trainer.steps_per_epoch):
-            raise ValueError(f"epoch {epoch}, step {step}")
-        earlier = [Environment.model_validate(one) for one in state["environments"]]
-        current = trainer.environments[-1]
-        if earlier and earlier[-1].differences(current):
-            earlier.append(current.model_copy(update={"epoch": epoch, "step": step}))
-        trainer.environments = earlier or [current]
-        trainer.begin = time.monotonic() - seconds
-        return epoch, step
+        environments = [Environment.model_validate(one) for one in state["environments"]]
+        if environments[-1].differences(current := trainer.environments[-1]):
+            environments.append(current.model_copy(update={"epoch": state["epoch"], "step": state["step"]}))
+        trainer.environments, trainer.begin = environments, time.monotonic() - state["seconds"]
+        return state["epoch"], state["step"]
     except (ConfigError, OSError, MemoryError, torch.OutOfMemoryError):  # says nothing about the file
         raise
     except Exception as error:  # zip, pickle, torch: each kind of damage has its own exception

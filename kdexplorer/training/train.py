@@ -146,8 +146,7 @@ def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeache
     trainer = progress.trainer
     config = trainer.config
     row = EpochMetrics(epoch=epoch, student=student.config.name, train=average_sums(student.sums))
-    skipped = (epoch + 1) % config.evaluate_every != 0 and epoch + 1 < config.epochs
-    if skipped or not trainer.team.leads:
+    if not trainer.team.leads or ((epoch + 1) % config.evaluate_every and epoch + 1 < config.epochs):
         return row
     logits, parts = trainer.evaluate(student, teacher)
     where = f"on the {trainer.evaluation_name} images after epoch {epoch + 1}, step {trainer.steps_per_epoch}"

@@ -48,12 +48,15 @@ def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     assert [found.run_id for found in list_runs()] == [run.run_id]
 
 
-def test_a_run_without_a_configuration_is_damaged_unless_it_is_running(run, sleeper):
+def test_a_run_without_a_valid_configuration_is_damaged_unless_it_is_running_and_says_why(run, sleeper):
     write_status(run, "running", sleeper)
     (run.path / "config.json").unlink()
     assert run.status().state == "running"  # its trainer has read it: it can be stopped, not deleted
     write_status(run, "finished")
     assert run.status().state == "damaged"
+    (run.path / "config.json").write_text(CONFIG.model_copy(update={"epochs": 0}).model_dump_json())
+    assert run.status().message.startswith("'config.json': epochs: should be greater than or equal to 1")
+    assert str(run.path) not in run.status().message
 
 
 def metrics(epoch, accuracy=0.5):
@@ -102,17 +105,14 @@ def test_a_teachers_figures_are_numbers_and_classes(run):
     assert run.teacher(10) == TeacherMeasures()
 
 
-def test_the_logs_tail_is_its_last_lines(run):
-    (run.path / "log.txt").write_bytes("".join(f"line {n}\n" for n in range(5000)).encode() + b"\xff end")
-    assert run.log_tail(2) == "line 4999\n\ufffd end"
-
-
-def test_the_log_is_appended_to_until_the_block_ends(run):
+def test_the_log_is_appended_to_until_the_block_ends_and_its_tail_is_its_last_lines(run):
     for number in (1, 2):
         with run.log() as logger:
             logger.info("part %d", number)
     logger.info("too late")
     assert [line.split(" ", 2)[2] for line in run.log_tail().splitlines()] == ["INFO part 1", "INFO part 2"]
+    (run.path / "log.txt").write_bytes("".join(f"line {n}\n" for n in range(5000)).encode() + b"\xff end")
+    assert run.log_tail(2) == "line 4999\n\ufffd end"
 
 
 def test_a_process_that_does_not_lead_writes_nothing(run):
@@ -143,13 +143,6 @@ def test_a_link_or_a_fifo_is_not_read_and_makes_its_run_damaged(run, tmp_path, n
         start_run(run)
     assert {found.run_id for found in list_runs()} >= {other.run_id}
     assert other.status().state == "queued"
-
-
-def test_a_damaged_run_says_what_is_wrong_with_its_configuration(run):
-    write_status(run, "finished")
-    (run.path / "config.json").write_text(CONFIG.model_copy(update={"epochs": 0}).model_dump_json())
-    assert run.status().message.startswith("'config.json': epochs: should be greater than or equal to 1")
-    assert str(run.path) not in run.status().message
 
 
 COUNTS = [

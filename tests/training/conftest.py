@@ -6,7 +6,7 @@ import pytest
 
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.run_folder import Run
-from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_at, train_to_end
+from tests.training.configs import COMBINED, SCRATCH, make_config, stop_halfway
 
 
 @pytest.fixture
@@ -22,9 +22,7 @@ def both(teacher, tmp_path_factory):
         patch.setenv("KDEXPLORER_RUNS", str(tmp_path_factory.mktemp("undisturbed")))
         patch.setitem(get_dataset("synthetic").sizes, "train", 120)
         patch.setitem(get_dataset("synthetic").sizes, "test", 60)
-        config = make_config(SCRATCH, COMBINED, teacher=str(teacher.path))
-        expected, run = bits(train_to_end(config)), create(config)
-        stop_at(run, (1, 2))
+        run, expected = stop_halfway(make_config(SCRATCH, COMBINED, teacher=str(teacher.path)), (1, 2))
         return expected, run.path
 
 

@@ -54,13 +54,6 @@ def test_a_fast_run_begins_whitened_with_dirac_filters_and_trains_the_rest(tiny,
     assert "conv1.weight" not in changed
 
 
-def test_without_whitening_the_first_layer_is_trained(tiny):
-    trainer = Trainer(make_config(AIR))
-    before = trainer.students[0].network.conv1.weight.clone()
-    trainer.step(0, 0)
-    assert not torch.equal(trainer.students[0].network.conv1.weight, before)
-
-
 @pytest.fixture
 def air(tiny):
     """A network and its optimizer."""

@@ -34,9 +34,8 @@ WRITES = ("replace", "link", "fsync", "unlink")
 
 
 @pytest.fixture
-def small(tiny, make_checkpoint, tmp_path):
+def small(tiny, teacher):
     """Two epochs of three steps, saved after each step."""
-    teacher = make_checkpoint(tmp_path / "teacher", seed=9)
     return make_config(COMBINED, teacher=str(teacher.path), batch_size=10, save_minutes=1e-6)
 
 

@@ -20,7 +20,6 @@ from tests.methods.test_losses import random
 NETWORK = get_architecture("resnet8")
 KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "weight": 50.0}
 
-
 STUDENT = Outputs(random(8, 10), [random(8, 4, 8, 8, seed=2), random(8, 4, 4, 4, seed=3)])
 TEACHER = Outputs(random(8, 10, seed=4), [random(8, 6, 8, 8, seed=5), random(8, 6, 4, 4, seed=6)])
 LABELS = torch.arange(8)

@@ -18,8 +18,7 @@ OTHER_NORMALIZATION = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
 @pytest.fixture
 def several(make_checkpoint, teacher, tmp_path):
     """Two teachers that differ in architecture, normalization, and one in a name with a plus."""
-    other = make_checkpoint(tmp_path / "other+kd", "resnet20", seed=3, normalization=OTHER_NORMALIZATION)
-    return [teacher, other]
+    return [teacher, make_checkpoint(tmp_path / "other+kd", "resnet20", seed=3, normalization=OTHER_NORMALIZATION)]
 
 
 def joined(checkpoints):

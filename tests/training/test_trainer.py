@@ -19,8 +19,6 @@ from kdexplorer.training.trainer import Trainer, load_run_data, median_seconds
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict, record_forwards
 
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
-
-
 GTX_1080, NO_CODE = (6, 1), "no code for this GPU"
 
 
