@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializeAsAny,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, SerializeAsAny, ValidationInfo, WrapValidator, model_validator
 
 from kdexplorer.datasets import dataset_choices, get_dataset
 from kdexplorer.errors import ConfigError
@@ -33,7 +26,7 @@ from kdexplorer.presets import RECIPES
 from kdexplorer.schema import RECORDED, Name, StrictModel, is_name, validate
 
 
-def _keep_unknown_term(value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+def _keep_unknown_term(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> Any:
     """In a record, and where it comes from one, a method that is not installed has a stand-in's settings."""
     if isinstance(value, UnknownSettings):
         return value
@@ -44,7 +37,7 @@ def _keep_unknown_term(value: Any, check: ValidatorFunctionWrapHandler, info: Va
     return check(value)
 
 
-def _keep_unknown_name(value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+def _keep_unknown_name(value: Any, check: Callable[[Any], Any], info: ValidationInfo) -> Any:
     """A record may name what is not in the registry."""
     return value if info.context and isinstance(value, str) and is_name(value) else check(value)
 

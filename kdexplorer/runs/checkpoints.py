@@ -344,19 +344,17 @@ def find_teachers(names: str) -> tuple[Checkpoint, ...]:
     """
     words, found = names.split("+"), list[Checkpoint]()
     while words:
-        checkpoint, words = _find_longest(words)
-        found.append(checkpoint)
+        for count in range(len(words), 0, -1):  # as many of the first words as possible
+            try:
+                found.append(find_checkpoint("+".join(words[:count])))
+                break
+            except ConfigError:
+                if count == 1:
+                    raise
+        words = words[count:]
     if len({checkpoint.sha256 for checkpoint in found}) < len(found):
         raise ConfigError(f"teacher: {names[:200]} names a network twice: each counts once in the average.")
     return tuple(found)
-
-
-def _find_longest(words: list[str]) -> tuple[Checkpoint, list[str]]:
-    """The checkpoint whose name is as many of the first words as possible, and the other words. Raises ConfigError."""
-    for count in range(len(words), 1, -1):
-        with contextlib.suppress(ConfigError):
-            return find_checkpoint("+".join(words[:count])), words[count:]
-    return find_checkpoint(words[0]), words[1:]
 
 
 def refer_to(teachers: Sequence[Checkpoint]) -> TeacherReference:

@@ -136,11 +136,8 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
 
     What was skipped becomes the run's warning. Raises ConfigError when the configuration is not that of the state.
     """
-    skipped = False
-    for name in (STATE, OLD_STATE):
-        path = progress.run.path / name
-        if not path.exists():
-            continue
+    paths = [path for name in (STATE, OLD_STATE) if (path := progress.run.path / name).exists()]
+    for path in paths:
         try:
             place = restore_state(trainer, path)
             if len(trainer.environments) > 1:
@@ -149,13 +146,12 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
                 progress.warn(f"{changed}: the results are not those of an undisturbed run to the bit", lasting=True)
             return place
         except RunError as error:
-            skipped = True
             progress.warn(str(error))
             trainer.team.any(False)  # every process has read it
-            if name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
+            if path.name == STATE and trainer.team.leads:  # else the next one would replace the good one by it
                 path.replace(progress.run.path / DAMAGED_STATE)
             trainer.students = trainer.build_students()
-    if skipped:
+    if paths:
         progress.warn("no good state is left: the run begins anew", lasting=True)
     return 0, 0
 

@@ -20,38 +20,20 @@ import torch
 from torch import Tensor, nn
 
 from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolution
-from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.datasets.augmentation import (
-    STUDENT,
-    TEACHER,
-    augment,
-    cut_out,
-    epoch_order,
-    mix,
-    normalize,
-    resize,
-    to_device,
-)
+from kdexplorer.datasets import Split, augmentation, get_dataset
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
-from kdexplorer.training import ddp
+from kdexplorer.training import ddp, hardware
 from kdexplorer.training.checks import require_enough, require_startable
-from kdexplorer.training.hardware import (
-    compile_network,
-    describe_environment,
-    require_compiler,
-    resolve_device,
-    resolve_precision,
-)
 from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
 from kdexplorer.training.recipe import build_optimizer, prepare
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches
 
-_order_of = functools.lru_cache(maxsize=1)(epoch_order)
+_order_of = functools.lru_cache(maxsize=1)(augmentation.epoch_order)
 READ_EVERY = 20
 """Steps on a GPU after which losses are read: reading one waits for everything that the GPU has been given to do."""
 
@@ -137,12 +119,12 @@ class Trainer:
         Evaluations end with Stopped once `stopping` is set.
         """
         self.config, self.stopping = config, stopping
-        self.device = resolve_device(config.device)
+        self.device = hardware.resolve_device(config.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # whose stream events are recorded in
         if config.compile:
-            require_compiler(self.device)
-        self.dtype = resolve_precision(config.precision, self.device)
+            hardware.require_compiler(self.device)
+        self.dtype = hardware.resolve_precision(config.precision, self.device)
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
@@ -159,7 +141,7 @@ class Trainer:
         self.teacher_checkpoints = find_teachers(config.teacher) if config.teacher else ()
         self.students = self.build_students()
         self.teacher = self._load_teacher()
-        self.environments = [describe_environment(self.device, self.dtype, self.team.size)]
+        self.environments = [hardware.describe_environment(self.device, self.dtype, self.team.size)]
         """Where the run was trained so far, the current one last."""
         self.spans: list[Span] = []  # of the epoch's steps so far: loading the batch, with the teacher's forward pass
         self.begin = time.monotonic()
@@ -207,9 +189,9 @@ class Trainer:
         config = self.config
         order = _order_of(self.train_count, config.seed, epoch)
         indices = order[step * config.batch_size : (step + 1) * config.batch_size]
-        images = self._augment(indices, epoch, step)
-        labels = self.labels[to_device(indices[self.part], self.device)]
-        inputs = resize(normalize(images, self.normalization), resolution(config, epoch))
+        images, side = self._augment(indices, epoch, step), resolution(config, epoch)
+        labels = self.labels[augmentation.to_device(indices[self.part], self.device)]
+        inputs = augmentation.resize(augmentation.normalize(images, self.normalization), side)
         if self.teacher is None:
             return inputs, labels, {}
         if config.teacher_view == "fixed":
@@ -218,19 +200,19 @@ class Trainer:
             return inputs, labels, self.teacher.select_targets(indices[self.part])
         seen, of_teacher = images, inputs
         if config.teacher_view == "independent":
-            seen = self._augment(indices, epoch, step, stream=TEACHER)
-            of_teacher = resize(normalize(seen, self.normalization), resolution(config, epoch))
+            seen = self._augment(indices, epoch, step, stream=augmentation.TEACHER)
+            of_teacher = augmentation.resize(augmentation.normalize(seen, self.normalization), side)
         return inputs, labels, self.teacher.load_targets(seen, of_teacher, epoch, step)
 
-    def _augment(self, indices: np.ndarray, epoch: int, step: int, stream: int = STUDENT) -> Tensor:
+    def _augment(self, indices: np.ndarray, epoch: int, step: int, stream: int = augmentation.STUDENT) -> Tensor:
         """This process's part of a batch, uint8 `[B, 3, 32, 32]`: cropped, mirrored, cut out and mixed as chosen."""
         config, mixup = self.config, self.config.mixup
         own = slice(None) if mixup else self.part
         drawn = config.seed, epoch, step
-        images = augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, stream)
+        images = augmentation.augment(self.images, indices, *drawn, config.crop_padding, config.flip, own, stream)
         if config.cutout:
-            images = cut_out(images, config.cutout, self.normalization, len(indices), own, *drawn, stream)
-        return mix(images, *drawn)[self.part] if mixup else images
+            images = augmentation.cut_out(images, config.cutout, self.normalization, len(indices), own, *drawn, stream)
+        return augmentation.mix(images, *drawn)[self.part] if mixup else images
 
     def read_losses(self) -> None:
         """Adds the losses of the steps since the last call to the students' sums.
@@ -308,7 +290,7 @@ class Trainer:
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
         optimizer = build_optimizer(config, network, adapters, factors)
         average = copy.deepcopy(network) if config.ema else None
-        forward = team.forward(compile_network(network, config.compile))
+        forward = team.forward(hardware.compile_network(network, config.compile))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         return Student(student, network, forward, terms, optimizer, scaler, average)
 

@@ -16,17 +16,7 @@ from kdexplorer.errors import CheckpointError, ConfigError
 from kdexplorer.networks import build
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs import checkpoints
-from kdexplorer.runs.checkpoints import (
-    bundled_checkpoints,
-    bundled_root,
-    find_checkpoint,
-    list_checkpoints,
-    network_from_state,
-    read_weights,
-    run_checkpoints,
-    save_checkpoint,
-    to_half_precision,
-)
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_checkpoint, network_from_state, read_weights
 from kdexplorer.runs.launch import create_run
 from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
 
@@ -34,7 +24,8 @@ from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
 def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
     network = reopen(saved).network()
     images = torch.randn(4, 3, 32, 32)
-    again = save_checkpoint(tmp_path / "copy", to_half_precision(network), saved.card, saved.logits())
+    state = checkpoints.to_half_precision(network)
+    again = checkpoints.save_checkpoint(tmp_path / "copy", state, saved.card, saved.logits())
     assert again.sha256 == saved.sha256
     assert torch.equal(again.network()(images), network(images))
     assert np.array_equal(again.logits(), saved.logits())
@@ -288,13 +279,13 @@ def test_the_list_has_the_largest_first_then_by_objective_and_skips_the_unreadab
     (tmp_path / "broken" / "card.json").write_text("{}")
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
     assert [checkpoint.name for checkpoint in bundled_checkpoints()] == ["t", "y", "z", "d", "c", "b"]
-    assert list_checkpoints(tmp_path / "nowhere") == []
+    assert checkpoints.list_checkpoints(tmp_path / "nowhere") == []
 
 
 def test_the_bundled_networks_are_readable_and_match_their_cards():
     found = bundled_checkpoints()
     assert [checkpoint.path.name for checkpoint in found] == [checkpoint.name for checkpoint in found]
-    assert {checkpoint.path.name for checkpoint in found} == {path.name for path in bundled_root().iterdir()}
+    assert {checkpoint.name for checkpoint in found} == {path.name for path in checkpoints.bundled_root().iterdir()}
     for checkpoint in found:
         assert sum(parameter.numel() for parameter in checkpoint.network().parameters()) == checkpoint.card.parameters
         assert checkpoint.logits().shape == (checkpoint.card.data.evaluation_images, len(checkpoint.classes))
@@ -324,7 +315,7 @@ def test_a_runs_finished_students_are_its_checkpoints(make_checkpoint):
     for name in names[:3]:
         make_checkpoint(run.path / name)
     (run.path / "broken" / "card.json").write_text("{}")
-    assert [checkpoint.name for checkpoint in run_checkpoints(run)] == ["b", "a"]
+    assert [checkpoint.name for checkpoint in checkpoints.run_checkpoints(run)] == ["b", "a"]
 
 
 @st.composite

@@ -47,7 +47,7 @@ def refuse(number):
     return call
 
 
-def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
+def test_a_launched_run_outlives_its_caller_and_is_not_started_twice_nor_deleted_and_stops_without_a_zombie(popen):
     run = launch_run(CONFIG)
     ((arguments, options, process),) = popen
     assert arguments[:5] == [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve())]
@@ -58,15 +58,10 @@ def test_launch_starts_a_process_of_its_own_that_outlives_its_caller(popen):
     assert status.state == "queued"
     assert status.pid == process.pid != os.getpid()
     assert psutil.Process(status.pid).nice() > psutil.Process().nice()  # the pages go first
-
-
-def test_a_live_run_cannot_be_started_twice_nor_deleted_and_stops_on_request_without_a_zombie(popen):
-    run = launch_run(CONFIG)
     with pytest.raises(RunError, match="queued"):
         start_run(run)
     with pytest.raises(RunError, match="running"):
         delete_run(run)
-    ((*_, process),) = popen
     stop_run(run)
     wait_for(lambda: not psutil.pid_exists(process.pid), 60)  # nobody here has asked for its end
     assert process.wait() == -signal.SIGTERM

@@ -7,17 +7,9 @@ import time
 import pytest
 
 from kdexplorer.errors import ConfigError, RunError
+from kdexplorer.runs import run_folder
 from kdexplorer.runs.launch import create_run, start_run
-from kdexplorer.runs.run_folder import (
-    BatchMetrics,
-    EpochMetrics,
-    Run,
-    TeacherMeasures,
-    count_live,
-    find_run,
-    finished_students,
-    list_runs,
-)
+from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run, TeacherMeasures
 from tests.runs.conftest import CONFIG, write_status
 
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
@@ -41,11 +33,11 @@ def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
     assert run.status().state == "damaged"
     assert run.metrics() == []
     assert run.log_tail() == garbage.decode(errors="replace")[-4000:]
-    assert finished_students(run) == []
+    assert run_folder.finished_students(run) == []
     assert run.teacher(10) in (None, TeacherMeasures())
     with pytest.raises(ConfigError, match=r"config\.json"):
         run.config()
-    assert [found.run_id for found in list_runs()] == [run.run_id]
+    assert [found.run_id for found in run_folder.list_runs()] == [run.run_id]
 
 
 def test_a_run_without_a_valid_configuration_is_damaged_unless_it_is_running_and_says_why(run, sleeper):
@@ -141,7 +133,7 @@ def test_a_link_or_a_fifo_is_not_read_and_makes_its_run_damaged(run, tmp_path, n
     assert run.status().message.startswith(f"{name} is a link")
     with pytest.raises(RunError, match=f"damaged: {name}"):
         start_run(run)
-    assert {found.run_id for found in list_runs()} >= {other.run_id}
+    assert {found.run_id for found in run_folder.list_runs()} >= {other.run_id}
     assert other.status().state == "queued"
 
 
@@ -170,7 +162,7 @@ def test_a_status_says_only_what_can_be_shown(run, key):
 )
 def test_path_tricks_find_no_run(run, name):
     with pytest.raises(ConfigError, match=r"(?s)no run .*runs list"):
-        find_run(name)
+        run_folder.find_run(name)
 
 
 def test_the_list_has_the_newest_first_and_only_runs(runs_root):
@@ -182,22 +174,22 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
     (runs_root / "sweeps" / "precious").mkdir(parents=True)
     (runs_root / "sweeps" / "precious" / "config.json").touch()
     with pytest.raises(ConfigError, match="no run"):
-        find_run("sweeps")
-    assert [run.run_id[:4] for run in list_runs()] == ["2026", "2025"]
-    assert list_runs(runs_root / "nowhere") == []
+        run_folder.find_run("sweeps")
+    assert [run.run_id[:4] for run in run_folder.list_runs()] == ["2026", "2025"]
+    assert run_folder.list_runs(runs_root / "nowhere") == []
     (runs_root / "a-sweep-0").mkdir()  # a study names its runs
     (runs_root / "a-sweep-0" / "config.json").touch()
     between = time.mktime((2025, 6, 1, 0, 0, 0, 0, 0, -1))
     os.utime(runs_root / "a-sweep-0" / "config.json", (between, between))
-    assert [run.run_id[:4] for run in list_runs()] == ["2026", "a-sw", "2025"]
+    assert [run.run_id[:4] for run in run_folder.list_runs()] == ["2026", "a-sw", "2025"]
 
 
 def test_a_run_that_trains_is_counted_whatever_was_created_since(run, sleeper):
     for _ in range(21):
         create_run(CONFIG, "zlater").write_status("finished")
-    for one in list_runs():
+    for one in run_folder.list_runs():
         os.utime(one.path, (0, 0))
-    assert count_live() == 0
+    assert run_folder.count_live() == 0
     write_status(run, "running", sleeper)
     os.utime(run.path)
-    assert count_live() == 1
+    assert run_folder.count_live() == 1

@@ -70,8 +70,7 @@ def test_the_whole_objective_has_the_gradient_of_finite_differences(preset):
     def total(logits, stage):
         return compute(Outputs(logits, [stage]), teacher, labels, label_smoothing=0.1, **PRESETS[preset])["objective"]
 
-    inputs = (random(2, 3).requires_grad_(), random(2, 2, 4, 4, seed=3).requires_grad_())
-    assert torch.autograd.gradcheck(total, inputs)
+    assert torch.autograd.gradcheck(total, (random(2, 3).requires_grad_(), random(2, 2, 4, 4, seed=3).requires_grad_()))
 
 
 def test_relations_are_within_parts_and_every_image_counts_once():
@@ -90,8 +89,7 @@ def test_a_weight_that_warms_up_counts_in_part_and_the_loss_is_reported_whole():
     found = [compute(terms=[term], progress=progress) for progress in (0.1, 0.5, 1.0)]
     for parts, factor in zip(found, (0.2, 1.0, 1.0), strict=True):
         assert parts["dkd"].item() == found[0]["dkd"].item()
-        expected = parts["cross_entropy"] + factor * 3 * parts["dkd"]
-        assert parts["objective"].item() == pytest.approx(expected.item())
+        assert parts["objective"].item() == pytest.approx((parts["cross_entropy"] + factor * 3 * parts["dkd"]).item())
     at_once = compute(terms=[term | {"warmup": 0.0}], progress=0.001)
     assert at_once["objective"].item() == found[-1]["objective"].item()
 

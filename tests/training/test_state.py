@@ -15,7 +15,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.runs.card import Environment
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.run_folder import finished_students
-from kdexplorer.training import trainer as trainer_module
+from kdexplorer.training import hardware
 from kdexplorer.training.state import restore_state, save_state
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
@@ -45,7 +45,7 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
     assert expected[0] != undisturbed[0]
     if compiled:
         monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-        monkeypatch.setattr(trainer_module, "require_compiler", lambda device: None)  # that backend needs none
+        monkeypatch.setattr(hardware, "require_compiler", lambda device: None)  # that backend needs none
         assert stop_and_resume(growing.model_copy(update={"compile": True}), (0, 5)) == expected
 
 

@@ -61,9 +61,8 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
         assert (card.epochs, card.seed, card.run) == (2, 0, run.run_id)
         assert card.legs[-1].device.endswith(", 1 threads")
         assert [row.epoch for row in card.history] == [0, 1]
-        own = [row for row in run.metrics() if row.student == checkpoint.name]
         assert [row.test["accuracy"] for row in card.history] == pytest.approx(
-            [row.test["accuracy"] for row in own], rel=1e-4
+            [row.test["accuracy"] for row in run.metrics() if row.student == checkpoint.name], rel=1e-4
         )
     assert card.teacher.model_dump(exclude_defaults=True) == {"name": "teacher", "sha256": teacher.sha256}
     terms = card.test_terms
@@ -81,8 +80,7 @@ def test_a_student_that_starts_from_a_checkpoint_lists_every_leg_of_its_training
     initial = f"{first.run_id}/scratch"
     second = train_to_end(make_config(SCRATCH | {"initial": initial}, epochs=2, seed=5))
     (checkpoint,) = run_checkpoints(second)
-    legs = checkpoint.card.legs
-    assert [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in legs] == [
+    assert [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in checkpoint.card.legs] == [
         (first.run_id, None, 1, 0),
         (second.run_id, initial, 2, 5),
     ]

@@ -91,7 +91,7 @@ def test_a_class_without_an_image_to_train_on_is_refused(tiny, monkeypatch):
         load_run_data(make_config(holdout=40, train_images=None))
 
 
-def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(tiny):
+def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed_and_may_omit_a_class(tiny):
     first, test = load_run_data(make_config(train_images=105, seed=1))
     second, _ = load_run_data(make_config(train_images=105, seed=2))
     assert set(np.bincount(first.labels).tolist()) == {10, 11}
@@ -100,6 +100,9 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed(t
     assert len(test) == 60
     with pytest.raises(ConfigError, match="there are only 120"):
         load_run_data(make_config(train_images=301))
+    train, test = load_run_data(make_config(without_class=3, train_images=45))
+    assert np.bincount(train.labels).tolist() == [5, 5, 5, 0, *[5] * 6]
+    assert 3 in test.labels
 
 
 def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):

@@ -1,4 +1,4 @@
-"""What the teacher sees, mixtures, an omitted class, few evaluations, snapshots: what they do, and that runs resume."""
+"""What the teacher sees, mixtures, few evaluations, snapshots: what they do, and that runs resume."""
 
 import threading
 
@@ -14,7 +14,7 @@ from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
 from kdexplorer.training.state import export_snapshots
 from kdexplorer.training.train import execute
-from kdexplorer.training.trainer import Trainer, load_run_data
+from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, predict, record_forwards, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
@@ -82,13 +82,6 @@ def test_a_mixture_has_at_least_half_of_its_own_image():
     assert all(0.5 <= one <= 1 for one in share)
     assert len(torch.unique(mixed[1])) == 1
     assert not torch.equal(mixed, mix(images, 1, 2, 4))
-
-
-def test_an_omitted_class_is_missing_from_the_training_images_alone(tiny):
-    train, evaluation = load_run_data(make_config(without_class=3, train_images=45))
-    assert sorted(set(train.labels)) == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert (len(train), len(evaluation)) == (45, 60)
-    assert 3 in evaluation.labels
 
 
 def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tiny):
