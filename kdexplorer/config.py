@@ -266,20 +266,17 @@ class RunConfig(StrictModel):
     @model_validator(mode="after")
     def _is_consistent(self) -> RunConfig:
         names = [student.name.lower() for student in self.students]  # folders; some disks ignore case
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two students are called {twice[0]}: give one of them another name")
-        reserved = [name for name in names if name in RUN_FILES]
-        if reserved:
+        if reserved := [name for name in names if name in RUN_FILES]:
             raise ValueError(f"a student cannot be called {reserved[0]}: the run has a file of that name")
         last = (self.epochs - 1) // self.snapshots * self.snapshots if self.snapshots else 0
         for student in self.students if last else ():
             if not is_name(f"{student.name}-after-{last}"):
                 raise ValueError(f"the name of a snapshot, {student.name}-after-{last}, is too long: shorten it")
-        if not self.teacher:
-            distilled = [student.name for student in self.students if student.needs and not student.unknown]
-            if distilled:
-                raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
+        distilled = [student.name for student in self.students if not student.unknown and student.needs]
+        if distilled and not self.teacher:
+            raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")
         if self.train_images is not None and self.batch_size > self.train_images:
             raise ValueError("the batch is larger than the training set: lower batch_size")
         if self.mixup and self.teacher_view == "fixed":
@@ -318,8 +315,7 @@ class RunConfig(StrictModel):
             raise ConfigError(f"{path} cannot be read as a run: {error}") from error
         if not isinstance(values, dict):
             raise ConfigError(f"{path} cannot be read as a run: it is no object.")
-        kind = values.pop("kind", "run")
-        if kind != "run":
+        if (kind := values.pop("kind", "run")) != "run":
             raise ConfigError(f"{path} describes a {kind}, not a run.")
         return values
 

@@ -182,8 +182,7 @@ class Card(Record):
 
 def read_card(path: Path) -> Card:
     """Reads and validates a `card.json`. Raises CheckpointError, which says what is wrong with it."""
-    values = read_json(path)
-    if values is None:
+    if (values := read_json(path)) is None:
         raise CheckpointError(f"{path.parent} has no readable {path.name}: it is not a checkpoint of this application.")
     try:
         card = Card.model_validate(values, context=RECORDED)

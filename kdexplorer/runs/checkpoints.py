@@ -140,7 +140,8 @@ def list_checkpoints(root: Path) -> list[Checkpoint]:
 
 def scan_checkpoints(root: Path) -> dict[str, Checkpoint | CheckpointError]:
     """Every checkpoint in a folder by its folder's name, or why it cannot be used."""
-    return {path.name: try_checkpoint(path) for path in sorted(root.glob("[!.]*")) if os.path.lexists(path / CARD)}
+    paths = sorted(root.iterdir()) if root.is_dir() else []
+    return {p.name: try_checkpoint(p) for p in paths if os.path.lexists(p / CARD) and not p.name.startswith(".")}
 
 
 def try_checkpoint(path: Path) -> Checkpoint | CheckpointError:
@@ -222,11 +223,9 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
         facts = [f"lacks {name!r}" for name in missing[:1]] + [f"has an unknown {name!r}" for name in unknown[:1]]
         raise CheckpointError(f"{where} is not a {architecture}: it {' and '.join(facts)}.")
     for key, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.shape != expected[key].shape:
-            raise CheckpointError(
-                f"{where}: {key} has shape {tuple(getattr(tensor, 'shape', ()))}, {architecture} needs "
-                f"{tuple(expected[key].shape)}."
-            )
+        if tensor.shape != expected[key].shape:
+            found, needed = tuple(tensor.shape), tuple(expected[key].shape)
+            raise CheckpointError(f"{where}: {key} has shape {found}, {architecture} needs {needed}.")
         is_plain = tensor.layout == torch.strided and tensor.device.type != "meta"
         if not is_plain or tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise CheckpointError(
@@ -266,8 +265,7 @@ def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
 def _check_size(source: Path) -> None:
     """Raises OSError, or CheckpointError for a file that would need more memory than its own size or than 1 GiB."""
     with open_regular(source, follow_links=True) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_WEIGHTS_BYTES:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_WEIGHTS_BYTES:
             raise CheckpointError(f"{source} is over 1 GiB: no network of this application is that large.")
         if source.suffix == ".safetensors":  # begins with the length of its list of tensors
             _require(source, int.from_bytes(file.read(8), "little") < 400 * MAX_TENSORS)

@@ -123,8 +123,7 @@ def require_resumable(run: Run) -> None:
 
 def stop_run(run: Run) -> None:
     """Asks the trainer to save its state and end. Raises RunError when it is not running."""
-    status = run.status()
-    if status.state not in LIVE:
+    if (status := run.status()).state not in LIVE:
         raise RunError(f"{run.run_id} is {status.state}: there is nothing to stop.")
     if status.pid == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
@@ -188,14 +187,10 @@ def work_in(
 ) -> State:
     """Does the work of a folder, from where it was left, and returns its final state, which is also in `status.json`.
 
-    Args:
-        run: a folder that `create_run` wrote.
-        do: returns when all is done, which is `finished`, and raises Stopped when it has `stopped` before. Anything
-            else that it raises is raised here, too, and the work is then `failed`.
-        lead: runs a function in the first of several processes that work in the folder together, see `ddp.Team.lead`.
-
-    Raises:
-        RunError: when another process works in this folder; it is left alone.
+    `do` returns when all is done, which is `finished`, and raises Stopped when it has `stopped` before; anything else
+    that it raises is raised here, too, and the work is then `failed`. `lead` runs a function in the first of several
+    processes that work in the folder together, see `ddp.Team.lead`. Raises RunError when another process works in this
+    folder; it is left alone.
     """
     lock = FileLock(run.path / ".lock")
 

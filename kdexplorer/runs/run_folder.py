@@ -218,8 +218,7 @@ class Run:
 
         Damaged fields are left out, and so are labels that are not below the number of classes.
         """
-        values = read_json(self.path / "teacher.json")
-        if values is None:
+        if (values := read_json(self.path / "teacher.json")) is None:
             return None
         measures = read_record(TeacherMeasures, values)
         if any(label >= classes for label in measures.probe_labels):
@@ -321,7 +320,8 @@ def count_live() -> int:
 
 def list_runs(root: Path | None = None) -> list[Run]:
     """All run folders, the newest first."""
-    paths = sorted((root or runs_root()).glob("*"), key=_created, reverse=True)
+    root = root or runs_root()
+    paths = sorted(root.iterdir(), key=_created, reverse=True) if root.is_dir() else []
     readable = (path for path in paths if is_name(path.name) and os.access(path, os.X_OK))  # not lost+found
     return [Run(path) for path in readable if is_run_folder(path)]
 

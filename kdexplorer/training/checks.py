@@ -46,8 +46,7 @@ def require_startable(config: RunConfig) -> None:
     """Prepares the data. Raises KDError, which names what would end the run at its start."""
     get_dataset(config.dataset).prepare()
     teachers = find_teachers(config.teacher) if config.teacher else ()
-    found = [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]
-    if found:
+    if found := [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]:
         missing = get_dataset(config.dataset).can_download and not get_dataset(config.dataset).is_available()
         found += [f"to download, run 'python -m kdexplorer data download {config.dataset}'"] if missing else []
         raise ConfigError("; ".join(found) + ".")

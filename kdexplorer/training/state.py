@@ -63,9 +63,8 @@ def save_state(folder: Path, trainer: Trainer, epoch: int, step: int) -> None:
 def restore_state(trainer: Trainer, path: Path) -> tuple[int, int]:
     """Restores a saved state; returns the epoch and step to do next.
 
-    Raises:
-        ConfigError: when the run's configuration was changed after it was saved.
-        RunError: when the file is damaged or belongs to another run; the students may be half restored.
+    Raises ConfigError when the run's configuration was changed after it was saved; RunError when the file is damaged or
+    belongs to another run, the students may then be half restored.
     """
     try:
         content, mark, digest = path.read_bytes().rpartition(_HASH)
@@ -121,8 +120,7 @@ def _check_config(trainer: Trainer, saved: dict[str, Any]) -> None:
     current = _decisive(trainer)
     added = {name: field.default for name, field in RunConfig.model_fields.items() if name in current}
     saved = added | saved  # a state of an earlier version lacks the settings that were added since
-    changed = [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]
-    if changed:
+    if changed := [name for name in sorted({*saved, *current}) if saved.get(name) != current.get(name)]:
         first = changed[0]
         values = f" ({saved.get(first)} became {current.get(first)})" if first != "students" else ""
         whose = {"images": "the images are", "teacher": "the teacher is"}.get(first, "config.json is")
@@ -172,7 +170,7 @@ def export_students(run: Run, trainer: Trainer) -> None:
         teacher = trainer.evaluate_teacher()
         for student in trainer.students:
             try:
-                _export(run, trainer, student, teacher, student.config.name, trainer.config.epochs)
+                _export(run, trainer, student, teacher, trainer.config.epochs)
             except TrainingError as error:
                 refused.append(str(error))
             except CheckpointError as error:
@@ -188,16 +186,13 @@ def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | No
     """
     before, trainer.stopping, trainer.dtype = (trainer.stopping, trainer.dtype), None, torch.float32
     for student in trainer.students:
-        name = f"{student.config.name}-after-{epochs}"
-        if not (run.path / name).exists():  # a run that was stopped does the epoch again
+        if not (run.path / f"{student.config.name}-after-{epochs}").exists():  # a stopped run does the epoch again
             with without_tf32():
-                _export(run, trainer, student, teacher, name, epochs)
+                _export(run, trainer, student, teacher, epochs)
     trainer.stopping, trainer.dtype = before
 
 
-def _export(
-    run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, name: str, epochs: int
-) -> None:
+def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, epochs: int) -> None:
     """Writes a student's weights as float16, and a card with the measures of a copy that has them.
 
     Those of its logits are of what is stored, in float16, too. Raises TrainingError.
@@ -205,10 +200,10 @@ def _export(
     state, network = to_half_precision(student.result), copy.deepcopy(student.result)
     network.load_state_dict({key: tensor.float() for key, tensor in state.items()}, strict=False)
     logits, parts = trainer.evaluate(replace(student, network=network, average=None), teacher)
-    final: dict[str, Any] = {}
+    name, final = f"{student.config.name}-after-{epochs}", dict[str, Any]()
     if epochs == trainer.config.epochs:
         student.check_finite(parts, "after the last step, as float16")
-        final = {"test_objective": parts.pop("objective"), "test_terms": parts}
+        name, final = student.config.name, {"test_objective": parts.pop("objective"), "test_terms": parts}
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")

@@ -86,9 +86,8 @@ def _turn(work: Work, team: ddp.Team) -> Iterator[None]:
 def train(progress: RunProgress) -> None:
     """Loads, trains and exports a run; `progress` has its folder, which receives everything.
 
-    Raises:
-        Stopped: the run was asked to stop; its state is saved.
-        KDError: what makes the run fail, such as a loss that is not finite.
+    Raises Stopped when the run was asked to stop, its state is saved; KDError for what makes it fail, such as a loss
+    that is not finite.
     """
     run, work = progress.run, progress.work
     config, team = run.config(), ddp.join()

@@ -168,9 +168,7 @@ class Trainer:
                 student.config, student.terms, outputs, labels, targets, self.dtype, self.team.relate, progress
             )
             correct = (outputs.logits.argmax(dim=1) == labels).sum().double() / len(labels)
-            student.unread.append(
-                (epoch, step, {name: one.detach() for name, one in parts.items()} | {"correct": correct})
-            )
+            student.unread.append((epoch, step, {k: v.detach() for k, v in parts.items()} | {"correct": correct}))
             if self.read_every == 1:  # before the step changes weights
                 self.read_losses()
             student.scaler.scale(parts["objective"]).backward()

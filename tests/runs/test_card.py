@@ -36,9 +36,7 @@ def test_epochs_are_the_sum_over_all_legs_and_the_history_goes_on_counting(saved
         ([0, 500], "holdout", False),
     ],
 )
-def test_training_was_continued_in_view_of_test_figures_unless_they_were_of_held_out_images(
-    saved, holdouts, split, seen
-):
+def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out_images(saved, holdouts, split, seen):
     edit_card(
         saved,
         legs=[{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts],

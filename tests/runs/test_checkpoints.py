@@ -261,9 +261,7 @@ def test_a_file_without_names_and_tensors_or_with_the_same_weights_twice_is_refu
         read_weights(tmp_path / "net.pth")
 
 
-def test_the_list_has_the_largest_first_then_by_objective_and_skips_the_unreadable(
-    tmp_path, monkeypatch, make_checkpoint
-):
+def test_the_list_has_the_largest_first_then_by_objective_and_skips_unreadable(tmp_path, monkeypatch, make_checkpoint):
     for name, architecture, preset in [
         ("b", "resnet8", "combined"),
         ("c", "resnet8", "feature"),
@@ -291,9 +289,7 @@ def test_the_bundled_networks_are_readable_and_match_their_cards():
         assert checkpoint.logits().shape == (checkpoint.card.data.evaluation_images, len(checkpoint.classes))
 
 
-def test_a_checkpoint_is_found_by_name_by_run_and_student_and_by_folder(
-    tmp_path, runs_root, monkeypatch, make_checkpoint
-):
+def test_a_checkpoint_is_found_by_name_by_run_and_student_and_folder(tmp_path, runs_root, monkeypatch, make_checkpoint):
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
     bundled = make_checkpoint(tmp_path / "net")
     student = make_checkpoint(runs_root / "20260101-000000-lab-0000" / "net", seed=1)

@@ -14,9 +14,7 @@ from tests.training.configs import bits, create, make_config, stop_at, train_to_
 KEYS = [method.key for method in all_methods()]
 
 
-def test_every_method_trains_and_resumes_to_the_same_bits_and_leaves_its_adapter_behind(
-    tiny, make_checkpoint, tmp_path, monkeypatch
-):
+def test_every_method_resumes_to_the_same_bits_and_exports_no_adapter(tiny, make_checkpoint, tmp_path, monkeypatch):
     """Two epochs of two steps; the teacher is wider, and its stages do not end in ReLU."""
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)
     teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)

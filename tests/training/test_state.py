@@ -36,9 +36,7 @@ def test_sigterm_ends_a_run_after_the_step_and_it_resumes_to_the_same_bits(paire
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
-    paired, undisturbed, monkeypatch, compiled
-):
+def test_a_run_stopped_where_the_resolution_grows_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, compiled):
     """Compiled networks (with the eager backend; each resolution is compiled for) compute what the others do."""
     growing = paired.model_copy(update={"start_resolution": 16})
     expected = stop_and_resume(growing, (0, 5))
@@ -49,9 +47,7 @@ def test_a_run_that_stops_where_the_resolution_grows_resumes_to_the_same_bits(
         assert stop_and_resume(growing.model_copy(update={"compile": True}), (0, 5)) == expected
 
 
-def test_a_damaged_or_hostile_state_is_reported_and_the_run_continues_from_the_one_before(
-    halfway, undisturbed, tmp_path
-):
+def test_a_damaged_or_hostile_state_is_reported_and_the_run_goes_on_from_the_one_before(halfway, undisturbed, tmp_path):
     run, fired, continued = halfway, tmp_path / "fired", []  # which would be created by unpickling
     shutil.copytree(run.path, tmp_path / "kept")
     good = (run.path / "state.pt").read_bytes()
@@ -157,9 +153,7 @@ def test_a_run_with_more_to_keep_resumes_to_the_same_bits(paired, monkeypatch, c
 
 
 @pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])
-def test_a_stop_during_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(
-    paired, undisturbed, monkeypatch, evaluation
-):
+def test_a_stop_in_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, evaluation):
     """After the first student's in the second epoch, or the second's."""
     run, evaluate, done = create(paired), Trainer.evaluate, []
 
