@@ -36,10 +36,14 @@ class RunProgress:
         """Raises ConfigError where a log is asked for of an unknown kind, or TensorBoard is not installed."""
         self.report = report
         self.work, self.run, self.logger, self.show = work, work.run, work.logger, show
-        self.lasting = ""  # the warnings about the run as a whole
-        self.rate = 0.0  # images a second
-        self.bar: tqdm[Any] = tqdm(disable=True)  # until training begins there is none to see
-        self.writers: dict[str, Any] = {}  # TensorBoard's, of each student and of the table of results
+        self.lasting = ""
+        """The warnings about the run as a whole."""
+        self.rate = 0.0
+        """Images a second."""
+        self.bar: tqdm[Any] = tqdm(disable=True)
+        """Until training begins there is none to see."""
+        self.writers: dict[str, Any] = {}
+        """TensorBoard's, of each student and of the table of results."""
         self.kind = kind = os.environ.get(LOG_VARIABLE, "") if self.run.writes else ""
         if kind and kind not in LOG_KINDS:
             raise ConfigError(f"{LOG_VARIABLE}: '{kind[:60]}' is none of {', '.join(LOG_KINDS)}.")

@@ -91,7 +91,8 @@ class Teacher:
         widths = {"logits": len(first.classes), "embedding": get_architecture(first.architecture).embedding}
         self.widths = {part: width for part, width in widths.items() if part == "logits" or part in self.needs}
         """The parts that are stored, and the numbers of an image in each."""
-        self.can_read = "stages" not in self.needs  # whether the stored parts are all that the methods use
+        self.can_read = "stages" not in self.needs
+        """Whether the stored parts are all that the methods use."""
         self.predictions: BatchPredictions | None = None
         """Where its outputs on the training batches are kept; None where they are not."""
         self.fixed: Tensor | None = None
