@@ -165,31 +165,39 @@ def export_students(run: Run, trainer: Trainer) -> None:
     trainer.dtype = torch.float32
     if trainer.teacher is not None:
         trainer.teacher.dtype = torch.float32
-    refused = []
     with without_tf32():
         teacher = trainer.evaluate_teacher()
-        for student in trainer.students:
-            try:
-                _export(run, trainer, student, teacher, trainer.config.epochs)
-            except TrainingError as error:
-                refused.append(str(error))
-            except CheckpointError as error:
-                refused.append(f"{student.config.name}: {error}")
-    if refused:
-        raise TrainingError(" ".join(refused))
+    if refused := _export_each(run, trainer, trainer.students, teacher, trainer.config.epochs):
+        raise TrainingError(refused)
 
 
-def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> None:
+def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> str:
     """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
 
-    As at the end, float16 weights are evaluated in float32; training goes on from the same bits. A stop waits.
+    As at the end, float16 weights are evaluated in float32; training goes on from the same bits. A stop waits. Returns
+    which students float16 cannot hold.
     """
     before, trainer.stopping, trainer.dtype = (trainer.stopping, trainer.dtype), None, torch.float32
-    for student in trainer.students:
-        if not (run.path / f"{student.config.name}-after-{epochs}").exists():  # a stopped run does the epoch again
+    left = [one for one in trainer.students if not (run.path / f"{one.config.name}-after-{epochs}").exists()]
+    refused = _export_each(run, trainer, left, teacher, epochs)  # a stopped run does the epoch again
+    trainer.stopping, trainer.dtype = before
+    return refused
+
+
+def _export_each(
+    run: Run, trainer: Trainer, students: list[Student], teacher: EvaluationTeacher | None, epochs: int
+) -> str:
+    """Writes what float16 can hold; the reasons for the others."""
+    refused = []
+    for student in students:
+        try:
             with without_tf32():
                 _export(run, trainer, student, teacher, epochs)
-    trainer.stopping, trainer.dtype = before
+        except TrainingError as error:
+            refused.append(str(error))
+        except CheckpointError as error:
+            refused.append(f"{student.config.name}: {error}")
+    return " ".join(refused)
 
 
 def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTeacher | None, epochs: int) -> None:

@@ -128,8 +128,9 @@ def train(progress: RunProgress) -> None:
         progress.show_metrics(rows)
         trainer.forget_epoch()
         epoch, step = epoch + 1, 0
-        if team.leads and config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs:
-            export_snapshots(run, trainer, teacher, epoch)
+        is_snapshot = config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs
+        if team.leads and is_snapshot and (refused := export_snapshots(run, trainer, teacher, epoch)):
+            progress.warn(f"after {epoch} epochs float16 cannot hold all students: {refused}", lasting=True)
         _save(progress, epoch, step)
     progress.end()
 
