@@ -172,9 +172,7 @@ _SHAPES = {
 } | {
     name: (_path(points), _path((x, 0.5 * y) for x, y in points), _path((0.5 * x, y) for x, y in points))
     for name, points in _POLYGONS.items()
-}
-"""Of the roles that are no objective with methods."""
-
+}  # flat, narrow
 """Vega symbols of the first, second and third network of a look, by the first one's name."""
 
 WIDTHS = (2.8, 1.5, 0.8)
