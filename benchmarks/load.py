@@ -259,12 +259,12 @@ class Visitor:
         await self.use("Next", "next image")
 
     async def pin(self) -> None:
-        """Moves T: a link with another one asks the page for the same as its slider."""
+        """Moves T: a link with a new one asks the page for the same as its slider."""
         if "Next" not in self.widgets:
             await self.turn_page("soft_labels")
             return
         kept = [part for part in self.query.split("&") if part and not part.startswith("T=")]
-        self.query = "&".join([*kept, f"T={self.random.choice((1, 2, 8, 20))}"])
+        self.query = "&".join([*kept, f"T={self.random.uniform(1, 20):.2f}"])
         await self.act("pin T")
 
     async def network(self) -> None:

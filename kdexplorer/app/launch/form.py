@@ -317,12 +317,16 @@ def start_training(config: RunConfig, sweep: Study | None = None) -> None:
     st.query_params["run" if sweep is None else "sweep"] = started.run_id
 
 
+JUST_NOW = 2.0
+"""Seconds between the clicks of a double click."""
+
+
 def _find_just_started(config: RunConfig) -> Run | None:
-    """The run that was started within two seconds: the second click of a double click starts no other."""
+    """The run that was started just now: the second click of a double click starts no other."""
     for run in list_runs()[:1]:
         with contextlib.suppress(KDError, OSError):
             age = time.time() - (run.path / "config.json").stat().st_mtime
-            if age < 2.0 and run.config() == config and run.status().state in LIVE:
+            if age < JUST_NOW and run.config() == config and run.status().state in LIVE:
                 return run
     return None
 

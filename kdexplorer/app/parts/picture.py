@@ -27,6 +27,7 @@ from kdexplorer.images.picture import Picture, data_url, enlarge_png
 TEST_IMAGES, UPLOAD, CAMERA = SOURCES = ("Test images", "Upload a photo", "Camera")
 THUMBNAILS, CHOSEN = 10, 6
 """Small pictures of a page, and of chosen examples."""
+TYPES = ["png", "jpg", "jpeg", "webp"]
 FITS: dict[str, decode.Fit] = {"Center crop": "crop", "Letterbox": "letterbox"}
 
 
@@ -254,7 +255,7 @@ def _pick_photo_file() -> None:
 def _draw_uploader(label: str, where: str) -> None:
     """A place for a file; another one after each photo, so that it is empty again."""
     key = f"photo_file_{where}_{st.session_state.get(_READ, 0)}"
-    st.file_uploader(label, type=["png", "jpg", "jpeg", "webp"], key=key, on_change=_take, args=(key,))
+    st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
 
 
 def _pick_fit(teacher: Network) -> None:

@@ -34,7 +34,7 @@ ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
 
 _USUAL, _LINKED, _BOUND, PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
-_READ = "choices_read_from_link"  # on this page
+_TEXTS = "texts_of_links"
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
 
@@ -61,7 +61,7 @@ def carry(page: str) -> None:
     """
     before, st.session_state[PAGE] = st.session_state.get(PAGE), page
     if before not in (None, page):
-        st.session_state.pop(_READ, None)
+        st.session_state.pop(_TEXTS, None)
         for name in st.session_state.get(_BOUND, ()):
             if name in st.session_state and name not in st.query_params:
                 st.session_state[name] = st.session_state[name]
@@ -220,25 +220,30 @@ def choose_one(
 
 
 def get(name: str, parse: Callable[[str], Any]) -> Any:
-    """The current value of a choice without a bound widget: from the link of a page that opens, else the session's.
+    """The current value of a choice without a bound widget: from the link if that has changed, else the session's.
 
-    On the page, only the browser's Back changes the link; any other difference is a link from before `publish`.
-    None as long as nothing has been chosen. `parse` turns the link's text into a value, lists with commas; it raises
-    ValueError for what must not be used.
+    What the link said on this page before changes nothing, except by the browser's Back: it comes from a browser that
+    does not know yet what `publish` wrote. None as long as nothing has been chosen. `parse` turns the link's text into a
+    value, lists with commas; it raises ValueError for what must not be used.
     """
-    seen, read = st.session_state.setdefault(_LINKED, {}), st.session_state.setdefault(_READ, set())
+    seen, texts = st.session_state.setdefault(_LINKED, {}), _texts(name)
     text = ",".join(st.query_params.get_all(name))
     if not text and seen.pop(name, None) is not None and goes_back():
         st.session_state.pop(name, None)
-    if text and text != seen.get(name) and (name not in read or goes_back()):
+    if text and text != seen.get(name) and (text not in texts or goes_back()):
         seen[name] = text
         try:
             st.session_state[name] = parse(text)
         except (ValueError, OverflowError) as error:
             st.session_state.pop(name, None)
             _warn(name, str(error))
-    read.add(name)
+    texts.add(text)
     return st.session_state.get(name)
+
+
+def _texts(name: str) -> set[str]:
+    """What the link has said of a choice on this page so far."""
+    return st.session_state.setdefault(_TEXTS, {}).setdefault(name, set())
 
 
 def put(name: str, value: Any) -> None:
@@ -257,6 +262,7 @@ def publish(name: str, value: Any) -> None:
             return
         texts = as_texts(value)
         seen[name] = ",".join(texts)
+        _texts(name).update((",".join(st.query_params.get_all(name)), seen[name]))
         if st.query_params.get_all(name) != texts:
             st.query_params[name] = texts if isinstance(value, list) else texts[0]
 
