@@ -223,8 +223,8 @@ def get(name: str, parse: Callable[[str], Any]) -> Any:
     """The current value of a choice without a bound widget: from the link if that has changed, else the session's.
 
     What the link said on this page before changes nothing, except by the browser's Back: it comes from a browser that
-    does not know yet what `publish` wrote. None as long as nothing has been chosen. `parse` turns the link's text into a
-    value, lists with commas; it raises ValueError for what must not be used.
+    does not know yet what `publish` wrote. None as long as nothing has been chosen. `parse` turns the link's text into
+    a value, lists with commas; it raises ValueError for what must not be used.
     """
     seen, texts = st.session_state.setdefault(_LINKED, {}), _texts(name)
     text = ",".join(st.query_params.get_all(name))
