@@ -150,16 +150,15 @@ def change_maps(changes: Sequence[np.ndarray | None], photo: np.ndarray, method:
     x, side = common.across("left"), alt.expr("cell")
     image: dict[str, Any] = {"width": side, "height": side, "align": "left", "baseline": "top"}
     image |= {"smooth": False, "aria": False}
-    noted = base.transform_calculate(note="datum.share + ' in the brightest quarter'")
-    words = noted.mark_text(align="left", color=INK).encode(x=x)
+    words = base.mark_text(align="left", color=INK).encode(x=x)
     layers = [
         base.mark_image(**image).encode(x=x, y=alt.value(0), url="photo:N"),
         base.mark_image(**image, opacity=alt.expr("opacity")).encode(x=x, y=alt.value(0), url="url:N"),
         words.encode(y=alt.value(alt.expr("cell + 1 * em")), text="text:N"),
-        words.encode(y=alt.value(alt.expr("cell + 2.2 * em")), text="note:N"),
+        words.encode(y=alt.value(alt.expr("cell + 2.2 * em")), text="share:N"),
     ]
     heading = f"{method}: where the gradient changes {student}"
-    says = "bright: a large gradient on the stage's output there; each map has its own scale"
+    says = "bright: a large gradient on the stage's output there, on each map's own scale; %: in its brightest quarter"
     described = f"Maps over the image, one for each stage that {method} uses: the size of its gradient at each place."
     return spec(layers, heading, says, described, "cell + 3 * em", *params)
 
