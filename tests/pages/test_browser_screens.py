@@ -56,6 +56,15 @@ CUT = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((s
   }).map((text) => text.textContent);
 })"""
 """Texts that are not whole. A text's box is higher than its letters, or wider where it is turned: by a sixth."""
+OVERLAPPING = """() => [...document.querySelectorAll(".stVegaLiteChart svg")].flatMap((svg) => {
+  const texts = [...svg.querySelectorAll("text:not([transform*=rotate])")].filter((text) => text.textContent.trim());
+  const boxes = texts.map((text) => text.getBoundingClientRect());
+  const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > Math.min(a.height, b.height) / 2;
+  const stands = (_, k) => boxes.some((box, other) => other < k && meet(box, boxes[k]));
+  return texts.filter(stands).map((text) => text.textContent);
+})"""
+"""Texts that stand in one another."""
 TOUCHED = "button, input, a[href], summary, [role=radio], [role=tab], [role=combobox]"
 LOW = """(all) => all
   .map((one) => [one, ((one.type !== "range" && one.closest("label")) || one).getBoundingClientRect()])
@@ -221,7 +230,7 @@ def test_the_attention_maps_are_large(tab):
 
 
 @pytest.mark.usefixtures("question")
-@pytest.mark.parametrize("name", [*PARTS, *VIEWS, f"{ASKED}&view=projector"])
+@pytest.mark.parametrize("name", [*PARTS, *VIEWS, f"{ASKED}&view=projector", "methods?method=at"])
 def test_a_page_on_a_phone(phone, name):
     page = phone.open(name).page
     if name in PARTS:
@@ -233,6 +242,7 @@ def test_a_page_on_a_phone(phone, name):
         check_themes(page)
     assert page.locator(TOUCHED).evaluate_all(LOW) == []
     assert page.evaluate(BELOW) == []
+    assert page.evaluate(OVERLAPPING) == []
     assert page.evaluate(SIDEWAYS) <= 0
     assert page.evaluate(RIGHT) <= PHONE[0]
 
