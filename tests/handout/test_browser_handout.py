@@ -47,6 +47,7 @@ def tab(request, chromium, handout):
     width, theme = getattr(request, "param", DESKTOP)
     context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, offline=True)
     tab = Tab(context)
+    tab.page.on("console", lambda said: said.type == "warning" and tab.warnings.append(said.text))  # not Vega's alone
     tab.page.goto(handout.as_uri())
     tab.page.wait_for_selector("[data-chart=soft_labels] svg")
     yield tab.page
@@ -107,7 +108,9 @@ def test_sliders_follow_keyboard_and_pointer(tab):
     tab.locator("#opacity").scroll_into_view_if_needed()
     tab.locator("[data-chart=attention] image").first.wait_for()
     tab.locator("#opacity").fill("0.2")
-    tab.wait_for_function("document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9")
+    tab.wait_for_function(  # an expression would be evaluated as a string, which the page forbids
+        "() => document.querySelectorAll('[data-chart=attention] image[opacity=\"0.2\"]').length === 9"
+    )
     tab.locator("#beta").scroll_into_view_if_needed()
     wait_for_title(tab, "divergence", "Forward KL covers both modes")
     tab.locator("#beta").fill("1")
