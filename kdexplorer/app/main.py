@@ -24,7 +24,9 @@ hidden = layout.hide()
 with chart_view.follow_sliders():
     page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
     name = page.url_path or next(iter(TITLES))
-    title = {None: TITLES[name], "notes": "Notes"}.get(st.query_params.get(layout.STORY), "Lecture")
+    title = TITLES[name]
+    if is_story:
+        title = "Notes" if st.query_params[layout.STORY] == "notes" else "Lecture"
     st.set_page_config(page_title=f"{title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is

@@ -34,7 +34,6 @@ ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
 
 _USUAL, _LINKED, _BOUND, PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
-_TEXTS = "texts_of_links"
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
 
@@ -61,7 +60,8 @@ def carry(page: str) -> None:
     """
     before, st.session_state[PAGE] = st.session_state.get(PAGE), page
     if before not in (None, page):
-        st.session_state.pop(_TEXTS, None)
+        for texts in st.session_state.get(_LINKED, {}).values():
+            del texts[:-1]
         for name in st.session_state.get(_BOUND, ()):
             if name in st.session_state and name not in st.query_params:
                 st.session_state[name] = st.session_state[name]
@@ -226,24 +226,23 @@ def get(name: str, parse: Callable[[str], Any]) -> Any:
     does not know yet what `publish` wrote. None as long as nothing has been chosen. `parse` turns the link's text into
     a value, lists with commas; it raises ValueError for what must not be used.
     """
-    seen, texts = st.session_state.setdefault(_LINKED, {}), _texts(name)
-    text = ",".join(st.query_params.get_all(name))
-    if not text and seen.pop(name, None) is not None and goes_back():
-        st.session_state.pop(name, None)
-    if text and text != seen.get(name) and (text not in texts or goes_back()):
-        seen[name] = text
-        try:
-            st.session_state[name] = parse(text)
-        except (ValueError, OverflowError) as error:
+    text, texts = ",".join(st.query_params.get_all(name)), _texts(name)
+    if text != texts[-1] and (text not in texts or goes_back()):
+        texts.append(text)
+        if text:
+            try:
+                st.session_state[name] = parse(text)
+            except (ValueError, OverflowError) as error:
+                st.session_state.pop(name, None)
+                _warn(name, str(error))
+        elif goes_back():
             st.session_state.pop(name, None)
-            _warn(name, str(error))
-    texts.add(text)
     return st.session_state.get(name)
 
 
-def _texts(name: str) -> set[str]:
-    """What the link has said of a choice on this page so far."""
-    return st.session_state.setdefault(_TEXTS, {}).setdefault(name, set())
+def _texts(name: str) -> list[str]:
+    """What the link has said of a choice on this page so far, the latest last; "" where it was left out."""
+    return st.session_state.setdefault(_LINKED, {}).setdefault(name, [""])
 
 
 def put(name: str, value: Any) -> None:
@@ -254,17 +253,13 @@ def put(name: str, value: Any) -> None:
 
 def publish(name: str, value: Any) -> None:
     """Writes what a page shows without a bound widget into the link; None leaves it out."""
-    seen = st.session_state.setdefault(_LINKED, {})
+    new, old = [] if value is None else as_texts(value), st.query_params.get_all(name)
+    _texts(name).extend([",".join(old), ",".join(new)] if new != old else [])
     with contextlib.suppress(StreamlitAPIException):  # the run before had the widget: the link is still Streamlit's
         if value is None:
-            seen.pop(name, None)
             st.query_params.pop(name, None)
-            return
-        texts = as_texts(value)
-        seen[name] = ",".join(texts)
-        _texts(name).update((",".join(st.query_params.get_all(name)), seen[name]))
-        if st.query_params.get_all(name) != texts:
-            st.query_params[name] = texts if isinstance(value, list) else texts[0]
+        elif new != old:
+            st.query_params[name] = new if isinstance(value, list) else new[0]
 
 
 def as_texts(value: Any) -> list[str]:
