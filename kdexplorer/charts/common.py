@@ -14,11 +14,13 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+from altair.utils import schemapi
 
 from kdexplorer.charts import style
 from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
+schemapi.disable_debug_mode()  # Altair would validate every part as well
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
@@ -135,8 +137,21 @@ def spec(
         alt.param(name="heading", **({"value": heading} if isinstance(heading, str) else {"expr": heading.expr})),
         alt.param(name="subtitle", value=subtitle),
     ]
-    made = alt.layer(*layers).add_params(*own).to_dict(validate=False) | _LAYOUT | {"description": description}
-    return made | {"datasets": made.get("datasets", {}) | rows} if rows else made
+    apart = dict(rows or {})
+    named = [_name_rows(layer, apart) for layer in layers]
+    made = alt.layer(*named).add_params(*own).to_dict(validate=False) | _LAYOUT | {"description": description}
+    return made | {"datasets": made.get("datasets", {}) | apart} if apart else made
+
+
+def _name_rows(layer: alt.Chart, apart: dict[str, Rows]) -> alt.Chart:
+    """The layer without its rows, which are added to `apart`: Altair would copy them several times."""
+    if not isinstance(layer.data, alt.InlineData):
+        return layer
+    rows = layer.data.values
+    name = next((name for name, one in apart.items() if one is rows), f"rows{len(apart)}")
+    apart[name], layer = rows, layer.copy(deep=False)
+    layer.data = alt.NamedData(name)
+    return layer
 
 
 def fill_shape(shape: Spec, datasets: dict[str, Rows], values: dict[str, Any], description: str) -> Spec:

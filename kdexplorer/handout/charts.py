@@ -8,6 +8,7 @@ stored in the file once.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,14 +54,14 @@ Chart = dict[str, Any]
 
 
 class Charts:
-    """The charts of one handout.
+    """The charts of one handout; `give_way` is called between two steps.
 
     Attributes:
         human: the annotators' shares `[N, K]`, where they and a network's stored logits of the same images are known.
     """
 
-    def __init__(self, request: HandoutRequest) -> None:
-        self.request = request
+    def __init__(self, request: HandoutRequest, give_way: Callable[[], object] = lambda: None) -> None:
+        self.request, self.give_way = request, give_way
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = self._read_logits(request.dataset)
@@ -80,12 +81,8 @@ class Charts:
         separate = ("$schema", "config", "datasets", "description", "usermeta")
         shape = {key: value for key, value in spec.items() if key not in separate}
         shape["params"] = [{key: param[key] for key in ("name", "expr") if key in param} for param in params]
-        text, rows = json.dumps(shape, sort_keys=True), {}
-        for number, (name, values) in enumerate(spec.get("datasets", {}).items()):
-            rows[f"rows{number}"] = values  # Altair names them by their content's hash
-            text = text.replace(f'{{"name": "{name}"}}', f'{{"name": "rows{number}"}}')
-        index = self._indices.setdefault(text, len(self._indices))
-        values = {p["name"]: p["value"] for p in params if "value" in p}
+        index = self._indices.setdefault(json.dumps(shape, sort_keys=True), len(self._indices))
+        values, rows = {p["name"]: p["value"] for p in params if "value" in p}, spec.get("datasets", {})
         return {"shape": index, "rows": rows, "values": values, "description": spec["description"]}
 
     def compile_shapes(self) -> list[dict[str, Any]]:
@@ -99,6 +96,7 @@ class Charts:
         """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""
         found = []
         for picture in self.request.pictures:
+            self.give_way()
             caption = picture.caption(self.request.teacher.classes) + self._describe_right(picture)
             drawn = self._draw_predictions(picture) | self._draw_human_labels(picture)
             charts = {name: self.add(spec) for name, spec in drawn.items()}
@@ -179,10 +177,10 @@ class Charts:
         if grouped := dataset.superclasses(classes):
             (classes, members), limit = grouped, len(grouped[0])
         similar = partial(metrics.class_similarity, groups=groups, superclasses=members)
-        stacks = {
-            name: np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
-            for name, logits in self.stored.items()
-        }
+        stacks = dict[str, np.ndarray]()
+        for name, logits in self.stored.items():
+            self.give_way()
+            stacks[name] = np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
         off_diagonal = ~np.eye(len(classes), dtype=bool)
         top = max(float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values())
         shown = class_maps.most_similar_classes(next(iter(stacks.values())), limit)

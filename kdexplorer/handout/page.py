@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -63,16 +63,18 @@ SECTIONS = {
 """Each section's title in the list of sections, by its name; in this order where no lecture names them."""
 
 
-def build(request: HandoutRequest) -> str:
+def build(request: HandoutRequest, give_way: Callable[[], object] = lambda: None) -> str:
     """The handout as one HTML text that needs nothing but a browser.
 
-    Raises KDError when a network does not match its card or its predictions cannot be computed.
+    `give_way` is called between two steps. Raises KDError when a network does not match its card or its predictions
+    cannot be computed.
     """
     every = {**request.networks, **request.compared}
     logits = {name: c.logits_or_none() for name, c in every.items()}
     labels, (teacher, *students) = evaluation_labels(next(iter(request.compared.values()))), request.networks
     rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=request.human_labels)
-    charts = Charts(request)
+    give_way()
+    charts = Charts(request, give_way)
     networks = list(request.networks.values())
     agreement = [] if charts.human is None else human_agreement.build_rows(networks, charts.human)
     shared, pictures = charts.split(rows), charts.pictures()
@@ -84,7 +86,9 @@ def build(request: HandoutRequest) -> str:
         "classes": "classes 0" in shared, "experiments": judged, "votes": request.votes,
     }  # fmt: skip
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, students)}"
+    give_way()
     shapes = charts.compile_shapes()
+    give_way()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
     scripts = [bundle_library(vega_lite_version()), web.read("save_chart.js"), _read("page.js")]
     styles = [_read("page.css")]

@@ -219,6 +219,13 @@ def test_the_class_maps_follow_the_temperature(networks, library):
     assert len(rows) == 90
 
 
+def test_it_is_built_in_steps_between_which_others_may_have_a_turn(networks, library):
+    pictures, given = choose(networks, 4), []
+    request = HandoutRequest(networks, pictures)
+    assert page.build(request, lambda: given.append(1)) == page.build(request)
+    assert len(given) >= len(pictures) + len(networks)
+
+
 def test_sections_follow_the_lecture_and_the_table_has_the_columns_that_have_values(networks, library):
     parsed, alone = read(networks), read({"teacher": networks["teacher"]}).words
     for column in ("95 % interval", "To baseline", "McNemar p", "Agrees with teacher"):  # `baseline` is a network

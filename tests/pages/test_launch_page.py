@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form
 from kdexplorer.app.launch import run as run_view
+from kdexplorer.app.server import access, turns
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
@@ -384,6 +386,22 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
     assert shown == ["queued", "running", "finished"]
     assert run_view.POLL in polls
     assert polls[-1] is None  # of the page that was drawn once more
+
+
+def test_a_visitor_who_watches_a_run_asks_with_pauses(monkeypatch, open_page):
+    run = make_run("running")
+    intervals, now = [], [1000.0]
+    monkeypatch.setattr(access, "is_presenter", lambda: False)
+    monkeypatch.setattr(launch_page.st, "fragment", lambda draw, run_every=None: intervals.append(run_every) or draw)
+    open_page("launch", run=run.run_id)
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watcher = turns.Visitor()
+    looks = sorted((every * number, every) for every in intervals if every for number in range(1, 50))
+    for at, _ in looks[:60]:
+        now[0] = max(now[0], 1000 + at) + 0.05
+        turns.end(look := turns.ask(watcher))
+        assert not look.is_heavy
+    assert len([every for every in intervals if every]) == 2
 
 
 def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page):

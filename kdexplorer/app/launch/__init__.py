@@ -56,7 +56,8 @@ def show() -> None:
                 form.show()
     elif opened is None:
         _show_other_pages()
-    _show_list()
+    # below a run less often: who looks for news of both every two seconds would count as one who asks without pause
+    _show_list(run.interval() if opened is None else 3 * run.interval())
     _show_store()
 
 
@@ -84,8 +85,8 @@ def _show_other_pages() -> None:
     st.code("python -m kdexplorer demo", language="bash")
 
 
-def _show_list() -> None:
-    """The latest sweeps and runs, each with its state and a button that opens it."""
+def _show_list(every: float) -> None:
+    """The latest sweeps and runs, each with its state, looked up every so many seconds, and a button that opens it."""
     sweeps, runs = list_sweeps()[:10], list_runs()
     listed: list[Run] = [*sweeps, *runs[: run.LIMIT]]
     live = any(one.status().state in LIVE for one in listed)
@@ -104,7 +105,7 @@ def _show_list() -> None:
         for one in runs[: run.LIMIT]:
             _show_row(one, "run", statuses[one])
 
-    st.fragment(follow, run_every=run.interval() if live else None)()
+    st.fragment(follow, run_every=every if live else None)()
     if len(runs) > run.LIMIT:
         st.caption(f"{len(runs) - run.LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 

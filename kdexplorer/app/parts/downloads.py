@@ -1,6 +1,6 @@
 """Buttons that save what a page shows: tables as files, and the page as a handout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from urllib.parse import urlsplit
 
@@ -116,19 +116,19 @@ def show_handout(
 
 def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:
     """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
-    with turns.compute(visitor):
+    with turns.compute(visitor) as give_way:
         verdicts = [claim for _, claim in list_verdicts()] if request.experiments else []
-        return _build_handout(request, date.today().isoformat(), repr(verdicts))
+        return _build_handout(request, date.today().isoformat(), repr(verdicts), give_way)
 
 
 @st.cache_data(
     max_entries=4, show_spinner=False, hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json}
 )
-def _build_handout(request: HandoutRequest, today: str, verdicts: str) -> bytes:
+def _build_handout(request: HandoutRequest, today: str, verdicts: str, _give_way: Callable[[], object]) -> bytes:
     """The file, which states the date and perhaps the experiments' verdicts."""
     from kdexplorer.handout import page
 
-    return page.build(request).encode()
+    return page.build(request, _give_way).encode()
 
 
 def _own_address() -> str:

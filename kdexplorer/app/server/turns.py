@@ -32,7 +32,7 @@ SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
 REST, LONGEST_REST = 5.0, 30.0
 """The pause after a heavy turn while a run trains: in lengths of the turn, and seconds at most."""
 NEWCOMERS_WAIT = 5.0
-"""Seconds: so long those of an address who have just come let the others go first."""
+"""Seconds: so long those of an address who have just come let all others go first."""
 BROWSERS = 1000
 """That are remembered longer than a minute."""
 CONNECTIONS, OF_A_BROWSER = 2000, 32
@@ -56,6 +56,11 @@ class Browser:
     """Seconds between the end of a turn and the next request, averaged over the latest requests."""
     left: float = math.nan
     """When the last turn ended, NaN before."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has just come: no turn of it has ended."""
+        return math.isnan(self.left)
 
 
 class Visitor:
@@ -98,10 +103,11 @@ class Turn:
     def rank(self, now: float) -> tuple[bool, float, bool, float]:
         """Whoever has the least goes first; within an address, those who have been here before who has just come.
 
-        That for some seconds only: where the machine is too slow for all, who has just come would never have a turn.
+        That for some seconds, and then for every second turn: where the machine is too slow for all, neither may wait
+        until there are no more of the others.
         """
         one = self.visitor
-        has_just_come = math.isnan(one.browser.left) and now < self.asked + NEWCOMERS_WAIT
+        has_just_come = one.browser.is_new and (now < self.asked + NEWCOMERS_WAIT or _latest_was_new)
         of_address = _left(_addresses.get(one.address, UNUSED), now)
         return not one.is_presenter, of_address, has_just_come, _left(one.browser.use, now)
 
@@ -126,7 +132,7 @@ def ask(visitor: Visitor, computes: bool = False) -> Turn:
     """A turn that waits: of a page, or of a computation."""
     turn, browser = Turn(visitor, computes), visitor.browser
     with _lock:
-        if not math.isnan(browser.left):
+        if not computes and not browser.is_new:
             browser.thinks += (min(LONGEST_THOUGHT, turn.asked - browser.left) - browser.thinks) / 4
         _waiting.append(turn)
         _grant()
@@ -155,13 +161,14 @@ def end(turn: Turn | None) -> None:
 
 
 def _grant() -> None:
+    global _latest_was_new
     with _lock:
         while ready := [turn for turn in _waiting if turn.has_place()]:
             now = time.monotonic()
             turn = min(ready, key=lambda turn: turn.rank(now))
             _waiting.remove(turn)
             _taken.append(turn)
-            turn.began = now
+            turn.began, _latest_was_new = now, turn.visitor.browser.is_new
             turn.granted.set_result(None)
 
 
@@ -183,7 +190,7 @@ _lock, _presenters, _browsers = threading.RLock(), set[str](), dict[tuple[str, s
 _addresses = dict[str, tuple[float, float]]()
 """What each address had used, and when."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
-_waiting, _taken, _rest_until = list[Turn](), list[Turn](), -math.inf
+_waiting, _taken, _rest_until, _latest_was_new = list[Turn](), list[Turn](), -math.inf, False
 visitors, computations = dict[str, Visitor](), list[Visitor]()
 """Open connections by name, and whose computations have not finished, in the order in which they began."""
 

@@ -83,7 +83,18 @@ def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_wai
     clock[0] += turns.NEWCOMERS_WAIT
     waiting |= {name: turns.ask(one, computes=True) for name, one in (("newer", arrive()), ("known", known))}
     turns.end(held)
-    assert order(waiting) == ["new", "known", "newer"]
+    assert order(waiting) == ["known", "new", "newer"]  # the turn before was of one who had just come
+
+
+def test_of_two_who_have_waited_long_who_has_just_come_has_every_second_turn(clock):
+    known, greedy = arrive(), arrive()
+    spend(clock, greedy, 1), spend(clock, known, 9)
+    held = turns.ask(greedy, computes=True)
+    new = {f"new {number}": turns.ask(arrive(), computes=True) for number in range(3)}
+    clock[0] += turns.NEWCOMERS_WAIT
+    waiting = new | {name: turns.ask(known, computes=True) for name in ("known", "known again")}
+    turns.end(held)
+    assert [name.split()[0] for name in order(waiting)] == ["new", "known", "new", "known", "new"]
 
 
 def test_a_browser_that_comes_again_has_used_what_it_had_used(clock):
@@ -148,6 +159,16 @@ def test_who_asks_without_pause_is_told_from_who_thinks(clock):
         turns.end(turn := turns.ask(visitor))
     assert not turn.is_heavy
     assert press(arrive()) == 4  # the first request counts nothing
+
+
+def test_the_steps_of_a_computation_are_no_requests_without_pause(clock):
+    visitor = arrive()
+    turns.end(turns.ask(visitor))
+    with turns.compute(visitor) as give_way:
+        for _ in range(20):
+            give_way()
+    clock[0] += 2
+    assert not turns.ask(visitor).is_heavy
 
 
 def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
