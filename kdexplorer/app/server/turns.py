@@ -149,7 +149,8 @@ def end(turn: Turn | None) -> None:
             return
         address, browser, now = turn.visitor.address, turn.visitor.browser, time.monotonic()
         browser.use = _left(browser.use, now) + now - turn.began, now
-        _addresses[address] = _left(_addresses.get(address, UNUSED), now) + now - turn.began, now
+        if not turn.visitor.is_presenter:  # whose class would have to wait for it
+            _addresses[address] = _left(_addresses.get(address, UNUSED), now) + now - turn.began, now
         browser.left = now
         _taken.remove(turn)
         turn.ended.set_result(None)

@@ -60,11 +60,14 @@ def test_the_time_of_a_turn_is_used_by_the_visitor_and_the_address(clock):
         spend(clock, visitor, seconds)
     assert (used(visitor), used(other)) == (pytest.approx(3 * 0.5**0.1 + 1), 0.0)
     assert used("room") == used(visitor)
+    before = used("room")
+    spend(clock, arrive(presenter=True), turns.HALF_LIFE)
+    assert used("room") == pytest.approx(before / 2)  # nobody waits because of what the presenter has used
 
 
 def test_who_waits_goes_first_by_presenter_then_address_then_visitor(clock):
     greedy, modest, other, presenter = arrive(), arrive(), arrive("elsewhere"), arrive(presenter=True)
-    for visitor, seconds in ((presenter, 20), (greedy, 2), (modest, 0), (other, 8)):  # of another address, with less
+    for visitor, seconds in ((presenter, 20), (greedy, 20), (modest, 0), (other, 8)):  # of another address, with less
         spend(clock, visitor, seconds)
     everyone = {"greedy": greedy, "modest": modest, "other": other, "presenter": presenter}
     held = turns.ask(Visitor(), computes=True), turns.ask(presenter), turns.ask(presenter)
