@@ -137,20 +137,22 @@ def spec(
         alt.param(name="heading", **({"value": heading} if isinstance(heading, str) else {"expr": heading.expr})),
         alt.param(name="subtitle", value=subtitle),
     ]
-    apart = dict(rows or {})
-    named = [_name_rows(layer, apart) for layer in layers]
+    apart, names = dict(rows or {}), dict[int, alt.NamedData]()
+    named = [_name_rows(layer, names, apart) for layer in layers]
     made = alt.layer(*named).add_params(*own).to_dict(validate=False) | _LAYOUT | {"description": description}
     return made | {"datasets": made.get("datasets", {}) | apart} if apart else made
 
 
-def _name_rows(layer: alt.Chart, apart: dict[str, Rows]) -> alt.Chart:
-    """The layer without its rows, which are added to `apart`: Altair would copy them several times."""
+def _name_rows(layer: alt.Chart, names: dict[int, alt.NamedData], apart: dict[str, Rows]) -> alt.Chart:
+    """The layer without its rows, which are added to `apart`: Altair would copy them several times.
+
+    `names` are those of rows by their `id`: layers with the same ones have the same name.
+    """
     if not isinstance(layer.data, alt.InlineData):
         return layer
-    rows = layer.data.values
-    name = next((name for name, one in apart.items() if one is rows), f"rows{len(apart)}")
-    apart[name], layer = rows, layer.copy(deep=False)
-    layer.data = alt.NamedData(name)
+    name = names.setdefault(id(layer.data.values), alt.NamedData(f"rows{len(names)}"))
+    apart[name.name], layer = layer.data.values, layer.copy(deep=False)
+    layer.data = name
     return layer
 
 

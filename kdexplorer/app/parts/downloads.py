@@ -107,7 +107,7 @@ def show_handout(
         "Save as handout", build, "knowledge-distillation.html", "text/html",
         key="handout", on_click="ignore", icon=":material/download:",
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
-        "browser, with its sliders. Building it takes a few seconds.",
+        "browser, with its sliders. Building it takes a few seconds, and longer while something trains.",
     )  # fmt: skip
     others = sum(one is not visitor for one in list(turns.computations))
     if others and not visitor.is_presenter:
