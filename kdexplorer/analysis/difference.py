@@ -23,6 +23,9 @@ POWER = 0.8
 ENOUGH_SEEDS = 5
 """With fewer it is not decided whether a method or a setting is better."""
 
+EQUAL = 1e-12
+"""Numbers that differ by less are equal: a sum's last digits are chance."""
+
 MARGIN = 0.005
 """What counts as equal: a difference that is shown to be smaller than half a point."""
 
@@ -149,23 +152,28 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
     return Difference(mean, (mean - half, mean + half), count=count, other=other, detectable=found)
 
 
+def _vary(values: Sequence[float]) -> bool:
+    """Whether a variance can be estimated: there are several values, which are not all equal."""
+    return len(values) > 1 and max(values) - min(values) > EQUAL
+
+
 def over_seeds(values: Sequence[float]) -> Difference:
     """Student's paired t test ("The probable error of a mean", Biometrika 1908) of at least one difference by seed.
 
-    A single seed says nothing about others: it has neither interval nor p.
+    A single seed says nothing about others, and neither do equal differences, by which no variance can be estimated:
+    they have neither interval nor p.
     """
     from scipy.special import stdtr, stdtrit
 
-    mean, freedom = float(np.mean(values)), len(values) - 1
-    if not freedom:
-        return Difference(mean, unit="seeds", count=1, values=tuple(values))
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    mean, count, freedom = float(np.mean(values)), len(values), len(values) - 1
+    if not _vary(values):
+        return Difference(mean, unit="seeds", count=count, values=tuple(values))
+    error = float(np.std(values, ddof=1)) / count**0.5
     reach = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
-    statistic = abs(mean) / error if error else np.inf if mean else 0.0
-    p = min(1.0, 2 * float(stdtr(freedom, -statistic)))
+    p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error)))
     found = find_detectable(error, freedom)
     interval = mean - reach, mean + reach
-    return Difference(mean, interval, p, "seeds", len(values), p_alone=p, values=tuple(values), detectable=found)
+    return Difference(mean, interval, p, "seeds", count, p_alone=p, values=tuple(values), detectable=found)
 
 
 def find_detectable(error: float, freedom: int) -> float:
@@ -195,7 +203,7 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
     paired, own = compare_seeds(entries, reference), [*reference.values()]
     groups = {key: [*entries[key].values()] for key in paired}
     freedom = sum(len(values) - 1 for values in (own, *groups.values()))
-    if freedom < 1:
+    if not any(_vary(values) for values in (own, *groups.values())):
         return paired
     squares = sum(float(np.var(values)) * len(values) for values in (own, *groups.values()))
     shares = tuple(len(values) / (len(values) + len(own)) for values in groups.values())
@@ -203,7 +211,7 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
     for key, values in groups.items():
         error = (squares / freedom * (1 / len(values) + 1 / len(own))) ** 0.5
         estimate, reach = float(np.mean(values) - np.mean(own)), limit * error
-        statistic = abs(estimate) / error if error else np.inf if estimate else 0.0
+        statistic = abs(estimate) / error
         found[key] = replace(
             paired[key], estimate=estimate, interval=(estimate - reach, estimate + reach),
             p=max(0.0, 1 - _together(statistic, shares, freedom)), p_alone=2 * float(stdtr(freedom, -statistic)),

@@ -260,7 +260,8 @@ def _describe_family(one: Difference) -> str:
 def _describe_seeds(best: Summary, default: str) -> str:
     one = best.differences.get(default)
     if one is None or one.p is None:
-        unknown = "one seed does not show how much seeds vary" if len(best.rows) == 1 else "no seed is shared"
+        shared = "one seed does" if one and one.count == 1 else "equal differences do"
+        unknown = f"{shared} not show how much seeds vary" if one else "no seed is shared"
         return f"Seeds: {unknown}, so it cannot be decided whether the setting is better."
     return f"Seeds: {_describe_test(one)}, {_describe_family(one)}: {_judge(one)}."
 
@@ -300,7 +301,7 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
     known = table.values(default.name, "test_accuracy") if default is not None and default is not best else {}
     shared = [chosen[seed] - known[seed] for seed in chosen if seed in known]
     test = difference.over_seeds(shared) if len(shared) > 1 else None
-    compared = f"; to the default {_describe_test(test)}: {_judge(test)}" if test else ""
+    compared = f"; to the default {_describe_test(test)}: {_judge(test)}" if test and test.p is not None else ""
     return f"{inflated} {text}{compared}."
 
 
