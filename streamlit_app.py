@@ -10,9 +10,12 @@ from typing import cast
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 import kdexplorer
-from kdexplorer.app import audience
+from kdexplorer.app import audience, layout
 from kdexplorer.app.server import memory, turns
 from kdexplorer.app.server.access import check_token
 from kdexplorer.app.server.connections import Connections
@@ -50,6 +53,11 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
         task.cancel()
 
 
+def find_overview(request: Request) -> RedirectResponse:
+    """The first page has no name in its address, but people write it as they write the others."""
+    return RedirectResponse(f"{layout.with_base('/')}?{request.url.query}")
+
+
 check_token()
 check_file()
 ask_no_host()
@@ -59,7 +67,7 @@ memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",
-    routes=audience.routes(),
+    routes=[*audience.routes(), Route(layout.with_base(f"/{next(iter(layout.TITLES))}"), find_overview)],
     lifespan=prepare,
     middleware=[Middleware(one) for one in (Connections, Gate, Guard, PageFiles)],
 )

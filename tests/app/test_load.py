@@ -110,6 +110,11 @@ async def test_a_visitor_sees_nothing_of_anothers_upload(app, handout):
         assert visitor.tally.errors == []
 
 
+def test_the_first_page_is_found_by_its_name_too(app):
+    with urllib.request.urlopen(f"{app}/overview?T=2") as response:
+        assert response.url == f"{app}/?T=2"
+
+
 @pytest.mark.anyio
 async def test_a_guest_has_the_servers_headers_and_pages_after_messages_that_no_page_sends(app):
     one = guest.Guest(app, "")
