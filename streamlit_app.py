@@ -53,7 +53,7 @@ async def prepare(_: st.App) -> AsyncIterator[None]:
         task.cancel()
 
 
-def find_overview(request: Request) -> RedirectResponse:
+def redirect_to_start(request: Request) -> RedirectResponse:
     """The first page has no name in its address, but people write it as they write the others."""
     return RedirectResponse(f"{layout.with_base('/')}?{request.url.query}")
 
@@ -67,7 +67,7 @@ memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",
-    routes=[*audience.routes(), Route(layout.with_base(f"/{next(iter(layout.TITLES))}"), find_overview)],
+    routes=[*audience.routes(), Route(layout.with_base(f"/{next(iter(layout.TITLES))}"), redirect_to_start)],
     lifespan=prepare,
     middleware=[Middleware(one) for one in (Connections, Gate, Guard, PageFiles)],
 )

@@ -23,8 +23,8 @@ POWER = 0.8
 ENOUGH_SEEDS = 5
 """With fewer it is not decided whether a method or a setting is better."""
 
-EQUAL = 1e-12
-"""Numbers that differ by less are equal: a sum's last digits are chance."""
+ROUNDING = 1e-12
+"""Values of seeds that differ by less are the same: the last digits of a sum are chance."""
 
 MARGIN = 0.005
 """What counts as equal: a difference that is shown to be smaller than half a point."""
@@ -154,7 +154,7 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
 
 def _vary(values: Sequence[float]) -> bool:
     """Whether a variance can be estimated: there are several values, which are not all equal."""
-    return len(values) > 1 and max(values) - min(values) > EQUAL
+    return len(values) > 1 and max(values) - min(values) > ROUNDING
 
 
 def over_seeds(values: Sequence[float]) -> Difference:
@@ -196,7 +196,7 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
     """Every entry minus the reference with one variance for all of them: Dunnett's test (JASA 1955).
 
     It takes students as independent, also those of one seed. p and intervals hold for the family together. The tests of
-    `compare_seeds` are beside it (`paired`), and alone where there is one seed.
+    `compare_seeds` are beside it (`paired`), and alone where no entry's seeds vary, as where there is one.
     """
     from scipy.special import stdtr, stdtrit
 

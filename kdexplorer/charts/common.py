@@ -20,7 +20,7 @@ from kdexplorer.charts import style
 from kdexplorer.charts.style import CONFIG, DESIGN_EM, EM, INK
 
 alt.theme.enable("none")  # the page's theme is applied in the browser
-schemapi.disable_debug_mode()  # Altair would validate every part as well
+schemapi.disable_debug_mode()  # Altair would validate every part while it is made, see `spec`
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
