@@ -115,16 +115,23 @@ def show_handout(
 
 
 def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:
-    """`handout.page.build` as a file's bytes, built in this visitor's turn. Raises KDError."""
-    with turns.compute(visitor) as give_way:
+    """`handout.page.build` as a file's bytes, built in this visitor's turns. Raises KDError.
+
+    Who waits in Streamlit's cache for another's same file must hold no turn, which that one may wait for: hence the
+    key, and a file of the presenter's own.
+    """
+    key = *request.networks, *request.compared, request.temperature, *(one.data_url for one in request.pictures)
+    with turns.compute(visitor, key) as give_way:
         verdicts = [claim for _, claim in list_verdicts()] if request.experiments else []
-        return _build_handout(request, date.today().isoformat(), repr(verdicts), give_way)
+        return _build_handout(request, date.today().isoformat(), repr(verdicts), visitor.is_presenter, give_way)
 
 
 @st.cache_data(
     max_entries=4, show_spinner=False, hash_funcs=KEYS | {HandoutRequest: vars, Question: Question.model_dump_json}
 )
-def _build_handout(request: HandoutRequest, today: str, verdicts: str, _give_way: Callable[[], object]) -> bytes:
+def _build_handout(
+    request: HandoutRequest, today: str, verdicts: str, of_presenter: bool, _give_way: Callable[[], object]
+) -> bytes:
     """The file, which states the date and perhaps the experiments' verdicts."""
     from kdexplorer.handout import page
 
