@@ -109,7 +109,6 @@ def spec(
     description: str,
     height: float | str,
     *params: alt.Parameter,
-    rows: dict[str, Rows] | None = None,
     size: str = EM,
 ) -> Spec:
     """The specification of layers, as wide as the page; its title breaks into lines where the chart ends.
@@ -123,8 +122,6 @@ def spec(
         description: the alternative text.
         height: of the plot, in pixels in a window of 1280 pixels, or as a Vega expression.
         params: of the chart; those of its text sizes are added.
-        rows: of layers with `alt.NamedData`, by name. Altair copies what is in a layer several times, which takes
-            longer than all else where there are thousands. No parameter may have the same name.
         size: of the text, `EM` or `PROJECTOR_EM`.
     """
     tall = height if isinstance(height, str) else f"{height / DESIGN_EM:.4g} * em"
@@ -137,15 +134,16 @@ def spec(
         alt.param(name="heading", **({"value": heading} if isinstance(heading, str) else {"expr": heading.expr})),
         alt.param(name="subtitle", value=subtitle),
     ]
-    apart, names = dict(rows or {}), dict[int, alt.NamedData]()
+    apart, names = dict[str, Rows](), dict[int, alt.NamedData]()
     named = [_name_rows(layer, names, apart) for layer in layers]
     made = alt.layer(*named).add_params(*own).to_dict(validate=False) | _LAYOUT | {"description": description}
     return made | {"datasets": made.get("datasets", {}) | apart} if apart else made
 
 
 def _name_rows(layer: alt.Chart, names: dict[int, alt.NamedData], apart: dict[str, Rows]) -> alt.Chart:
-    """The layer without its rows, which are added to `apart`: Altair would copy them several times.
+    """The layer without its rows, which are added to `apart`.
 
+    Altair copies what is in a layer several times, which takes longer than all else where there are thousands of rows.
     `names` are those of rows by their `id`: layers with the same ones have the same name.
     """
     if not isinstance(layer.data, alt.InlineData):

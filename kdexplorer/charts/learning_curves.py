@@ -118,8 +118,7 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     subtitle = join_parts(subtitle, thin, before)
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
-    drawn = {name: part for name, part in (("within", within), ("by_epoch", rows)) if part}
-    return spec(layers, heading, subtitle, words, 240, rows=drawn)
+    return spec(layers, heading, subtitle, words, 240)
 
 
 def _curves(
@@ -140,10 +139,10 @@ def _curves(
     }
     layers = []
     if within:
-        thin = alt.Chart(alt.NamedData("within")).mark_line(strokeWidth=1, opacity=0.6)
+        thin = alt.Chart(data(within)).mark_line(strokeWidth=1, opacity=0.6)
         layers.append(thin.encode(**drawn))
     if rows:
-        base = alt.Chart(alt.NamedData("by_epoch")).encode(**drawn)
+        base = alt.Chart(data(rows)).encode(**drawn)
         cues = {"strokeDash": style.dash(looks, False), "strokeWidth": style.width(looks, False)}
         layers.append(base.mark_line().encode(**cues))
         layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
@@ -213,9 +212,9 @@ def soft_labels_by_epoch(
         "tooltip": tooltips(("network:N", "Network"), ("class:N", "Class"), ("p:Q", "Probability", ".1%")),
     }
     color = style.look_of(style.TEACHER).color
-    of_teacher = alt.Chart(alt.NamedData("bars")).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
+    of_teacher = alt.Chart(data(bars)).mark_bar(color=color, opacity=0.45, height={"band": 0.8})
     looks = [look for look in looks if any(row["network"] == look.name for row in students)]
-    points = alt.Chart(alt.NamedData("students")).transform_filter("datum.epoch === shown")
+    points = alt.Chart(data(students)).transform_filter("datum.epoch === shown")
     markers = points.mark_point(size=area(110), filled=True, strokeWidth=1.8, opacity=0.95)
     layers = [
         *([of_teacher.encode(**drawn)] if bars else []),
@@ -229,8 +228,7 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    rows = {"students": students} | ({"bars": bars} if bars else {})
-    made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), rows=rows)
+    made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown))
     latest_shown = str(epochs[0] + 1)
     for epoch in epochs[1:]:
         latest_shown = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {latest_shown}"
