@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -390,7 +391,8 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
 
 def test_a_visitor_who_watches_a_run_asks_with_pauses(monkeypatch, open_page):
     run = make_run("running")
-    intervals, now = [], [1000.0]
+    intervals, begin = [], time.monotonic()  # not before the turns of other tests
+    now = [begin]
     monkeypatch.setattr(access, "is_presenter", lambda: False)
     monkeypatch.setattr(launch_page.st, "fragment", lambda draw, run_every=None: intervals.append(run_every) or draw)
     open_page("launch", run=run.run_id)
@@ -398,7 +400,7 @@ def test_a_visitor_who_watches_a_run_asks_with_pauses(monkeypatch, open_page):
     watcher = turns.Visitor()
     looks = sorted((every * number, every) for every in intervals if every for number in range(1, 50))
     for at, _ in looks[:60]:
-        now[0] = max(now[0], 1000 + at) + 0.05
+        now[0] = max(now[0], begin + at) + 0.05
         turns.end(look := turns.ask(watcher))
         assert not look.is_heavy
     assert len([every for every in intervals if every]) == 2
