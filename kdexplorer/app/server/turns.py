@@ -27,12 +27,15 @@ from kdexplorer.runs.run_folder import count_live
 HALF_LIFE, UNUSED = 10.0, (0.0, 0.0)
 PLACES = 2
 """Turns at a time, and one more of the presenter: Python runs one at a time, so more would only displace others."""
-SHORTEST_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 2.0, 4.0
-"""Seconds: who thinks less asks without pause; a new browser begins so; a longer thought counts as so long."""
+SHORTEST_THOUGHT, SHORT_THOUGHT, FIRST_THOUGHT, LONGEST_THOUGHT = 1.0, 1.5, 2.0, 4.0
+"""Seconds: who thinks less asks without pause; who thinks less is hasty; a new browser begins so; a longer thought
+counts as so long."""
 REST, LONGEST_REST = 5.0, 30.0
 """The pause after a heavy turn while a run trains: in lengths of the turn, and seconds at most."""
-NEWCOMERS_WAIT = 5.0
-"""Seconds: so long those of an address who have just come let all others go first."""
+TURNS_OF_OTHERS = 3
+"""Before each of those who have just come or are hasty."""
+LATE = 3.0
+"""Seconds after which someone who has just come waits behind those who have come since."""
 BROWSERS = 1000
 """That are remembered longer than a minute."""
 CONNECTIONS, OF_A_BROWSER = 2000, 32
@@ -61,6 +64,11 @@ class Browser:
     def is_new(self) -> bool:
         """Whether it has just come: no turn of it has ended."""
         return math.isnan(self.left)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether others go first: it has just come, or is hasty."""
+        return self.is_new or self.thinks < SHORT_THOUGHT
 
 
 class Visitor:
@@ -100,16 +108,18 @@ class Turn:
         """A computation, or a page of who asks without pause; none of the presenter's."""
         return not self.visitor.is_presenter and (self._computes or self.visitor.browser.thinks < SHORTEST_THOUGHT)
 
-    def rank(self, now: float) -> tuple[bool, float, bool, float]:
-        """Whoever has the least goes first; within an address, those who have been here before who has just come.
+    def rank(self, now: float) -> tuple[bool | float, ...]:
+        """The presenter first, then the address, then the browser that has used least; those who must wait at the end.
 
-        That for some seconds, and then for every second turn: where the machine is too slow for all, neither may wait
-        until there are no more of the others.
+        Yet one in so many turns is for these: where the machine is too slow for all, neither may wait until there are
+        no more of the others, nor a single one who has just come behind hundreds.
         """
-        one = self.visitor
-        has_just_come = one.browser.is_new and (now < self.asked + NEWCOMERS_WAIT or _latest_was_new)
+        one, browser = self.visitor, self.visitor.browser
         of_address = _left(_addresses.get(one.address, UNUSED), now)
-        return not one.is_presenter, of_address, has_just_come, _left(one.browser.use, now)
+        must_wait = browser.must_wait and _turns_of_others < TURNS_OF_OTHERS
+        if browser.is_new:
+            return not one.is_presenter, must_wait, of_address, False, now > self.asked + LATE, self.asked
+        return not one.is_presenter, must_wait, of_address, True, _left(browser.use, now)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
@@ -162,14 +172,14 @@ def end(turn: Turn | None) -> None:
 
 
 def _grant() -> None:
-    global _latest_was_new
+    global _turns_of_others
     with _lock:
         while ready := [turn for turn in _waiting if turn.has_place()]:
             now = time.monotonic()
             turn = min(ready, key=lambda turn: turn.rank(now))
             _waiting.remove(turn)
             _taken.append(turn)
-            turn.began, _latest_was_new = now, turn.visitor.browser.is_new
+            turn.began, _turns_of_others = now, 0 if turn.visitor.browser.must_wait else _turns_of_others + 1
             turn.granted.set_result(None)
 
 
@@ -191,7 +201,7 @@ _lock, _presenters, _browsers = threading.RLock(), set[str](), dict[tuple[str, s
 _addresses = dict[str, tuple[float, float]]()
 """What each address had used, and when."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
-_waiting, _taken, _rest_until, _latest_was_new = list[Turn](), list[Turn](), -math.inf, False
+_waiting, _taken, _rest_until, _turns_of_others = list[Turn](), list[Turn](), -math.inf, 0
 visitors, computations = dict[str, Visitor](), list[Visitor]()
 """Open connections by name, and whose computations have not finished, in the order in which they began."""
 

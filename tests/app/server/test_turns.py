@@ -79,25 +79,19 @@ def test_who_waits_goes_first_by_presenter_then_address_then_visitor(clock):
     assert order(waiting) == ["other", "modest", "greedy"]
 
 
-def test_who_has_been_here_goes_before_who_has_just_come_unless_that_one_has_waited_long(clock):
-    known, held = arrive(), turns.ask(Visitor(), computes=True)
-    spend(clock, known, 5)
-    waiting = {"new": turns.ask(arrive(), computes=True)}
-    clock[0] += turns.NEWCOMERS_WAIT
-    waiting |= {name: turns.ask(one, computes=True) for name, one in (("newer", arrive()), ("known", known))}
-    turns.end(held)
-    assert order(waiting) == ["known", "new", "newer"]  # the turn before was of one who had just come
-
-
-def test_of_two_who_have_waited_long_who_has_just_come_has_every_second_turn(clock):
-    known, greedy = arrive(), arrive()
-    spend(clock, greedy, 1), spend(clock, known, 9)
-    held = turns.ask(greedy, computes=True)
-    new = {f"new {number}": turns.ask(arrive(), computes=True) for number in range(3)}
-    clock[0] += turns.NEWCOMERS_WAIT
-    waiting = new | {name: turns.ask(known, computes=True) for name in ("known", "known again")}
-    turns.end(held)
-    assert [name.split()[0] for name in order(waiting)] == ["new", "known", "new", "known", "new"]
+def test_who_has_just_come_or_is_hasty_has_every_fourth_turn_and_the_late_come_after_the_new(clock):
+    known, hasty, held = arrive(), arrive("elsewhere"), [turns.ask(arrive(presenter=True)) for _ in range(3)]
+    known.browser.left = hasty.browser.left = clock[0]
+    hasty.browser.thinks, turns._addresses["room"] = 1.4, (9.0, clock[0])
+    waiting = {f"known {number}": turns.ask(known, computes=True) for number in range(12)}
+    waiting |= {"hasty": turns.ask(hasty, computes=True)}
+    for name in ("late", "new", "newest"):
+        waiting[name] = turns.ask(arrive(), computes=True)
+        clock[0] += 1.4
+    for turn in held:
+        turns.end(turn)
+    names, three = [name.split()[0] for name in order(waiting)], ["known"] * turns.TURNS_OF_OTHERS
+    assert names == [*three, "hasty", *three, "new", *three, "newest", *three, "late"]
 
 
 def test_a_browser_that_comes_again_has_used_what_it_had_used(clock):
@@ -184,7 +178,7 @@ def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
     turns.end(held[0])
     assert [turn.granted.done() for turn in waiting] == [False, False, True]
     turns.end(held[1])
-    assert [turn.granted.done() for turn in waiting] == [True, False, True]
+    assert [turn.granted.done() for turn in waiting] == [False, True, True]
 
 
 @pytest.mark.parametrize("computes", [False, True])
