@@ -32,7 +32,7 @@ from kdexplorer.notation import parse_student
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies.driver import execute
 from kdexplorer.studies.folder import StudyConfig, open_study
-from kdexplorer.studies.study import Place, grid_entry, make_grid_study
+from kdexplorer.studies.study import Grid, make_grid_study
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.trainer import Trainer
 
@@ -40,7 +40,7 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def _cell(student: str, temperature: float) -> StudentConfig:
-    name, text = grid_entry(student, Place(temperature, 0.7))
+    name, text = list(Grid(student=student, temperatures=[temperature], weights=[0.7]).entries({}).items())[-1]
     return parse_student(f"{text}:name={name}")
 
 
@@ -50,7 +50,7 @@ def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher:
     inputs = normalize(trainer.images[:BATCH], trainer.normalization)
     found = trainer.teacher
     assert found is not None
-    found.predictions = None
+    found.batch_facts = None
 
     def compute() -> None:
         found.load_targets(trainer.images[:BATCH], inputs, 0, 0)

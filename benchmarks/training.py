@@ -44,6 +44,7 @@ from kdexplorer.config import RunConfig, StudentConfig
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.networks import build, count_multiply_adds, count_parameters
 from kdexplorer.notation import parse_student
+from kdexplorer.runs.array_store import save_arrays
 from kdexplorer.runs.card import Card
 from kdexplorer.runs.checkpoints import save_checkpoint, to_half_precision
 from kdexplorer.training.hardware import configure_process, resolve_precision
@@ -122,14 +123,12 @@ def stepping(config: RunConfig, stored: bool = False) -> Callable[[], None]:
     """
     trainer, done = Trainer(config), 0
     teacher = trainer.teacher
-    if teacher is not None and teacher.predictions is not None and stored:
-        zeros = {part: torch.zeros(config.batch_size, width) for part, width in teacher.widths.items()}
-        for number in range(trainer.steps_per_epoch):
-            teacher.predictions.add(0, number, zeros)
-        teacher.open_predictions(trainer.images, trainer.steps_per_epoch)  # as another run does
+    if teacher is not None and teacher.batch_facts is not None and stored:
+        zeros = {part: np.zeros(shape, np.float32) for part, shape in teacher.shapes.items()}
+        save_arrays(teacher.facts_of(0), zeros)
         assert teacher.is_stored(0)
     elif teacher is not None:
-        teacher.predictions = None  # an earlier benchmark's are not to be read
+        teacher.batch_facts = None  # an earlier benchmark's are not to be read
 
     def step() -> None:
         nonlocal done

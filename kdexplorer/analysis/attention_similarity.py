@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdexplorer.analysis.difference import Difference, over_mean
+from kdexplorer.analysis.inference import predict_with_attention
 from kdexplorer.analysis.measures import TextTable
 from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT, normalize_maps
@@ -155,7 +156,8 @@ def _facts(teacher: Checkpoint, student: Checkpoint, images: str) -> dict[str, A
 
 def _load(teacher: Checkpoint, student: Checkpoint, part: np.ndarray, name: str) -> np.ndarray | None:
     shape = (2, len(COMPARED), len(part), len(get_architecture(teacher.architecture).stages))
-    return array_store.load_array(_facts(teacher, student, name), shape)
+    found = array_store.load_arrays(_facts(teacher, student, name), {"similarity": shape})
+    return None if found is None else found["similarity"]
 
 
 def measure(
@@ -170,8 +172,6 @@ def measure(
     `progress` is called with the share that is done, 0 to 1. Raises KDError when a network cannot be loaded or the
     result cannot be stored.
     """
-    from kdexplorer.analysis.inference import predict_with_attention
-
     done = 0
     for part, name in _split(images):
         missing = {_identify(one): one for one in students if _load(teacher, one, part, name) is None}
@@ -191,7 +191,7 @@ def measure(
         for key, student in missing.items():
             values = [compare_maps(*pair) for pair in zip(maps[key], maps[_identify(teacher)], strict=True)]
             try:
-                array_store.save_array(_facts(teacher, student, name), np.stack(values))
+                array_store.save_arrays(_facts(teacher, student, name), {"similarity": np.stack(values)})
             except OSError as error:
                 where = f"{array_store.store_root()} cannot be written ({error.strerror})"
                 raise KDError(f"{where}: free some space or check its permissions.") from error

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,40 +26,45 @@ MAX_BYTES = 1 << 30
 MAX_WRITING = 3600.0
 """Seconds after which an unfinished file counts as left behind by a process that was killed."""
 
+Arrays = dict[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 def store_root() -> Path:
     """Where this machine's arrays are kept."""
     return runs_root() / ".predictions"
 
 
-def load_array(facts: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
-    """An array, float32 of that shape, or None where there is none or the file is damaged.
+def load_arrays(facts: dict[str, Any], shapes: Shapes) -> Arrays | None:
+    """Arrays by name, float32 of these shapes, or None where one is missing or its file damaged.
 
-    `facts` are what decides its values, in JSON; a shape is such as `[steps, B, K]` for an epoch.
+    `facts` are what decides their values, in JSON; a shape is such as `[steps, B, K]` for an epoch.
     """
-    path = _path(facts)
+    found: Arrays = {}
     with contextlib.suppress(OSError):
-        data = path.read_bytes()
-        content, digest = data[:-32], data[-32:]
-        if len(content) == 4 * int(np.prod(shape)) and hashlib.sha256(content).digest() == digest:
-            os.utime(path)
-            return np.frombuffer(content, "<f4").reshape(shape).astype(np.float32)
-    return None
+        for name, shape in shapes.items():
+            data = (path := _path(facts, name)).read_bytes()
+            content, digest = data[:-32], data[-32:]
+            if len(content) == 4 * int(np.prod(shape)) and hashlib.sha256(content).digest() == digest:
+                os.utime(path)
+                found[name] = np.frombuffer(content, "<f4").reshape(shape).astype(np.float32)
+    return found if len(found) == len(shapes) else None
 
 
-def is_stored(facts: dict[str, Any], shape: tuple[int, ...]) -> bool:
-    """Whether there is a file of the right size for `load_array`; it is not read."""
+def are_stored(facts: dict[str, Any], shapes: Shapes) -> bool:
+    """Whether there are files of the right size for `load_arrays`; they are not read."""
     with contextlib.suppress(OSError):
-        return _path(facts).stat().st_size == 4 * int(np.prod(shape)) + 32
+        return all(_path(facts, k).stat().st_size == 4 * int(np.prod(shape)) + 32 for k, shape in shapes.items())
     return False
 
 
-def save_array(facts: dict[str, Any], values: np.ndarray) -> None:
-    """Keeps an array for later. Raises OSError where the disk is full or read-only."""
+def save_arrays(facts: dict[str, Any], arrays: Arrays) -> None:
+    """Keeps arrays for later. Raises OSError where the disk is full or read-only."""
     store_root().mkdir(parents=True, exist_ok=True)
-    content = values.astype("<f4").tobytes()
-    with contextlib.suppress(FileNotFoundError):  # another process deletes everything at this moment
-        write_bytes(_path(facts), content + hashlib.sha256(content).digest())
+    for name, values in arrays.items():
+        content = values.astype("<f4").tobytes()
+        with contextlib.suppress(FileNotFoundError):  # another process deletes everything at this moment
+            write_bytes(_path(facts, name), content + hashlib.sha256(content).digest())
     _remove_oldest()
 
 
@@ -76,8 +82,9 @@ def delete_store() -> None:
         path.unlink(missing_ok=True)  # another process removes too
 
 
-def _path(facts: dict[str, Any]) -> Path:
-    return store_root() / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]}.f32"
+def _path(facts: dict[str, Any], part: str) -> Path:
+    decisive = json.dumps(facts | {"part": part}, sort_keys=True)
+    return store_root() / f"{hashlib.sha256(decisive.encode()).hexdigest()[:40]}.f32"
 
 
 def list_files() -> list[tuple[float, int, Path]]:

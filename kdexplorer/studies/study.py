@@ -72,20 +72,20 @@ class Grid(StrictModel):
     def _has_each_value_once(cls, values: list[float]) -> list[float]:
         return list(dict.fromkeys(values))
 
+    def places(self) -> dict[str, Place]:
+        """The cells by the names of their entries: the lab's default, then the others."""
+        cells = [DEFAULT_PLACE, *(Place(t, weight) for t in self.temperatures for weight in self.weights)]
+        return {f"{self.student}-T{t:g}-w{weight:g}": Place(t, weight) for t, weight in cells}
+
     def entries(self, factors: Mapping[float, float]) -> dict[str, str]:
-        """The scratch baseline, the lab's default, and the other cells; `factors` multiply the weights of the term."""
-        places = [Place(t, weight) for t in self.temperatures for weight in self.weights]
-        cells = dict(grid_entry(self.student, place, factors) for place in dict.fromkeys([DEFAULT_PLACE, *places]))
-        return {f"{self.student}-{SCRATCH}": f"{self.student}:{SCRATCH}"} | cells
-
-
-def grid_entry(student: str, place: Place, factors: Mapping[float, float] | None = None) -> tuple[str, str]:
-    """The name and the notation of a cell's student."""
-    temperature, weight = place
-    of_term = float(f"{weight * (factors or {}).get(temperature, 1.0):.6g}")
-    numbers = {"T": temperature, "weight": of_term, "ce_weight": round(1 - weight, 12)}
-    settings = ":".join(f"{name}={format_number(value)}" for name, value in numbers.items())
-    return f"{student}-T{temperature:g}-w{weight:g}", f"{student}:{_TERM['method']}:{settings}"
+        """The scratch baseline and the cells; `factors` multiply the weights of the term."""
+        found = {f"{self.student}-{SCRATCH}": f"{self.student}:{SCRATCH}"}
+        for name, (temperature, weight) in self.places().items():
+            of_term = float(f"{weight * factors.get(temperature, 1.0):.6g}")
+            numbers = {"T": temperature, "weight": of_term, "ce_weight": round(1 - weight, 12)}
+            settings = ":".join(f"{key}={format_number(value)}" for key, value in numbers.items())
+            found[name] = f"{self.student}:{_TERM['method']}:{settings}"
+        return found
 
 
 def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, float]:
@@ -179,12 +179,8 @@ class Study(StrictModel):
         return validate(RunConfig, {**self.recipe, **own}, context=context)
 
     def places(self) -> dict[str, Place]:
-        """Where each cell of a grid is, whatever its term's factor; empty where there is no grid."""
-        found = {}
-        for name, student in self.students.items() if self.grid else ():
-            for term in student.terms:
-                found[name] = Place(term.model_dump()["temperature"], round(1 - student.ce_weight, 12))
-        return found
+        """Where each cell of a grid is; empty where there is no grid."""
+        return self.grid.places() if self.grid else {}
 
     def weight_factors(self) -> dict[float, float]:
         """By which a grid's weights were multiplied, by temperature; empty where the weight itself is held."""
@@ -231,7 +227,7 @@ def make_grid_study(student: str, recipe: Mapping[str, Any], seeds: Any = 3, **g
     shared = validate(RunConfig, {"name": "sweep", **recipe, "students": [parse_student(f"{student}:{SCRATCH}")]})
     factors = weight_factors(teacher, made.temperatures) if made.hold == "gradient" else {}
     values: dict[str, Any] = {"name": shared.name, "recipe": shared.model_dump(mode="json", exclude={*OWN})}
-    values |= {"entries": made.entries(factors), "references": [grid_entry(student, DEFAULT_PLACE)[0]], "grid": made}
+    values |= {"entries": made.entries(factors), "references": [next(iter(made.places()))], "grid": made}
     return validate(Study, values | {"seeds": list(range(shared.seed, shared.seed + seeds))})
 
 

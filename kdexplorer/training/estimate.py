@@ -84,7 +84,7 @@ def measure(config: RunConfig) -> Estimate:
     stored = np.array([trainer.reads_teacher(epoch) for epoch in range(config.epochs)])
     fixing = _skip_fixing(trainer)
     if trainer.teacher is not None:
-        trainer.teacher.predictions = None  # before a step is timed: from here on the teacher computes
+        trainer.teacher.batch_facts = None  # before a step is timed: from here on the teacher computes
     timed = {side: _time_steps(trainer, sides.index(side)) for side in sorted(set(sides))}
     computing = np.array([timed[side][0] for side in sides])
     spared = {side: _time_teacher(trainer, side) if stored.any() else 0.0 for side in timed}

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
-from kdexplorer.runs.array_store import is_stored, load_array, save_array
+from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, load_arrays, save_arrays
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.hardware import compile_network, describe_environment
@@ -46,17 +46,13 @@ CHECKED_IMAGES, CHECKED_BATCH = 500, 100
 MOST_LOST = 0.05
 """The accuracy that a teacher may lose at a small size without a warning."""
 
-Parts = dict[str, np.ndarray]
-"""What is stored of the outputs, float32: `logits`, and `embedding` where a method uses it."""
-Shapes = Mapping[str, tuple[int, ...]]
-"""Of the parts: `[N, K]` and `[N, D]` of an evaluation split, `[steps, B, K]` and `[steps, B, D]` of an epoch."""
-
 
 @dataclass
 class EvaluationTeacher:
     """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep of a batch."""
 
-    parts: Parts
+    parts: Arrays
+    """What is stored, float32: `logits` `[N, K]`, and `embedding` `[N, D]` where a method uses it."""
     targets: Callable[[int, int], Targets]
     """By the batch's start and end."""
 
@@ -93,8 +89,12 @@ class Teacher:
         """The parts that are stored, and the numbers of an image in each."""
         self.can_read = "stages" not in self.needs
         """Whether the stored parts are all that the methods use."""
-        self.predictions: BatchPredictions | None = None
-        """Where its outputs on the training batches are kept; None where they are not."""
+        self.batch_facts: dict[str, Any] | None = None
+        """What decides its outputs on the training batches beside the epoch; None where they are not kept."""
+        self._epoch = -1
+        self._stored: Arrays | None = None
+        self._computed: list[dict[str, Tensor]] = []
+        """Of the epoch so far."""
         self.fixed: Tensor | None = None
         """Logits `[N, K]` of the training images as they are, where these are what students imitate."""
 
@@ -118,13 +118,17 @@ class Teacher:
         facts = {"images": hash_images(images.cpu().numpy())} | self.config.model_dump(include=decisive)
         if self.config.cutout:  # what was stored before there was any has no such fact
             facts |= {"cutout": self.config.cutout}
-        shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
-        self.predictions = BatchPredictions(self.config, self.facts_in(self.dtype) | facts, shapes)
+        self.shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
+        self.batch_facts = self.facts_in(self.dtype) | facts
+
+    def facts_of(self, epoch: int) -> dict[str, Any]:
+        """What decides the outputs in an epoch."""
+        return (self.batch_facts or {}) | {"epoch": epoch, "side": resolution(self.config, epoch)}
 
     def is_stored(self, epoch: int) -> bool:
         """Whether an epoch is read instead of computed."""
-        read = self.predictions if self.can_read else None
-        return self.fixed is not None or (read is not None and are_stored(read.describe(epoch), read.shapes))
+        may_read = self.batch_facts is not None and self.can_read
+        return self.fixed is not None or (may_read and are_stored(self.facts_of(epoch), self.shapes))
 
     def fix_targets(self, train: Split, keep: bool) -> None:
         """The logits of the training images as they are, for `select_targets`, as `evaluate` has them."""
@@ -141,15 +145,24 @@ class Teacher:
         `images` are augmented, uint8 `[B, 3, 32, 32]`; `inputs` the same for the students, normalized and resized,
         `[B, 3, S, S]`.
         """
-        if self.predictions and self.can_read and (stored := self.predictions.get(epoch, step)) is not None:
-            return self._reduce_stored(stored)
+        if self.batch_facts and epoch != self._epoch:
+            self._epoch, self._computed = epoch, []
+            self._stored = load_arrays(self.facts_of(epoch), self.shapes)
+        if self.batch_facts and self._stored is not None and self.can_read:
+            return self._reduce_stored({part: values[step] for part, values in self._stored.items()})
         if self.normalization != get_dataset(self.config.dataset).normalization:
             inputs = resize(normalize(images, self.normalization), inputs.shape[-1])
         outputs = self.compute(self.forward, inputs)
-        if self.predictions:
-            parts = {part: getattr(outputs, part) for part in self.widths}  # stages would stay in memory for an epoch
-            self.predictions.add(epoch, step, parts)
+        if self.batch_facts and self._stored is None and step == len(self._computed):  # whole epochs are kept
+            self._computed.append({part: getattr(outputs, part) for part in self.widths})
+            if len(self._computed) == self.shapes["logits"][0]:  # only now they are copied from a GPU
+                parts = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
+                self._save(self.facts_of(epoch), parts)
         return self._reduce(outputs)
+
+    def _save(self, facts: dict[str, Any], parts: Arrays) -> None:
+        with contextlib.suppress(OSError):  # a disk that is full or read-only: they are not kept
+            save_arrays(facts, parts)
 
     @torch.no_grad()
     def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
@@ -159,7 +172,7 @@ class Teacher:
     def _reduce(self, outputs: Outputs) -> dict[Method, Outputs]:
         return {method: method.reduce_teacher(outputs) for method in self.methods}
 
-    def _reduce_stored(self, stored: Parts, start: int = 0, stop: int | None = None) -> Targets:
+    def _reduce_stored(self, stored: Arrays, start: int = 0, stop: int | None = None) -> Targets:
         tensors = {part: to_device(values[start:stop], self.device) for part, values in stored.items()}
         return self._reduce(Outputs(tensors["logits"], [], tensors.get("embedding")))
 
@@ -168,11 +181,11 @@ class Teacher:
     def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:
         """The teacher on the evaluation split, whose pixels never change; with `keep` stored for later runs."""
         facts, shapes = self._describe_evaluation(evaluation, self.dtype)
-        if self.can_read and (stored := load_parts(facts, shapes)) is not None:
+        if self.can_read and (stored := load_arrays(facts, shapes)) is not None:
             return EvaluationTeacher(stored, functools.partial(self._reduce_stored, stored))
         computed = self.compute_evaluation(evaluation)
         if keep:
-            save_parts(facts, computed.parts)
+            self._save(facts, computed.parts)
         return computed
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
@@ -275,65 +288,6 @@ def _renormalize(images: Tensor, old: Normalization, new: Normalization) -> Tens
     return ((images * std + mean) - other_mean) / other_std
 
 
-# --- What is stored ---
-
-
-def load_parts(facts: dict[str, Any], shapes: Shapes) -> Parts | None:
-    """What was stored with these facts; None where any part is missing or damaged."""
-    found = {part: load_array(facts | {"part": part}, shape) for part, shape in shapes.items()}
-    whole = {part: values for part, values in found.items() if values is not None}
-    return whole if len(whole) == len(found) else None
-
-
-def are_stored(facts: dict[str, Any], shapes: Shapes) -> bool:
-    """Whether there are files for `load_parts`; they are not read."""
-    return all(is_stored(facts | {"part": part}, shape) for part, shape in shapes.items())
-
-
-def save_parts(facts: dict[str, Any], parts: Parts) -> None:
-    """Keeps outputs for later runs; a disk that is full or read-only means that they are not kept."""
-    with contextlib.suppress(OSError):
-        for part, values in parts.items():
-            save_array(facts | {"part": part}, values)
-
-
 def hash_images(images: np.ndarray) -> str:
     """SHA-256 of uint8 images `[N, C, H, W]`, in their order."""
     return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-
-
-class BatchPredictions:
-    """The stored parts of the teacher's outputs on a run's training batches, epoch by epoch."""
-
-    def __init__(self, config: RunConfig, facts: dict[str, Any], shapes: Shapes) -> None:
-        self.config, self.facts, self.shapes = config, facts, shapes
-        self._epoch: int | None = None
-        self._stored: Parts | None = None
-        self._computed: list[dict[str, Tensor]] = []
-
-    def describe(self, epoch: int) -> dict[str, Any]:
-        """What decides the outputs in an epoch."""
-        return self.facts | {"epoch": epoch, "side": resolution(self.config, epoch)}
-
-    def get(self, epoch: int, step: int) -> Parts | None:
-        """Float32 `[B, K]` and `[B, D]` of a batch, by part, or None where the teacher has to compute them."""
-        self._turn_to(epoch)
-        return None if self._stored is None else {part: values[step] for part, values in self._stored.items()}
-
-    def add(self, epoch: int, step: int, parts: dict[str, Tensor]) -> None:
-        """Takes a batch's parts; after the last batch of an epoch that was computed whole they are saved.
-
-        Only then they are copied from a GPU, so that no step waits for it.
-        """
-        self._turn_to(epoch)
-        if self._stored is not None or step != len(self._computed):
-            return
-        self._computed.append(parts)
-        if len(self._computed) == self.shapes["logits"][0]:
-            stacked = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
-            save_parts(self.describe(epoch), stacked)
-
-    def _turn_to(self, epoch: int) -> None:
-        if self._epoch != epoch:
-            self._epoch, self._computed = epoch, []
-            self._stored = load_parts(self.describe(epoch), self.shapes)

@@ -19,7 +19,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
-from kdexplorer.runs.array_store import list_files, save_array
+from kdexplorer.runs.array_store import list_files, save_arrays
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
@@ -246,7 +246,7 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
 
 
 def test_stored_predictions_have_a_size_and_can_be_deleted(capsys):
-    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
+    save_arrays({"number": 1}, {"logits": np.zeros((1000, 10), np.float32)})
     assert "1 file, 0.0 MB of at most 1,074 MB" in printed(capsys, "data", "predictions")
     assert main(["data", "predictions", "--delete"]) == 0
     assert list_files() == []

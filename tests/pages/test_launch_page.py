@@ -19,7 +19,7 @@ from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import PRESETS
-from kdexplorer.runs.array_store import list_files, save_array
+from kdexplorer.runs.array_store import list_files, save_arrays
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.studies import folder as study_folder
@@ -432,7 +432,7 @@ def test_the_form_starts_a_sweep_and_shows_it(evaluated, monkeypatch, open_page)
 
 def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert "Stored teacher predictions" not in text(open_page("launch"))
-    save_array({"number": 1}, np.zeros((1000, 10), np.float32))
+    save_arrays({"number": 1}, {"logits": np.zeros((1000, 10), np.float32)})
     at = open_page("launch")
     assert "attention similarities: 1 file" in text(at)
     at.button(key="delete_predictions").click().run()

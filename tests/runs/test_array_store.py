@@ -15,11 +15,12 @@ SIZE = 4 * 30 + 32
 
 
 def save(facts=FACTS, values=VALUES):
-    array_store.save_array(facts, values)
+    array_store.save_arrays(facts, {"logits": values})
 
 
 def load(facts=FACTS):
-    return array_store.load_array(facts, VALUES.shape)
+    found = array_store.load_arrays(facts, {"logits": VALUES.shape})
+    return found and found["logits"]
 
 
 def stored():
