@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -43,23 +42,13 @@ Relate = Callable[[Loss, Outputs, Outputs, Tensor], Tensor]
 """Computes a loss that compares images with each other: which images are compared is its choice."""
 
 
-@dataclass
-class BoundTerm:
-    """A term of one student's objective, with what it trains beside the student."""
-
-    name: str
-    """Its name in metrics, see `Objective.term_names`."""
-    weight: float
-    method: Method
-    adapter: nn.Module | None
-
-
-def bind_terms(objective: Objective, student: Architecture, teacher: Architecture | None) -> list[BoundTerm]:
-    """The terms of an objective for a pair of networks; adapters get fresh weights."""
-    return [
-        BoundTerm(name, term.weight, method, method.adapter(student, teacher) if teacher is not None else None)
-        for name, term, method in zip(objective.term_names, objective.terms, objective.methods, strict=True)
-    ]
+def make_adapters(objective: Objective, student: Architecture, teacher: Architecture | None) -> dict[str, nn.Module]:
+    """What an objective's terms train beside the student, by the term's name, with fresh weights."""
+    if teacher is None:
+        return {}
+    named = zip(objective.term_names, objective.methods, strict=True)
+    made = ((name, method.adapter(student, teacher)) for name, method in named)
+    return {name: adapter for name, adapter in made if adapter is not None}
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -95,7 +84,7 @@ def relate_parts(size: int) -> Relate:
 
 def compute_objective(
     objective: Objective,
-    terms: list[BoundTerm],
+    adapters: Mapping[str, nn.Module],
     outputs: Outputs,
     labels: Tensor,
     targets: Targets,
@@ -117,22 +106,22 @@ def compute_objective(
     if objective.label_smoothing:
         hard = F.cross_entropy(logits, labels, label_smoothing=objective.label_smoothing)
     total = objective.ce_weight * hard
-    for term in terms:
-        target = targets.get(term.method, Outputs(logits.detach()))
-        loss: Loss = term.method.loss
-        if term.adapter is not None:
-            loss = functools.partial(term.method.loss, adapter=autocast(logits.device, dtype)(term.adapter))
-        if term.method.relates_images:
-            value = relate(loss, term.method.reduce_teacher(outputs), target, labels)
+    for name, method in zip(objective.term_names, objective.methods, strict=True):
+        target = targets.get(method, Outputs(logits.detach()))
+        loss: Loss = method.loss
+        if name in adapters:
+            loss = functools.partial(method.loss, adapter=autocast(logits.device, dtype)(adapters[name]))
+        if method.relates_images:
+            value = relate(loss, method.reduce_teacher(outputs), target, labels)
         else:
             value = loss(outputs, target, labels)
         if value.shape:
             raise TrainingError(
-                f"{term.name}: the loss of {term.method.label} has the shape {list(value.shape)}: return a scalar, the "
-                "mean over the batch."
+                f"{name}: the loss of {method.label} has the shape {list(value.shape)}: return a scalar, the mean over "
+                "the batch."
             )
-        parts[term.name] = value
-        total = total + term.weight * term.method.weight_factor(progress) * value
+        parts[name] = value
+        total = total + method.settings.weight * method.weight_factor(progress) * value
     return {"objective": total, **parts}
 
 
@@ -200,14 +189,13 @@ def _count_student(
     teacher = get_architecture(teacher_key) if teacher_key else None
     theirs = _outputs_of(teacher_key, classes, batch_size, dtype) if teacher_key else None
     network, methods = build(student.architecture, classes), student.methods
-    terms = bind_terms(student, get_architecture(student.architecture), teacher)
-    modules = [network, *(term.adapter for term in terms if term.adapter is not None)]
-    weights = [p for module in modules for p in module.parameters()]
+    adapters = make_adapters(student, get_architecture(student.architecture), teacher)
+    weights = [p for module in (network, *adapters.values()) for p in module.parameters()]
     targets = {m: m.reduce_teacher(theirs) for m in methods if theirs is not None and m.needs}
     shared = [images, labels, *(tensor for one in targets.values() for tensor in one.tensors())]
     with count_kept([*weights, *shared]) as storages:
         outputs = run_network(network, images, dtype, student.needs)
-        parts = compute_objective(student, terms, outputs, labels, targets, dtype)
+        parts = compute_objective(student, adapters, outputs, labels, targets, dtype)
     del parts, outputs
     return sum(p.numel() for p in weights), sum(p.numel() for p in network.parameters()), sum(storages.values())
 

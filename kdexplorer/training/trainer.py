@@ -29,7 +29,7 @@ from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp, hardware
 from kdexplorer.training.checks import require_enough, require_startable
-from kdexplorer.training.objective import BoundTerm, Targets, bind_terms, compute_objective, relate_parts, run_network
+from kdexplorer.training.objective import Targets, compute_objective, make_adapters, relate_parts, run_network
 from kdexplorer.training.recipe import build_optimizer, prepare
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches
 
@@ -48,7 +48,8 @@ class Student:
     config: StudentConfig
     network: StagedNetwork
     forward: Callable[..., Any]
-    terms: list[BoundTerm]
+    adapters: dict[str, nn.Module]
+    """What is trained beside the network, by the term's name."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     """Keeps float16 gradients from vanishing; does nothing in other precisions."""
@@ -72,11 +73,6 @@ class Student:
         if self.average is not None:
             for kept, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
                 kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
-
-    @property
-    def adapters(self) -> dict[str, nn.Module]:
-        """What is trained beside the network, by the term's name."""
-        return {term.name: term.adapter for term in self.terms if term.adapter is not None}
 
     def check_finite(self, values: dict[str, float], when: str) -> None:
         """Raises TrainingError, which names the student, the term and the moment, where a value is not finite."""
@@ -165,7 +161,7 @@ class Trainer:
                 group["lr"] = rate * group.get("factor", 1.0)
             outputs = run_network(student.forward, inputs, self.dtype, student.config.needs)
             parts = compute_objective(
-                student.config, student.terms, outputs, labels, targets, self.dtype, self.team.relate, progress
+                student.config, student.adapters, outputs, labels, targets, self.dtype, self.team.relate, progress
             )
             correct = (outputs.logits.argmax(dim=1) == labels).sum().double() / len(labels)
             student.unread.append((epoch, step, {k: v.detach() for k, v in parts.items()} | {"correct": correct}))
@@ -253,7 +249,7 @@ class Trainer:
                 targets = teacher.targets(start, stop) if teacher and student.config.needs else {}
                 outputs = run_network(student.result, inputs, self.dtype, student.config.needs)
                 parts = compute_objective(
-                    student.config, student.terms, outputs, labels[start:stop], targets, self.dtype, relate
+                    student.config, student.adapters, outputs, labels[start:stop], targets, self.dtype, relate
                 )
                 logits.append(outputs.logits.cpu().numpy())
                 for name, value in parts.items():
@@ -279,22 +275,19 @@ class Trainer:
         teacher = get_architecture(self.teacher_checkpoints[0].architecture) if self.teacher_checkpoints else None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            terms = bind_terms(student, get_architecture(student.architecture), teacher)
-        for term in terms:
-            if term.adapter is not None:
-                term.adapter = team.network(term.adapter.to(self.device), config.sync_batch_norm)
+            fresh = make_adapters(student, get_architecture(student.architecture), teacher)
+        adapters = {name: team.network(one.to(self.device), config.sync_batch_norm) for name, one in fresh.items()}
         network = team.network(network.to(self.device), config.sync_batch_norm)
-        adapters = [term.adapter for term in terms if term.adapter is not None]
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
-        optimizer = build_optimizer(config, network, adapters, factors)
+        optimizer = build_optimizer(config, network, adapters.values(), factors)
         average = copy.deepcopy(network) if config.ema else None
         forward = team.forward(hardware.compile_network(network, config.compile))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        return Student(student, network, forward, terms, optimizer, scaler, average)
+        return Student(student, network, forward, adapters, optimizer, scaler, average)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it. One process alone stores what it computes."""
-        needing = [term.method for student in self.students for term in student.terms if term.method.needs]
+        needing = [method for student in self.config.students for method in student.methods if method.needs]
         methods: list[Method] = list(dict.fromkeys(needing))
         if not self.teacher_checkpoints or not methods:
             return None

@@ -14,7 +14,7 @@ from kdexplorer.methods.kd import kd_loss
 from kdexplorer.methods.sp import sp_loss
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.presets import PRESETS
-from kdexplorer.training.objective import BoundTerm, bind_terms, compute_objective, relate_parts
+from kdexplorer.training.objective import compute_objective, make_adapters, relate_parts
 from tests.methods.test_losses import random
 
 NETWORK = get_architecture("resnet8")
@@ -29,7 +29,7 @@ def compute(student=STUDENT, teacher=TEACHER, labels=LABELS, ce_weight=1.0, labe
     """The parts of an objective, as training computes them."""
     objective = Objective(ce_weight=ce_weight, label_smoothing=label_smoothing, terms=terms)
     targets = {method: method.reduce_teacher(teacher) for method in objective.methods}
-    return compute_objective(objective, bind_terms(objective, NETWORK, NETWORK), student, labels, targets, **options)
+    return compute_objective(objective, make_adapters(objective, NETWORK, NETWORK), student, labels, targets, **options)
 
 
 def test_the_objective_is_the_weighted_sum_and_reports_each_term_those_of_one_method_numbered():
@@ -94,7 +94,7 @@ def test_a_weight_that_warms_up_counts_in_part_and_the_loss_is_reported_whole():
     assert at_once["objective"].item() == found[-1]["objective"].item()
 
 
-def test_a_loss_that_is_no_scalar_is_named():
+def test_a_loss_that_is_no_scalar_is_named(monkeypatch):
     class Vector(Method):
         key, label, family, needs = "vector", "Vector", "response", frozenset({"logits"})
 
@@ -102,5 +102,7 @@ def test_a_loss_that_is_no_scalar_is_named():
             return student.logits.sum(dim=1)
 
     method = Vector()
+    monkeypatch.setattr(Objective, "methods", [method])
+    monkeypatch.setattr(Objective, "term_names", ["vector"])
     with pytest.raises(TrainingError, match=r"vector: the loss of Vector has the shape \[8\]"):
-        compute_objective(Objective(), [BoundTerm("vector", 1.0, method, None)], STUDENT, LABELS, {method: TEACHER})
+        compute_objective(Objective(), {}, STUDENT, LABELS, {method: TEACHER})
