@@ -7,9 +7,9 @@ import errno
 import functools
 import json
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,9 +19,6 @@ from pydantic import BaseModel
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=BaseModel)
-
-_UMASK = os.umask(0o077)  # which can only be read by setting it: here, before there are threads
-os.umask(_UMASK)
 
 MAX_JSON_BYTES = 8 << 20
 """Of a JSON file; a card with the curves of a thousand epochs has half a megabyte."""
@@ -42,14 +39,12 @@ def check_place(path: Path) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Replaces a file atomically and syncs it. On OSError the old file is untouched, nothing temporary is left."""
     check_place(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):  # what went wrong before is the error
@@ -64,21 +59,6 @@ def remove_leftovers(path: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-
-
-def keep_old(path: Path, old: Path) -> None:
-    """Gives a file a second name, under which it stays when the first is replaced. No copy where the disk can link."""
-    temporary = old.with_name(f".{old.name}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(path, temporary)
-        except OSError:
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, old)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)  # after a kill both may be names of one file: replacing does nothing
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -194,11 +174,11 @@ def sync_folder(folder: Path) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which takes its place at the end and replaces what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.mkdir()
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_UMASK)
         _put(temporary, path, old)
     except BaseException:
         if old.exists() and not path.exists():

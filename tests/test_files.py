@@ -97,23 +97,6 @@ def test_of_two_that_make_the_same_folder_at_once_the_last_one_stays(tmp_path, m
     assert names(tmp_path) == {"folder"}
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
-def test_the_old_file_stays_under_its_second_name(tmp_path, monkeypatch, links):
-    path, old = tmp_path / "state", tmp_path / "state.old"
-    if not links:
-        monkeypatch.setattr(files.os, "link", _full_disk)
-    for content in (b"first", b"second", b"third"):
-        if path.exists():
-            files.keep_old(path, old)
-        files.write_bytes(path, content)
-    assert (path.read_bytes(), old.read_bytes()) == (b"third", b"second")
-    for _ in range(2):  # a kill after the first: both are names of one file
-        files.keep_old(path, old)
-    assert old.samefile(path) == links
-    assert (path.read_bytes(), old.read_bytes()) == (b"third", b"third")
-    assert names(tmp_path) == {"state", "state.old"}
-
-
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     files.write_bytes(tmp_path / "state", b"good")
     (tmp_path / ".state.abc").write_bytes(b"half")

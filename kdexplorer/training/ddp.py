@@ -156,29 +156,12 @@ def run_id(name: str) -> str | None:
     return begun[0] if begun else f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{key}"
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over the team. Its gradient is the sum of the team's gradients.
-
-    Unlike `torch.distributed.nn`'s, a graph of it holds no process group: one that outlives `leave` would be torn down
-    at the interpreter's end, where its threads abort the process.
-    """
-
-    @staticmethod
-    def forward(_: Any, part: Tensor) -> Tensor:
-        total = part.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        return _Sum.forward(_, gradient)
-
-
 class _Gather(torch.autograd.Function):
     """The team's slices in the order of ranks, `[B, ...]` to `[size * B, ...]`.
 
-    Every process computes the same loss of the result, so the gradient of its own slice is known to it. It is
-    multiplied by the team's size, because the gradients of parameters are averaged over the team.
+    The gradient of a slice is the sum of the team's gradients of it, as those of parameters are averaged over the team.
+    Unlike `torch.distributed.nn`'s, a graph of it holds no process group: one that outlives `leave` would be torn down
+    at the interpreter's end, where its threads abort the process.
     """
 
     @staticmethod
@@ -189,8 +172,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        own = gradient.chunk(dist.get_world_size())[dist.get_rank()]
-        return own * dist.get_world_size()
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -206,8 +190,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         size = dist.get_world_size()
         variance, own = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
-        mean = _Sum.apply(own) / size
-        variance = _Sum.apply(variance + (own - mean).square()) / size
+        variances, means = _Gather.apply(torch.stack([variance, own])[None]).unbind(dim=1)
+        mean = means.mean(dim=0)
+        variance = (variances + (means - mean).square()).mean(dim=0)
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None

@@ -18,7 +18,7 @@ from kdexplorer import __version__
 from kdexplorer.analysis import metrics
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingError
-from kdexplorer.files import keep_old, write_bytes
+from kdexplorer.files import write_bytes
 from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.processes import processor_name
 from kdexplorer.runs.card import Card, DataFacts, Environment, EpochMeasures, Leg
@@ -56,7 +56,7 @@ def save_state(folder: Path, trainer: Trainer, epoch: int, step: int) -> None:
     torch.save(facts | place | {"students": students}, buffer)
     content = buffer.getvalue()
     if (folder / STATE).exists():
-        keep_old(folder / STATE, folder / OLD_STATE)
+        (folder / STATE).replace(folder / OLD_STATE)
     write_bytes(folder / STATE, content + _HASH + hashlib.sha256(content).digest())
 
 

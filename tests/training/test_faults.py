@@ -29,7 +29,7 @@ from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for
 
-WRITES = ("replace", "link", "fsync", "unlink")
+WRITES = ("replace", "fsync", "unlink")
 """Through these everything that a trainer writes becomes lasting."""
 
 
