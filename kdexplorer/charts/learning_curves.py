@@ -106,7 +106,7 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     layers = _curves(rows, within, looks, facts, source.epochs)
     teacher = source.teacher if split == "test" else None
     if teacher is not None and (value := getattr(teacher, measure, None)) is not None:
-        shown = f"{_format(facts, value)} {teacher.described_images}".rstrip()
+        shown = f"{_format(facts, value)} {teacher.note}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))

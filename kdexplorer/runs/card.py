@@ -12,12 +12,11 @@ from kdexplorer.datasets import Normalization
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.networks import STORED
-from kdexplorer.runs.run_folder import Values
+from kdexplorer.runs.run_folder import EpochMeasures, Epochs, Values
 from kdexplorer.schema import RECORDED, Name, Record, problems
 
 Text = Annotated[str, StringConstraints(max_length=300)]
 Count = Annotated[int, Field(ge=1, lt=10**15, strict=True)]
-Epochs = Annotated[int, Field(ge=0, le=MAX_EPOCHS, strict=True)]
 
 
 class TeacherReference(Record):
@@ -39,14 +38,6 @@ class DataFacts(Record):
     evaluation_split: Literal["test", "holdout"] = "test"
     """`holdout`: training images held out while settings were tuned."""
     evaluation_images: Count = 10_000
-
-
-class EpochMeasures(Record):
-    """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
-
-    epoch: Epochs
-    train: Values = {}
-    test: Values = {}
 
 
 class Environment(Record):

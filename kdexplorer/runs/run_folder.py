@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 
 from kdexplorer import processes
-from kdexplorer.config import RUN_FILES, RunConfig
+from kdexplorer.config import MAX_EPOCHS, RUN_FILES, RunConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import LineReader, open_regular, read_json, read_once, write_bytes, write_json
 from kdexplorer.schema import Name, Record, is_name, read_record
@@ -35,6 +35,7 @@ RESUMABLE: tuple[State, ...] = ("waiting", "stopped", "failed", "lost")
 PLACES = {"epoch", "epochs", "step", "steps_per_epoch", "runs", "finished"}
 """Fields of a status that say how far the work is: they stay while it starts again."""
 
+Epochs = Annotated[int, Field(ge=0, le=MAX_EPOCHS, strict=True)]
 _Count = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 _Number = Annotated[float, Field(ge=0, lt=1e15)]
 Values = Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=256)]
@@ -69,16 +70,21 @@ class RunStatus(Record):
     """Of a study: why runs failed, by run."""
 
 
-class EpochMetrics(Record):
-    """A line of `metrics.jsonl`: one student after one epoch."""
+class EpochMeasures(Record):
+    """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""
 
-    epoch: Annotated[int, Field(ge=0, lt=10**6, strict=True)]
-    student: Name
-    learning_rate: float | None = None
+    epoch: Epochs
     train: Values = {}
-    """Means over the epoch's batches: objective, cross-entropy, terms, accuracy."""
+    """Means over the epoch's batches."""
     test: Values = {}
     """The same on the evaluation split."""
+
+
+class EpochMetrics(EpochMeasures):
+    """A line of `metrics.jsonl`: one student after one epoch."""
+
+    student: Name
+    learning_rate: float | None = None
     probes: list[list[float]] = []
     """Logits of the first images of the evaluation split."""
     seconds: float | None = None
@@ -102,20 +108,12 @@ class TeacherMeasures(Record):
     """`teacher.json`: the teacher on the run's evaluation split."""
 
     name: str = ""
-    evaluation_split: str = "test"
     accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     cross_entropy: _Number | None = None
     probes: list[list[float]] = []
     probe_labels: list[Annotated[int, Field(ge=0, strict=True)]] = []
-    note: str | None = None
-    """What the images are, where the measures are not those of unseen evaluation images; None where it was not said."""
-
-    @property
-    def described_images(self) -> str:
-        """`note`; held-out images are training images of every teacher that did not hold out the same ones."""
-        if self.note is not None:
-            return self.note
-        return "on training images that it may have been trained on" if self.evaluation_split == "holdout" else ""
+    note: str = ""
+    """What the images are, where the measures are not those of unseen evaluation images."""
 
 
 def runs_root() -> Path:

@@ -168,10 +168,10 @@ def _report_teacher(progress: RunProgress, trainer: Trainer, teacher: Evaluation
     """Writes the teacher's measures on the evaluation split; warns where the epoch's small images cost it accuracy."""
     labels, data = trainer.evaluation.labels, [one.card.data for one in trainer.teacher_checkpoints]
     own = ("holdout", trainer.config.dataset, trainer.config.holdout)  # held out from the teacher too
-    unseen = all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
+    unseen = not own[2] or all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     measures = TeacherMeasures(
         name="+".join(teacher.name for teacher in trainer.teacher_checkpoints),
-        evaluation_split=trainer.evaluation_name, note="" if unseen else None,
+        note="" if unseen else "on training images that it may have been trained on",
         accuracy=metrics.accuracy(teacher.logits, labels),
         cross_entropy=metrics.cross_entropy(teacher.logits, labels),
         probes=np.round(teacher.logits[:PROBES].astype(float), 3).tolist(), probe_labels=labels[:PROBES].tolist(),

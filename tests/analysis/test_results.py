@@ -79,9 +79,9 @@ def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher
     curves, figures = results.learning_curves({"mine": mine, "plain": family.entries["plain"]}, teacher)
     assert (curves["mine"][0].epoch, curves["mine"][0].test, curves["plain"]) == (0, {"accuracy": 0.5}, [])
     assert (figures.accuracy, figures.cross_entropy) == (90 / 120, teacher.card.test_cross_entropy)
-    assert figures.described_images == ""
+    assert figures.note == ""
     held = make_checkpoint(tmp_path / "held", teacher=student.teacher, data=HELD, **taught)
-    assert results.learning_curves({"held": held}, teacher)[1].described_images.startswith("on the 120 test images")
+    assert results.learning_curves({"held": held}, teacher)[1].note.startswith("on the 120 test images")
     assert results.learning_curves({"mine": mine, "other": other}, teacher)[1] is None
     assert results.learning_curves({"mine": mine}, None)[1] is None
 

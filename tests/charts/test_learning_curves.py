@@ -58,8 +58,6 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
     ("facts", "label"),
     [
         ({}, None),
-        ({"evaluation_split": "holdout"}, "on training images that it may have been trained on"),
-        ({"evaluation_split": "holdout", "note": ""}, None),
         ({"note": "on the 10,000 test images of X"}, "on the 10,000 test images of X"),
     ],
 )
