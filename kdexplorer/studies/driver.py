@@ -185,25 +185,21 @@ def measure_left(left: Sequence[Left]) -> Measurement[list[float]]:
 def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     """What is left, in the order of training; studies of teachers come again where their networks are missing.
 
-    Raises ConfigError when a table belongs to something else.
+    A study of teachers is declared before those whose students they teach. Raises ConfigError when a table belongs to
+    something else.
     """
-    studies = experiment.studies(small)
-    configs = {
-        name: StudyConfig(study=study, experiment=experiment.key, table=str(table_path(experiment.key, name, small)))
-        for name, study in studies.items()
-    }
-    found, awaited = list[Left](), set[str | None]()
-    for name, config in configs.items():
-        if runs := folders.left_to_train(config):
-            teaching, stand_in = _find_awaited(config.study, studies)
-            found.append(Left(name, config, runs, stand_in=stand_in))
+    studies, found, awaited = experiment.studies(small), list[Left](), set[str | None]()
+    for name, study in reversed(studies.items()):
+        again, table = name in awaited, str(table_path(experiment.key, name, small))
+        config = StudyConfig(study=study, experiment=experiment.key, table=table)
+        if runs := folders.left_to_train(config, again):
+            teaching, stand_in = _find_awaited(study, studies)
+            found.append(Left(name, config, runs, again, stand_in))
             awaited.add(teaching)
-    again = [Left(name, configs[name], folders.left_to_train(configs[name], again=True), again=True)
-             for name in configs if name in awaited]  # fmt: skip
-    for name in (one.name for one in again if not one.runs):
-        folder = folders.folder_of(studies[name])
-        raise ConfigError(f"{folder.run_id} has finished without a network that others learn from: delete its runs.")
-    return again + [one for one in found if one.name not in awaited]
+        elif again:
+            run_id = folders.folder_of(study).run_id
+            raise ConfigError(f"{run_id} has finished without a network that others learn from: delete its runs.")
+    return found[::-1]
 
 
 def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str, str] | tuple[None, None]:

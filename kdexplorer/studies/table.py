@@ -348,19 +348,14 @@ def seed_deviation(summaries: list[Summary]) -> float | None:
 
 
 def accuracies_by(table: Table, axis: int) -> dict[float, list[float]]:
-    """Accuracies by seed for each value of a grid's axis (0 temperature, 1 weight).
+    """Accuracies by seed for each value of a grid's axis (0 temperature, 1 weight), means over the other axis.
 
-    Each is a mean over the values of the other axis that all have, of seeds that have all these students; empty where
-    there is none.
+    Of the seeds that have every cell; empty where there is none.
     """
-    places, by_seed = table.declared.places(), dict[int, dict[tuple[float, float], float]]()
-    for row in table.rows:
-        if place := places.get(row.entry):
-            by_seed.setdefault(row.seed, {})[place[axis], place[1 - axis]] = row.accuracy
-    points = {point for found in by_seed.values() for point in found}
-    values, others = (sorted({point[i] for point in points}) for i in (0, 1))
-    shared = [other for other in others if all((value, other) in points for value in values)]
-    complete = [found for found in by_seed.values() if all((v, other) in found for v in values for other in shared)]
-    if not shared or not complete:
+    grid, cells = table.declared.grid, {one: table.values(name) for name, one in table.declared.places().items()}
+    seeds = [seed for seed in table.declared.seeds if all(seed in values for values in cells.values())]
+    if grid is None or not seeds:
         return {}
-    return {value: [float(np.mean([found[value, one] for one in shared])) for found in complete] for value in values}
+    values = [[[cells[Place(t, w)][seed] for seed in seeds] for w in grid.weights] for t in grid.temperatures]
+    means = np.mean(values, axis=1 - axis).tolist()
+    return dict(zip((grid.temperatures, grid.weights)[axis], means, strict=True))
