@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from typing import Literal, TypeVar
 
 import numpy as np
+import scipy
 
 LEVEL = 0.05
 """The significance level: a p below it is called a difference, and intervals cover one minus it."""
@@ -73,11 +74,9 @@ class Difference:
 
         Corrected for the family, as p is (Bonferroni).
         """
-        from scipy.special import stdtrit
-
         if self.interval is None:
             return False
-        two_sided, one_sided = (float(stdtrit(self.count - 1, 1 - share)) for share in (LEVEL / 2, LEVEL / self.family))
+        two_sided, one_sided = scipy.special.stdtrit(self.count - 1, [1 - LEVEL / 2, 1 - LEVEL / self.family]).tolist()
         return abs(self.estimate) + self.half * one_sided / two_sided < margin
 
     @property
@@ -97,11 +96,10 @@ class Difference:
     @property
     def simultaneous(self) -> Difference:
         """With an interval that covers together with all others of its family (Bonferroni)."""
-        from scipy.special import stdtrit
-
         if self.interval is None:
             return self
-        alone, together = (float(stdtrit(self.count - 1, 1 - LEVEL / 2 / family)) for family in (1, self.family))
+        levels = [1 - LEVEL / 2, 1 - LEVEL / 2 / self.family]
+        alone, together = scipy.special.stdtrit(self.count - 1, levels).tolist()
         reach = self.half * together / alone
         return replace(self, interval=(self.estimate - reach, self.estimate + reach))
 
@@ -114,16 +112,13 @@ def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> 
     as likely with the other sign, and the distribution of their sum is computed exactly. The interval is the normal one
     of the mean over images.
     """
-    from scipy.special import gammaln
-
     one, two = np.atleast_2d(right), np.atleast_2d(other_right)
     score = one.sum(axis=0, dtype=np.int64) - two.sum(axis=0, dtype=np.int64)
     sizes, counts = np.unique(np.abs(score[score != 0]), return_counts=True)
     pmf = np.ones(1)  # of the sum, from -reach to reach
     for size, count in zip(sizes, counts, strict=True):
-        steps, heads = np.zeros(2 * size * count + 1), np.arange(count + 1)
-        ways = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1)
-        steps[:: 2 * size] = np.exp(ways - count * np.log(2))
+        steps, logs = np.zeros(2 * size * count + 1), scipy.special.gammaln(np.arange(count + 1) + 1)  # of factorials
+        steps[:: 2 * size] = np.exp(logs[-1] - logs - logs[::-1] - count * np.log(2))
         pmf = np.convolve(pmf, steps)
     reach = len(pmf) // 2
     far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(score.sum()))
@@ -142,13 +137,11 @@ def over_mean(differences: np.ndarray, other: str = "") -> Difference:
 
     A single image has no interval.
     """
-    from scipy.special import ndtri
-
     mean, count = float(differences.mean()), len(differences)
     if count < 2:
         return Difference(mean, count=count, other=other)
     half = float(1.96 * differences.std() / count**0.5)
-    found = half * (1 + float(ndtri(POWER)) / 1.96)
+    found = half * (1 + float(scipy.special.ndtri(POWER)) / 1.96)
     return Difference(mean, (mean - half, mean + half), count=count, other=other, detectable=found)
 
 
@@ -163,14 +156,12 @@ def over_seeds(values: Sequence[float]) -> Difference:
     A single seed says nothing about others, and neither do equal differences, by which no variance can be estimated:
     they have neither interval nor p.
     """
-    from scipy.special import stdtr, stdtrit
-
     mean, count, freedom = float(np.mean(values)), len(values), len(values) - 1
     if not _vary(values):
         return Difference(mean, unit="seeds", count=count, values=tuple(values))
     error = float(np.std(values, ddof=1)) / count**0.5
-    reach = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
-    p = min(1.0, 2 * float(stdtr(freedom, -abs(mean) / error)))
+    reach = float(scipy.special.stdtrit(freedom, 1 - LEVEL / 2)) * error
+    p = min(1.0, 2 * float(scipy.special.stdtr(freedom, -abs(mean) / error)))
     found = find_detectable(error, freedom)
     interval = mean - reach, mean + reach
     return Difference(mean, interval, p, "seeds", count, p_alone=p, values=tuple(values), detectable=found)
@@ -178,9 +169,7 @@ def over_seeds(values: Sequence[float]) -> Difference:
 
 def find_detectable(error: float, freedom: int) -> float:
     """The difference that a two-sided t test of a difference with such a standard error finds with `POWER`."""
-    from scipy.special import stdtrit
-
-    return error * float(stdtrit(freedom, 1 - LEVEL / 2) + stdtrit(freedom, POWER))
+    return error * float(scipy.special.stdtrit(freedom, 1 - LEVEL / 2) + scipy.special.stdtrit(freedom, POWER))
 
 
 def compare_seeds(entries: Mapping[Key, Mapping[int, float]], reference: Mapping[int, float]) -> dict[Key, Difference]:
@@ -198,8 +187,6 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
     It takes students as independent, also those of one seed. p and intervals hold for the family together. The tests of
     `compare_seeds` are beside it (`paired`), and alone where no entry's seeds vary, as where there is one.
     """
-    from scipy.special import stdtr, stdtrit
-
     paired, own = compare_seeds(entries, reference), [*reference.values()]
     groups = {key: [*entries[key].values()] for key in paired}
     freedom = sum(len(values) - 1 for values in (own, *groups.values()))
@@ -214,8 +201,9 @@ def compare_pooled(entries: Mapping[Key, Mapping[int, float]], reference: Mappin
         statistic = abs(estimate) / error
         found[key] = replace(
             paired[key], estimate=estimate, interval=(estimate - reach, estimate + reach),
-            p=max(0.0, 1 - _together(statistic, shares, freedom)), p_alone=2 * float(stdtr(freedom, -statistic)),
-            detectable=reach + float(stdtrit(freedom, POWER)) * error, paired=paired[key],
+            p=max(0.0, 1 - _together(statistic, shares, freedom)),
+            p_alone=2 * float(scipy.special.stdtr(freedom, -statistic)),
+            detectable=reach + float(scipy.special.stdtrit(freedom, POWER)) * error, paired=paired[key],
         )  # fmt: skip
     return found
 
@@ -235,14 +223,12 @@ def _together(limit: float, shares: tuple[float, ...], freedom: int) -> float:
 
     Over the reference's deviate and the pooled deviation; the correlation of two is the root of their shares' product.
     """
-    from scipy.special import gammaincinv, ndtr
-
     deviates, weights, places, by_place = _quadrature()
-    deviations = np.sqrt(gammaincinv(freedom / 2, (places + 1) / 2) * 2 / freedom)[:, None]
+    deviations = np.sqrt(scipy.special.gammaincinv(freedom / 2, (places + 1) / 2) * 2 / freedom)[:, None]
     inside = np.ones((len(places), len(deviates)))
     for share, count in zip(*np.unique(shares, return_counts=True), strict=True):
         ends = [(side * limit * deviations - share**0.5 * deviates) / (1 - share) ** 0.5 for side in (-1, 1)]
-        inside *= (ndtr(ends[1]) - ndtr(ends[0])) ** count
+        inside *= (scipy.special.ndtr(ends[1]) - scipy.special.ndtr(ends[0])) ** count
     return float(by_place @ inside @ weights / by_place.sum() / weights.sum())
 
 
@@ -262,11 +248,9 @@ def over_counts(correct: int, count: int, other_correct: int, other_count: int) 
 
     The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
     """
-    from scipy.special import ndtr
-
     share, estimate = (correct + other_correct) / (count + other_count), correct / count - other_correct / other_count
     error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
-    p = 2 * float(ndtr(-abs(estimate) / error)) if error else 1.0
+    p = 2 * float(scipy.special.ndtr(-abs(estimate) / error)) if error else 1.0
     return Difference(estimate, None, p, "images", count, p_alone=p)
 
 
@@ -289,9 +273,7 @@ def decide(differences: Sequence[Difference]) -> Verdict:
 
 def wilson_interval(correct: int, count: int) -> tuple[float, float]:
     """The 95 % interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
-    from scipy.special import ndtri
-
-    share, z2 = correct / count, float(ndtri(1 - LEVEL / 2)) ** 2
+    share, z2 = correct / count, float(scipy.special.ndtri(1 - LEVEL / 2)) ** 2
     middle = share + z2 / (2 * count)
     reach = (z2 * (share * (1 - share) + z2 / (4 * count)) / count) ** 0.5
     low, high = ((middle + side * reach) / (1 + z2 / count) for side in (-1, 1))

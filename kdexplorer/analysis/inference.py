@@ -11,14 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.datasets import Normalization
+from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.images.picture import Prediction
 from kdexplorer.methods import Method
+from kdexplorer.methods.at import attention_map
+from kdexplorer.networks import Architecture, Outputs
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from kdexplorer.networks import Architecture, Outputs
     from kdexplorer.networks.base import StagedNetwork
 
 PROBED = 16
@@ -35,8 +37,6 @@ def predict_batches(
     """
     import torch
 
-    from kdexplorer.datasets.augmentation import resize
-
     found = []
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False):
@@ -49,8 +49,6 @@ def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: N
     """Logits, stages and embedding for uint8 images `[B, 3, 32, 32]` in float32, without gradient."""
     import torch
 
-    from kdexplorer.networks import Outputs
-
     with torch.no_grad():
         logits, stages, embedding = network(to_inputs(network, images, normalization), all_outputs=True)
     return Outputs(logits.float(), [stage.float() for stage in stages], embedding.float())
@@ -60,8 +58,6 @@ def predict_with_attention(
     network: StagedNetwork, images: np.ndarray, normalization: Normalization
 ) -> tuple[np.ndarray, dict[int, list[np.ndarray]]]:
     """Logits float32 `[B, classes]`, and attention maps `[B, H, W]` float32 for each stage, by power (1 and 2)."""
-    from kdexplorer.methods.at import attention_map
-
     outputs = compute_outputs(network, images, normalization)
     maps = {power: [attention_map(stage, power).cpu().numpy() for stage in outputs.stages] for power in (1, 2)}
     return outputs.logits.cpu().numpy(), maps
@@ -76,8 +72,6 @@ def predict_picture(network: StagedNetwork, pixels: np.ndarray, normalization: N
 def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalization) -> torch.Tensor:
     """uint8 images `[B, 3, H, W]`, normalized and on the network's device."""
     import torch
-
-    from kdexplorer.datasets.augmentation import normalize
 
     device = next(network.parameters()).device
     return normalize(torch.from_numpy(np.array(images)).to(device), normalization)
@@ -106,8 +100,6 @@ def probe(
     missing where the loss needs none; labels are int64 `[B]`, the architectures the student's and the teacher's.
     """
     import torch
-
-    from kdexplorer.networks import Outputs
 
     leaf = student.map(lambda tensor: tensor.detach().requires_grad_())
     with torch.random.fork_rng(devices=[]):

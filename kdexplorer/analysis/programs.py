@@ -27,6 +27,7 @@ from tqdm import tqdm
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.results import dataset_of, describe_evaluation
 from kdexplorer.datasets import Dataset, Normalization, Split, get_dataset
+from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.datasets.base import SplitName
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, unknown_name
 from kdexplorer.networks import STORED, build
@@ -259,8 +260,6 @@ def _predict_split(split: Split, program: Program, normalization: Normalization,
     Raises CheckpointError where the program fails, or returns something else.
     """
     import torch
-
-    from kdexplorer.datasets.augmentation import normalize, resize
 
     predict, batch, side = program
     found, size = [], batch or BATCH

@@ -84,72 +84,46 @@ def similarity(
 
 
 def confusion_map(
-    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], name: str, limit: int = CLASS_LIMIT
-) -> Spec:
-    """How often each true class is predicted as each class; a row of the whole matrix sums to 100 %.
-
-    It is of logits `[N, K]` and labels, int `[N]`, and shows at most `limit` classes, those with the most confusion.
-    """
-    shares = confusion(logits, labels)
-    off = shares - np.diag(np.diag(shares))
-    shown = _largest(off, limit)
-    true, predicted = divmod(int(off.argmax()), len(classes))
-    scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
-    color = _color(scale, "Share of the true class (square-root scale)", ".0%")
-    number = "datum.value < 0.005 ? '' : format(datum.value * 100, '.0f')"
-    selection = describe_selection(len(shown), len(classes), "the most confused")
-    described = (
-        f"Confusion matrix of {name}; the most frequent error predicts {classes[predicted]} for {classes[true]}, "
-        f"{off[true, predicted]:.1%} of its images"
-    )
-    layers = _draw_cells(*_matrix(shares, classes, shown), _CONFUSED, ".1%", color, number, "datum.value > 0.35")
-    return spec(layers, f"Confusion of {name}", selection, described, max(300, CELL * len(shown)))
-
-
-def confusion_difference(
-    first: np.ndarray,
-    second: np.ndarray,
+    logits: Sequence[np.ndarray],
     labels: np.ndarray,
     classes: Sequence[str],
-    names: tuple[str, str],
+    names: Sequence[str],
     limit: int = CLASS_LIMIT,
 ) -> Spec:
-    """The first network's confusion minus the second's, in percentage points, on a scale symmetric about zero.
+    """How often each true class is predicted as each class; of two networks the first's less the second's, in points.
 
-    It is of logits `[N, K]` and labels, int `[N]`, and shows at most `limit` classes, those with the largest
-    differences.
+    A row of a network's whole matrix sums to 100 %. Logits are `[N, K]`, labels int `[N]`. At most `limit` classes are
+    shown, those with the most confusion or the largest differences.
     """
-    points = 100 * (confusion(first, labels) - confusion(second, labels))
-    sizes = np.abs(points)
-    shown = _largest(sizes, limit)
-    reach = max(1.0, float(sizes.max()))
-    i, j = divmod(int(sizes.argmax()), len(classes))
-    scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
-    color = _color(scale, "Difference (points of the true class)", "+.0f")
-    number = "abs(datum.value) < 0.5 ? '' : format(datum.value, '+.0f')"
-    between = f"{names[0]} minus {names[1]}"
-    selection = describe_selection(len(shown), len(classes), "the largest differences")
-    largest = f"{classes[i]} predicted as {classes[j]}, {points[i, j]:+.1f} points"
-    described = f"Difference of the confusion matrices, {between}; largest: {largest}"
-    dark = f"abs(datum.value) < {0.6 * reach}"
-    layers = _draw_cells(*_matrix(points, classes, shown), _CONFUSED, "+.1f", color, number, dark)
-    said = join_parts(between, selection)
-    return spec(layers, "Difference in confusion", said, described, max(300, CELL * len(shown)))
+    values, *other = (confusion(one, labels) for one in logits)
+    if other:
+        values = 100 * (values - other[0])
+        sizes, rule, form = np.abs(values), "the largest differences", "+.1f"
+        heading, said = "Difference in confusion", " minus ".join(names)
+        reach = max(1.0, float(sizes.max()))
+        scale = alt.Scale(scheme="blueorange", domain=[-reach, reach], domainMid=0)
+        color = _color(scale, "Difference (points of the true class)", "+.0f")
+        number, dark = "abs(datum.value) < 0.5 ? '' : format(datum.value, '+.0f')", f"abs(datum.value) < {0.6 * reach}"
+    else:
+        sizes, rule, form = values - np.diag(np.diag(values)), "the most confused", ".1%"
+        heading, said = f"Confusion of {names[0]}", ""
+        scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
+        color = _color(scale, "Share of the true class (square-root scale)", ".0%")
+        number, dark = "datum.value < 0.005 ? '' : format(datum.value * 100, '.0f')", "datum.value > 0.35"
+    shown, (true, predicted) = _largest(sizes, limit), divmod(int(sizes.argmax()), len(classes))
+    rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
+    titles = ("True class", "Predicted class", "Value")
+    layers = _draw_cells(alt.Chart(data(rows)), [classes[k] for k in shown], titles, form, color, number, dark)
+    largest = f"{classes[true]} predicted as {classes[predicted]}, {values[true, predicted]:{form}}"
+    described = f"{heading}{', ' * bool(said)}{said}; the largest of two classes: {largest}"
+    said = join_parts(said, describe_selection(len(shown), len(classes), rule))
+    return spec(layers, heading, said, described, max(300, CELL * len(shown)))
 
 
 def _color(scale: alt.Scale, heading: str, number_format: str) -> alt.Color:
     lines = textwrap.wrap(heading, 26)  # a phone's plot is no wider
     legend = alt.Legend(orient="bottom", title=lines, format=number_format, gradientLength=em(240), tickCount=5)
     return alt.Color("value:Q", scale=scale, legend=legend)
-
-
-_CONFUSED = ("True class", "Predicted class", "Value")
-
-
-def _matrix(values: np.ndarray, classes: Sequence[str], shown: Sequence[int]) -> tuple[alt.Chart, list[str]]:
-    """The rows of a matrix `[K, K]` and the names of the classes, as `_draw_cells` takes them."""
-    rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
-    return alt.Chart(data(rows)), [classes[index] for index in shown]
 
 
 def _draw_cells(

@@ -23,7 +23,7 @@ def predictions(count):
 def test_the_confusion_is_the_whole_matrix_of_the_most_confused_classes(count):
     logits, labels, classes = predictions(count)
     expected = count_confusion(logits["plain"], labels)
-    spec = class_maps.confusion_map(logits["plain"], labels, classes, "plain")
+    spec = class_maps.confusion_map([logits["plain"]], labels, classes, ["plain"])
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec, "value")}
     assert len(cells) == 100
     for (true, predicted), share in cells.items():
@@ -43,7 +43,7 @@ def test_superclasses_are_all_shown_and_have_the_probability_of_their_classes():
     summed = sum_classes(probabilities, members)
     assert summed == pytest.approx(probabilities.reshape(-1, 12, 5).sum(axis=2))
     names = [f"group {index}" for index in range(12)]
-    spec = class_maps.confusion_map(summed, members[labels], names, "plain", limit=12)
+    spec = class_maps.confusion_map([summed], members[labels], names, ["plain"], limit=12)
     assert len(rows_of(spec, "value")) == 144
     similar = class_similarity(logits["plain"], labels, 1.0, superclasses=members)
     assert similar[3] == pytest.approx(summed[members[labels] == 3].mean(axis=0))
@@ -52,7 +52,7 @@ def test_superclasses_are_all_shown_and_have_the_probability_of_their_classes():
 def test_the_difference_is_in_points_of_the_first_minus_the_second():
     labels, classes = np.array([0, 0, 1, 1]), ["a", "b"]
     right, wrong = np.eye(2)[labels], np.eye(2)[[0, 1, 1, 1]]
-    spec = class_maps.confusion_difference(right, wrong, labels, classes, ("right", "wrong"))
+    spec = class_maps.confusion_map([right, wrong], labels, classes, ["right", "wrong"])
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec, "value")}
     assert cells == {("a", "a"): 50, ("a", "b"): -50, ("b", "a"): 0, ("b", "b"): 0}
     assert "a predicted as" in spec["description"]

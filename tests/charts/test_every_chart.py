@@ -111,9 +111,9 @@ def charts():
         "reliability, scaled": evaluation.reliability(logits, labels, LOOKS, scaled=True),
         "inheritance": evaluation.inheritance(outcomes, "big"),
         "classes": evaluation.per_class(logits, labels, LOOKS, classes),
-        "confusion": class_maps.confusion_map(logits["big"], labels, classes, "big"),
-        "confusion difference": class_maps.confusion_difference(
-            logits["big"], logits["small"], labels, classes, ("big", "small")
+        "confusion": class_maps.confusion_map([logits["big"]], labels, classes, ["big"]),
+        "confusion difference": class_maps.confusion_map(
+            [logits["big"], logits["small"]], labels, classes, ["big", "small"]
         ),
         "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
         "surface": studies.surface(results, summarize(results), "accuracy"),

@@ -254,10 +254,8 @@ def show_confusion(compared: Comparison) -> None:
         shown = pick_option("confusion", "Confusion of", names, names.__getitem__)
         own = [row for row in compared.rows if (one := row.to_scratch_baseline) and {row.name, one.other} <= {*pair}]
         st.markdown(as_text(" ".join(verdicts.describe_changes(own))))
-    if shown == "difference":
-        chart = class_maps.confusion_difference(logits[0], logits[1], labels, classes, pair, limit)
-    else:
-        chart = class_maps.confusion_map(logits[shown == "second"], labels, classes, names[shown], limit)
+    part = {"difference": slice(2), "first": slice(1), "second": slice(1, 2)}[shown]
+    chart = class_maps.confusion_map(logits[part], labels, classes, pair[part], limit)
     chart_view.draw(chart, f"Confusion {names[shown]}", place=place, key="confusion_chart")
 
 

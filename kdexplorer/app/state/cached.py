@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from kdexplorer.analysis import results
+from kdexplorer.analysis import inference, results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import Split, base, get_dataset, human_labels
@@ -80,10 +80,7 @@ class Network(Checkpoint):
     @st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
     def predict(self, pixels: np.ndarray) -> Prediction:
         """Logits and attention maps for uint8 `[3, 32, 32]`. Raises CheckpointError for untrusted weights."""
-        network = self.network()  # it says that it loads, which takes long while torch is imported
-        from kdexplorer.analysis import inference
-
-        return inference.predict_picture(network, pixels, self.card.normalization)
+        return inference.predict_picture(self.network(), pixels, self.card.normalization)
 
     def logits_of(self, picture: Picture) -> np.ndarray:
         """Logits `[K]`: the stored ones of a test image, else computed. Raises KDError."""
@@ -93,8 +90,6 @@ class Network(Checkpoint):
     @st.cache_resource(max_entries=4, show_spinner="Computing the networks' outputs …", hash_funcs=KEYS)
     def outputs_of(self, images: np.ndarray) -> Outputs:
         """All outputs for uint8 `[B, 3, 32, 32]`. Raises CheckpointError for untrusted weights."""
-        from kdexplorer.analysis import inference
-
         return inference.compute_outputs(self.network(), images, self.card.normalization)
 
     @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=KEYS)
