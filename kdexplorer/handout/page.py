@@ -48,11 +48,11 @@ from kdexplorer.vote.questions import Question, count_votes, soft_label
 
 SECTIONS = {
     "soft": "Soft labels",
-    "gradient": "Gradient",
+    "gradient": "Gradient on the logits",
     "attention": "Attention",
     "own-image": "Your own image",
     "human-labels": "Human labels",
-    "classes": "Classes",
+    "classes": "Similar classes",
     "methods": "Methods",
     "results": "Results",
     "experiments": "Experiments",
@@ -60,7 +60,7 @@ SECTIONS = {
     "formulas": "Formulas",
     "training": "Training",
 }
-"""Each section's title in the list of sections, by its name; in this order where no lecture names them."""
+"""Each section's heading by its name; in this order where no lecture names them."""
 
 
 def build(request: HandoutRequest, give_way: Callable[[], object] = lambda: None) -> str:

@@ -9,27 +9,41 @@ from __future__ import annotations
 import argparse
 import sys
 import tomllib
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.errors import ConfigError, KDError
+from kdexplorer.errors import ConfigError, KDError, unknown_name
 from kdexplorer.figures import all_figures
-from kdexplorer.files import read_bytes
-from kdexplorer.methods import all_methods
+from kdexplorer.files import read_bytes, read_once
+from kdexplorer.methods import get_method
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
-from kdexplorer.studies.experiments import all_experiments
+from kdexplorer.studies.experiments import get_experiment
 
 DEFAULT = Path(__file__).with_name("lecture.toml")
 MAX_STEPS = 40
 MAX_BYTES = 200_000
 """Of a file."""
 
-NetworkName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(/{NAME_PATTERN})?$")]
+
+def _named(find: Callable[[str], object]) -> AfterValidator:
+    """A name under which there is something."""
+
+    def check(name: str) -> str:
+        try:
+            find(name)
+        except KDError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    return AfterValidator(check)
+
+
+NetworkName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}(/{NAME_PATTERN})?$"), _named(find_checkpoint)]
 """A network's name on the pages: a bundled one's, or `RUN/STUDENT`."""
 
 
@@ -41,25 +55,9 @@ class Settings(StrictModel):
     image: int | None = Field(None, ge=0, lt=1_000_000, strict=True)
     """The number of a test image."""
     T: float | None = Field(None, ge=T_MIN, le=T_MAX)
-    method: str | None = None
-    experiment: str | None = None
+    method: Annotated[str, _named(get_method)] | None = None
+    experiment: Annotated[str, _named(get_experiment)] | None = None
     """Of the figure `experiment`."""
-
-    @field_validator("teacher", "students")
-    @classmethod
-    def _networks_exist(cls, value: str | list[str] | None) -> str | list[str] | None:
-        for name in [value] if isinstance(value, str) else value or []:
-            try:
-                find_checkpoint(name)
-            except KDError as error:
-                raise ValueError(str(error)) from error
-        return value
-
-    @field_validator("method", "experiment")
-    @classmethod
-    def _is_known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        entries = all_methods() if info.field_name == "method" else all_experiments()
-        return None if value is None else _require(value, [one.key for one in entries])
 
 
 class Step(StrictModel):
@@ -81,7 +79,9 @@ class Step(StrictModel):
     @field_validator("figure")
     @classmethod
     def _figure_is_known(cls, value: str) -> str:
-        return _require(value, list(all_figures()))
+        if value not in all_figures():
+            raise ValueError(unknown_name("figure", value, all_figures()))
+        return value
 
     @model_validator(mode="after")
     def _shows_something(self) -> Step:
@@ -116,11 +116,8 @@ def read_lecture(path: Path = DEFAULT) -> Lecture:
     """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
     try:
         values = tomllib.loads(read_bytes(path, MAX_BYTES, follow_links=True).decode())
-    except RecursionError as error:
-        raise ConfigError(f"'{path}' cannot be read: its values are nested too deep") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"'{path}' cannot be read: {reason}") from error
+    except (OSError, ValueError, RecursionError) as error:  # UTF-8 or TOML that is none is a ValueError
+        raise ConfigError(f"'{path}' cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
         return Lecture.model_validate(values)
     except ValidationError as error:
@@ -134,7 +131,7 @@ def find_file() -> Path:
         return DEFAULT
     parser = argparse.ArgumentParser(prog="streamlit run streamlit_app.py --", description="KD Explorer")
     parser.add_argument("--story", type=Path, default=DEFAULT, metavar="FILE", help="a lecture, see docs/lecture.md")
-    return parser.parse_args(sys.argv[1:]).story
+    return parser.parse_args(sys.argv[1:]).story.resolve()
 
 
 def check_file() -> None:
@@ -147,19 +144,7 @@ def check_file() -> None:
 
 def open_lecture() -> Lecture:
     """The lecture, read again when its file has changed. Raises ConfigError."""
-    path = find_file()
-    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> Lecture:
-    return read_lecture(path)
-
-
-def _require(value: str, known: list[str]) -> str:
-    if value not in known:
-        raise ValueError(f"there is no '{value[:60]}'; choose one of {', '.join(known)}")
-    return value
+    return read_once(read_lecture, find_file())
 
 
 def _name_field(field: str, values: dict[str, Any]) -> str:

@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from kdexplorer.analysis.difference import correct, format_p, over_images
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, entropy
 from kdexplorer.errors import KDError
-from kdexplorer.images.decode import read_pixels
-from kdexplorer.images.picture import enlarge_png
+from kdexplorer.images.decode import SIZE, read_pixels
+from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.schema import StrictModel
 
 MAX_QUESTIONS = 64
@@ -67,7 +67,7 @@ class Question(StrictModel):
         if (self.label or 0) >= len(self.classes) or any(len(one) != len(self.classes) for one in of_each):
             raise ValueError("its label, counts and shares must be those of its classes")
         try:
-            _ = self.pixels
+            _ = self.image
         except (OSError, ValueError, SyntaxError) as error:
             raise ValueError("it has no picture of 32 × 32 pixels") from error
         return self
@@ -91,26 +91,19 @@ class Question(StrictModel):
         return base64.b64decode(self.png)
 
     @property
-    def pixels(self) -> np.ndarray:
-        """uint8 `[3, 32, 32]`."""
-        return read_pixels(self.picture, ("PNG",))
+    def image(self) -> Picture:
+        """What it asks about."""
+        return Picture(read_pixels(self.picture, ("PNG",)), self.index, self.label, dataset=self.dataset)
 
 
-def make_question(
-    pixels: np.ndarray,
-    classes: tuple[str, ...],
-    dataset: str,
-    index: int | None = None,
-    label: int | None = None,
-    teacher: SoftLabel | None = None,
-) -> Question:
-    """A new question from uint8 `[3, 32, 32]`. Raises VoteError for more classes than a phone has room for."""
+def make_question(picture: Picture, classes: tuple[str, ...], teacher: SoftLabel | None = None) -> Question:
+    """A new question about a picture. Raises VoteError for more classes than a phone has room for."""
     if len(classes) > MAX_CLASSES:
         raise VoteError(f"A question has {MAX_CLASSES} classes at most; choose a teacher with fewer.")
-    png = enlarge_png(pixels.transpose(1, 2, 0), pixels.shape[1])
+    png = base64.b64encode(enlarge_png(picture.pixels_last, SIZE)).decode()
     return Question(
-        key=secrets.token_hex(4), png=base64.b64encode(png).decode(), classes=classes, dataset=dataset,
-        index=index, label=label, teacher=teacher,
+        key=secrets.token_hex(4), png=png, classes=classes, dataset=picture.dataset, index=picture.index,
+        label=picture.label, teacher=teacher,
     )  # fmt: skip
 
 

@@ -250,7 +250,7 @@ def test_an_invalid_request_says_why(networks):
         ({"alpha": float("nan")}, "alpha must be"),
         ({"networks": {f"n{k}": networks["distilled"] for k in range(6)}}, "at most four students"),
         ({"address": "javascript:alert(1)"}, "address"),
-        ({"votes": (make_question(np.zeros((3, 32, 32), np.uint8), ("cat", "dog"), "synthetic"),)}, "closed"),
+        ({"votes": (make_question(Picture(np.zeros((3, 32, 32), np.uint8)), ("cat", "dog")),)}, "closed"),
     ):
         with pytest.raises(ConfigError, match=words):
             HandoutRequest(**{"networks": networks, "pictures": pictures} | changes)
@@ -342,7 +342,7 @@ def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes(network
 
 
 def test_the_rooms_votes_are_included_on_request(networks, library):
-    question = make_question(np.zeros((3, 32, 32), np.uint8), ("cat", "dog"), "synthetic", 3, 1)
+    question = make_question(Picture(np.zeros((3, 32, 32), np.uint8), 3, 1), ("cat", "dog"))
     parsed = read(networks, votes=(question.model_copy(update={"counts": (1, 3)}),))
     assert "#votes" in parsed.links()
     assert "4 votes" in parsed.words

@@ -36,7 +36,7 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     store = open_store()
     question = store.current()
     assert (question.index, question.label, question.classes) == (3, SAMPLES.labels[3], CIFAR10.classes)
-    assert (question.pixels == SAMPLES.images[3]).all()
+    assert (question.image.pixels == SAMPLES.images[3]).all()
     name = CIFAR10.classes[question.label]
     for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):
         store.vote(question.key, choice, browser(number))

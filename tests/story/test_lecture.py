@@ -69,7 +69,7 @@ def test_a_lecture_of_ones_own(own, tmp_path, make_checkpoint):
     ("added", "field", "allowed"),
     [
         ('foo = "bar"', "foo", "not a setting"),
-        ("soft", "figure: there is no 'soft'", "gradient"),
+        ("soft", "figure: unknown figure 'soft'", "gradient"),
         ("[steps.settings]\nT = 99", "settings, T", "20"),
         ('[steps.settings]\nT = "warm"', "settings, T", "number"),
         ('[steps.settings]\nmethod = "magic"', "settings, method", "kd"),

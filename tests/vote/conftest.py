@@ -12,6 +12,7 @@ from kdexplorer.app.server.guard import Guard
 from kdexplorer.app.server.headers import COOKIE, Gate, _sign
 from kdexplorer.app.server.page_files import PageFiles
 from kdexplorer.datasets import get_dataset
+from kdexplorer.images.picture import Picture
 from kdexplorer.vote.questions import make_question
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import open_store
@@ -23,7 +24,7 @@ CLASSES = get_dataset("cifar10").classes
 def ask(label=3, index=7, seed=0, classes=CLASSES):
     """A question about a random picture."""
     pixels = np.random.default_rng(seed).integers(0, 256, (3, 32, 32), np.uint8)
-    return make_question(pixels, classes, "cifar10", index, label)
+    return make_question(Picture(pixels, index, label, dataset="cifar10"), classes)
 
 
 def browser(number):

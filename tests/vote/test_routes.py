@@ -51,7 +51,9 @@ def test_the_picture_is_a_png_that_browsers_keep(phones, question):
     picture = phones.ask("GET", f"{PATH}/{question.key}.png")
     assert picture.headers["content-type"] == "image/png"
     assert "immutable" in picture.headers["cache-control"]
-    assert (np.asarray(Image.open(io.BytesIO(picture.body)).convert("RGB")).transpose(2, 0, 1) == question.pixels).all()
+    assert (
+        np.asarray(Image.open(io.BytesIO(picture.body)).convert("RGB")).transpose(2, 0, 1) == question.image.pixels
+    ).all()
     assert phones.ask("GET", f"{PATH}/00000000.png").status == 404
 
 

@@ -213,7 +213,7 @@ def _make_question(teacher: Network, image: Picture) -> Question:
     with contextlib.suppress(KDError):
         shares = softmax(teacher.logits_of(image), choices.pinned("T"))
         known = SoftLabel(name=teacher.name, temperature=choices.pinned("T"), shares=tuple(shares.tolist()))
-    return make_question(image.pixels, teacher.classes, image.dataset, image.index, image.label, known)
+    return make_question(image, teacher.classes, known)
 
 
 def show_projector(teacher: Network, students: list[Network]) -> None:

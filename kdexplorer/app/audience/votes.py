@@ -19,7 +19,7 @@ from kdexplorer.charts.common import NetworkLogits, format_share
 from kdexplorer.charts.soft_labels import vote_bars
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import Picture, data_url, enlarge_png, qr_png
+from kdexplorer.images.picture import data_url, enlarge_png, qr_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import open_store
@@ -96,7 +96,7 @@ def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
         logits = human = None
         try:
             if teacher.classes == one.classes:
-                logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(_picture_of(one)))
+                logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(one.image))
             if one.index is not None:
                 known = cached.human_labels_of(one.dataset)
                 human = None if known is None else known[one.index]
@@ -111,16 +111,12 @@ def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
     return found
 
 
-def _picture_of(question: Question) -> Picture:
-    return Picture(question.pixels, question.index, question.label, dataset=question.dataset)
-
-
 def _draw(question: Question, counts: Sequence[int], truth: Truth, begin: float, projector: bool) -> None:
     height, votes = chart_view.chart_height(), sum(counts)
     waits = question.is_open and votes < FEW and truth.teacher is None
     with st.container(key="question_row", horizontal=True, wrap=False, height=height, gap="medium"):
         with st.container(key="question", width="content", gap="xsmall"):
-            picture = data_url(enlarge_png(question.pixels.transpose(1, 2, 0), 448))
+            picture = data_url(enlarge_png(question.image.pixels_last, 448))
             st.image(picture, width="stretch", alt="The picture of the question")
             lines = _describe(question, counts, truth)
             st.markdown("  \n".join([*lines, f"result shown from {FEW} votes on"] if waits and votes else lines))
@@ -162,7 +158,7 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
     for network in networks:
         if all(one.classes == network.classes for one in closed):
             try:
-                known[network.name] = np.stack([network.logits_of(_picture_of(one)) for one in closed])
+                known[network.name] = np.stack([network.logits_of(one.image) for one in closed])
             except KDError as error:
                 show_error(error)
     if (text := describe_agreement(closed, known)) is not None:

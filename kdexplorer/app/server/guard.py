@@ -58,30 +58,24 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def _upload(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
-        if not await self._wait(mine):
+        """Passes an upload on once there is room for it; refuses it where too many wait, or after `PATIENCE`."""
+        patience = PATIENCE if turns.is_free(mine[0], self._waiting, WAITING) else 0.0
+        self._waiting.append(mine[0])
+        try:
+            async with asyncio.timeout(patience):
+                while mine in self._uploads or not turns.is_free(mine[0], [one for one, _ in self._uploads], UPLOADS):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
             log_refusal(mine[0], "more uploads than may wait")
             await PlainTextResponse("Too many uploads at a time.", 503)(scope, receive, send)
             return
+        finally:
+            self._waiting.remove(mine[0])
         self._uploads.append(mine)
         try:
             await self.app(scope, receive, send)
         finally:
             asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, self._uploads.remove, mine)
-
-    async def _wait(self, mine: tuple[str, str]) -> bool:
-        """Whether an upload may begin, once there is room for it."""
-        if not turns.is_free(mine[0], self._waiting, WAITING):
-            return False
-        self._waiting.append(mine[0])
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while mine in self._uploads or not turns.is_free(mine[0], [one for one, _ in self._uploads], UPLOADS):
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting.remove(mine[0])
-        return True
 
     async def _connect(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         visitor = turns.arrive(*mine)
