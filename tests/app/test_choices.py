@@ -1,4 +1,4 @@
-"""What Streamlit's bound widgets cannot do: links from before, values without a widget."""
+"""What Streamlit's bound widgets cannot do: values without a widget. Links are in `tests/pages/test_page_links.py`."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -14,32 +14,6 @@ def _pinned():
     choices.pick_alpha()
 
 
-def _family():
-    import streamlit as st
-
-    from kdexplorer.app.state import choices
-
-    choices.translate_link()
-    teacher = choices.pick_one("teacher", "Teacher", ["a", "b"], "a")
-    students = [f"{teacher}{number}" for number in range(4)]
-    names = choices.pick_several("students", "Students", students, students[:2], 4)
-    st.text(" ".join(names))
-    choices.pick_toggle("scaled", "Scaled")
-
-
-def _open(script, **link):
-    at = AppTest.from_function(script)
-    at.query_params.update(link)
-    return at.run()
-
-
-def test_a_link_from_before_is_translated_once():
-    at = _open(_family, students="a2,a1", scaled="on")
-    assert (at.text[0].value, at.toggle(key="scaled").value, at.warning.len) == ("a2 a1", True, 0)
-    assert (at.query_params["students"], at.query_params["scaled"]) == (["a2", "a1"], "true")
-    assert _open(_family, students=",").text[0].value == ""
-
-
 def test_a_dragged_value_replaces_a_preset_and_a_late_message_cannot_bring_the_preset_back():
     at = AppTest.from_function(_pinned).run()
     at.button_group[0].set_value(0.9).run()
@@ -53,8 +27,9 @@ def test_a_dragged_value_replaces_a_preset_and_a_late_message_cannot_bring_the_p
 
 
 def test_a_message_from_before_the_links_change_does_not_bring_its_old_value_back():
-    at = _open(_pinned, alpha="0.9")
-    at.button[0].click().run()
+    at = AppTest.from_function(_pinned)
+    at.query_params["alpha"] = "0.9"
+    at.run().button[0].click().run()
     at.query_params["alpha"] = "0.9"  # the browser does not know the new link yet
     at.run()
     assert at.query_params["alpha"] == "0.25"

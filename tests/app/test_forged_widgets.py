@@ -39,10 +39,6 @@ def test_no_forged_value_ends_a_page(open_page, page):
     if page == "launch":
         assert len(at.session_state["run_form"]["students"]) == MAX_STUDENTS
         assert len(at.session_state["run_form"]["name"]) <= 64
-
-
-def test_a_forged_grid_has_no_more_values_than_a_sweep(open_page):
-    at = open_page("launch", customize="true")
-    at.toggle(key="is_sweep").set_value(True).run()
-    at._run(forge(at))
-    assert len(at.session_state["sweep_grid"]["temperatures"]) == MAX_VALUES
+        at.toggle(key="is_sweep").set_value(True).run()
+        at._run(forge(at))
+        assert len(at.session_state["sweep_grid"]["temperatures"]) == MAX_VALUES

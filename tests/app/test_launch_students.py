@@ -14,17 +14,6 @@ def student(row):
     return StudentConfig.model_validate({key: value for key, value in row.items() if key != "preset"})
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_sets_the_objective_and_the_name_follows_in_a_new_row_and_in_one_that_is_there(preset):
-    chosen = {"preset": preset, "architecture": "resnet20"}
-    before = [make_row({"architecture": "resnet8"})]
-    for rows, edits in (([], {"added_rows": [chosen]}), (before, {"edited_rows": {0: chosen}})):
-        (row,), differs = edit_rows(rows, edits)
-        assert differs
-        assert (row["name"], row["preset"]) == (f"resnet20-{preset}", preset)
-        assert student(row).objective == Objective.model_validate(PRESETS[preset])
-
-
 @pytest.mark.parametrize("start", STARTING_POINTS)
 def test_a_starting_point_is_a_run_and_its_rows_keep_their_objectives(start):
     assert RunConfig.model_validate(STARTING_POINTS[start])
@@ -52,10 +41,16 @@ def test_cells_are_what_the_table_lets_a_visitor_enter():
     assert all(row["terms"] == [] and "initial" not in row for row in added)
 
 
-def test_an_emptied_name_a_new_preset_and_a_new_row_get_free_names_and_rows_are_deleted():
+def test_an_emptied_name_a_new_preset_or_network_and_a_new_row_get_free_names_and_rows_are_deleted():
     rows = [make_row({"architecture": "resnet8", "preset": preset}) for preset in ("scratch", "combined", "feature")]
-    renamed, _ = edit_rows(rows, {"edited_rows": {0: {"preset": "combined"}}})
-    assert [row["name"] for row in renamed] == ["resnet8-combined-2", "resnet8-combined", "resnet8-feature"]
+    edits = {0: {"preset": "combined"}, 2: {"architecture": "resnet20"}}
+    new = {"preset": "response", "architecture": "resnet20"}
+    renamed, differs = edit_rows(rows, {"edited_rows": edits, "added_rows": [new]})
+    names = ["resnet8-combined-2", "resnet8-combined", "resnet20-feature", "resnet20-response"]
+    presets = ["combined", "combined", "feature", "response"]
+    assert [(row["name"], row["preset"]) for row in renamed] == list(zip(names, presets, strict=True))
+    assert [student(row).objective for row in renamed] == [Objective.model_validate(PRESETS[one]) for one in presets]
+    assert differs
     emptied, differs = edit_rows(rows, {"edited_rows": {1: {"name": None}}, "added_rows": [{}], "deleted_rows": [2]})
     assert [row["name"] for row in emptied] == ["resnet8-scratch", "resnet8-combined", "resnet8-scratch-2"]
     assert differs

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import base64
-import io
 import urllib.request
 
 import numpy as np
@@ -16,6 +15,7 @@ from kdexplorer.images import decode
 from kdexplorer.images.picture import enlarge_png
 from kdexplorer.runs.checkpoints import bundled_checkpoints
 from kdexplorer.vote.store import open_store
+from tests.images.image_files import encode
 
 pytestmark = pytest.mark.skipif(len(bundled_checkpoints()) < 3, reason="the bundled networks are missing")
 
@@ -80,9 +80,7 @@ class RecordingVisitor(load.Visitor):
 async def test_a_visitor_sees_nothing_of_anothers_upload(app, handout):
     """Neither by the other's link, nor through what is cached for all visitors, at its URL, or in a handout."""
     pixels = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    picture, secret = buffer.getvalue(), base64.b64encode(enlarge_png(pixels, decode.SIZE))
+    picture, secret = encode(Image.fromarray(pixels)), base64.b64encode(enlarge_png(pixels, decode.SIZE))
     owner, guest = RecordingVisitor(1, app), RecordingVisitor(2, app)
     for visitor in (owner, guest):
         await visitor.open("soft_labels")

@@ -6,11 +6,13 @@ import shutil
 import pytest
 import streamlit as st
 
+from kdexplorer import files
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import all_networks, unusable_networks
 from kdexplorer.config import RunConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run
+from kdexplorer.runs.run_folder import EpochMetrics
 from tests.runs.forgery import edit_card
 
 
@@ -58,9 +60,6 @@ def test_a_bad_card_is_unusable_with_the_reason_and_the_others_are_there(network
 
 
 def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
-    from kdexplorer import files
-    from kdexplorer.runs.run_folder import EpochMetrics
-
     parsed, parse = [], files.parse_json
     monkeypatch.setattr(files, "parse_json", lambda line: parsed.append(line) or parse(line))
     run = networks[0]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics, results
-from kdexplorer.analysis.difference import format_p, over_logits
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app import compare
 from kdexplorer.app.compare import sections
@@ -13,7 +12,7 @@ from kdexplorer.app.parts import studies
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.networks import STORED
-from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint, open_checkpoint
+from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
@@ -29,16 +28,22 @@ def names(at):
     return results_table(at)["name"].tolist()
 
 
-def test_the_table_and_its_files(evaluated, open_page):
+def test_the_table_and_its_files_with_latencies_on_request(evaluated, monkeypatch, open_page):
+    for module in (compare, sections):
+        monkeypatch.setattr(module, "latency", lambda architecture: 0.002)
     at = open_page("compare")
     table = results_table(at)
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert table["accuracy"].tolist() == pytest.approx([110 / 1.2, 50, 80 / 1.2])
     assert table["method"].tolist() == ["teacher", "scratch", "KD"]
     assert table["to_baseline"].tolist()[2] == pytest.approx(20 / 1.2)
+    assert table["p"].tolist()[2] == "< 0.0001"  # 20 of 20 in favor
     assert set(table.columns) <= MEASURES.keys()
+    assert table["latency"].isna().all()
     assert "16.67 percentage points" in text(at)  # the verdicts are about the table
     assert len(at.get("download_button")) == 5  # the handout is one, a network another
+    at.button(key="latency").click().run()
+    assert results_table(at)["latency"].tolist() == pytest.approx([2, 2, 2])
     at.selectbox(key="baseline").set_value("teacher").run()
     assert results_table(at)["to_baseline"].tolist()[2] == pytest.approx(-30 / 1.2)
     at.multiselect(key="networks").set_value([]).run()
@@ -76,20 +81,6 @@ def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_p
     assert "Choose a distilled student" in alone.info[0].value
 
 
-def test_the_labs_claims_have_a_verdict_each(evaluated, open_page):
-    shown = text(open_page("compare", show="The lab's claims"))
-    assert sum(shown.count(f": {verdict}]\n**") for verdict in studies.VERDICTS) == 8
-
-
-def test_latency_is_measured_on_request(evaluated, monkeypatch, open_page):
-    for module in (compare, sections):
-        monkeypatch.setattr(module, "latency", lambda architecture: 0.002)
-    at = open_page("compare")
-    assert results_table(at)["latency"].isna().all()
-    at.button(key="latency").click().run()
-    assert results_table(at)["latency"].tolist() == pytest.approx([2, 2, 2])
-
-
 def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_checkpoint, open_page):
     rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
     make_checkpoint(evaluated / "curved", history=rows, epochs=3)
@@ -117,9 +108,7 @@ def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(eval
 def test_the_bundled_labels_give_every_column_and_disagreements_on_the_images_that_are_available(family, open_page):
     at = open_page("compare", show="Disagreements")
     row = results_table(at).set_index("name").loc["small-response"]
-    logits = [open_checkpoint(family / name).logits() for name in ("small-response", "small-scratch")]
-    assert format_p(over_logits(*logits, CIFAR10.test_labels()).p) == f"p = {row['p']}"
-    assert row[["calibration_error", "to_baseline", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
+    assert row[["calibration_error", "to_baseline", "p", "interval", "teacher_agreement", "teacher_kl"]].notna().all()
     assert not any("labels" in info.value for info in at.info)
     labels = [label for label in link_labels(at) if label.startswith("Open image")]
     assert labels
@@ -152,6 +141,8 @@ def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, ma
 def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
     for section in ("Accuracy and cost", "Classes", "Confusion"):  # the others are in other tests
         assert len(specs(open_page("compare", show=section))) == 1
+    claims = text(open_page("compare", show="The lab's claims"))
+    assert sum(claims.count(f": {verdict}]\n**") for verdict in studies.VERDICTS) == 8
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show="Confusion"))) == 3
 

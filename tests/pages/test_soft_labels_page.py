@@ -10,7 +10,7 @@ from tests.pages.reading import PHOTO, dataset, open_tab, params, results_table,
 from tests.pages.runs import distilled
 
 
-def test_the_first_state_and_every_tab(family, open_page):
+def test_the_first_state_and_every_tab_with_labels_and_without(family, monkeypatch, open_page):
     at = open_page("soft_labels")
     assert at.selectbox(key="teacher").value == "teacher"
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
@@ -25,19 +25,13 @@ def test_the_first_state_and_every_tab(family, open_page):
         assert len(specs(at)) == count, tab
         assert "the class that the teacher predicts" not in text(at)  # there are labels
     assert at.dataframe[0].value["class"].tolist()[:2] == ["airplane", "automobile"]
+    monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
+    assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 
 
-def test_the_gradient_is_of_the_chosen_student(family, open_page):
-    at = open_page("soft_labels")
-    assert at.button_group(key="student").value == "small-response"
-    before = at.latex[1].value
-    at.button_group(key="student").set_value("small-scratch").run()
-    assert at.latex[1].value != before
-    at.button_group(key="moment").set_value("Start of training").run()
-    assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
-
-
-def test_alpha_starts_at_the_trained_value_of_the_shown_student(family, make_checkpoint, cifar10_card, open_page):
+def test_the_gradient_is_of_the_shown_student_and_starts_at_its_trained_alpha(
+    family, make_checkpoint, cifar10_card, open_page
+):
     card = distilled(open_checkpoint(family / "teacher")) | cifar10_card
     card["objective"] = {"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]}
     make_checkpoint(family / "small-response", "resnet8", 2, np.zeros((10_000, 10)), run="r", **card)
@@ -46,16 +40,15 @@ def test_alpha_starts_at_the_trained_value_of_the_shown_student(family, make_che
     at.button_group(key="student").set_value("small-scratch").run()
     assert at.button_group(key="preset_alpha").value == 0.7
     at.button_group(key="preset_alpha").set_value(0.3).run()
+    of_scratch = at.latex[1].value
     at.button_group(key="student").set_value("small-response").run()
     assert at.button_group(key="preset_alpha").value == 0.3
+    assert at.latex[1].value != of_scratch
     at.button_group(key="preset_alpha").set_value(None).run()
     assert at.button_group(key="preset_alpha").value == 0.9
+    at.button_group(key="moment").set_value("Start of training").run()
+    assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
     assert params(specs(open_page("soft_labels", alpha="0.4"))[1])["alpha"] == 0.4
-
-
-def test_class_similarity_without_labels_says_how_images_are_grouped(family, monkeypatch, open_page):
-    monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
-    assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 
 
 def test_human_labels_have_a_tab_and_a_column_on_compare_and_errors_a_message(family, human, tmp_path, open_page):
@@ -76,11 +69,3 @@ def test_human_labels_have_a_tab_and_a_column_on_compare_and_errors_a_message(fa
     at = open_page("soft_labels")
     assert "cifar10h-counts.npy" in at.error[0].value
     assert len(specs(at)) == 2
-
-
-def test_a_data_set_of_its_own_has_its_classes_and_images(own, make_checkpoint, open_page):
-    make_checkpoint(own / "shapes", "resnet8", 0, np.random.default_rng(0).normal(size=(120, 10)))
-    at = open_page("soft_labels")
-    assert {"shapes"} == {row["network"] for row in dataset(at, 0, "rows")}
-    assert "triangle frame" in {row["class"] for row in dataset(at, 0, "rows")}
-    assert "120 of 120 images" in text(at)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import streamlit as st
 
 from benchmarks.app import ROOT
 from kdexplorer.app import launch as launch_page
@@ -174,14 +175,6 @@ def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_pr
     assert known == ["hers"] * (is_presenter and cookie != "")  # a browser without cookies is not known
 
 
-def test_a_guests_page_looks_for_news_of_a_run_less_often(monkeypatch):
-    seconds = []
-    for is_presenter in (True, False):
-        monkeypatch.setattr(access, "is_presenter", lambda is_presenter=is_presenter: is_presenter)
-        seconds.append(run_view.interval())
-    assert seconds[0] < seconds[1]
-
-
 @pytest.fixture
 def token(monkeypatch):
     """A presenter token that may be entered in this browser."""
@@ -243,8 +236,6 @@ def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(token, open_page):
 
 
 def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_actions(monkeypatch, open_page):
-    import streamlit as st
-
     option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: "0.0.0.0" if name == "server.address" else option(name))
     assert access.VARIABLE in open_page("launch").info[0].value

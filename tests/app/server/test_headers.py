@@ -161,18 +161,17 @@ def test_a_browser_gets_a_cookie_once_that_scripts_cannot_read():
     assert "set-cookie" not in client("/file.js").headers  # a cache may keep it for others
 
 
-def test_only_this_servers_cookies_are_known_also_after_a_restart(monkeypatch, tmp_path):
-    monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path))
+def test_only_this_servers_cookies_are_known_also_after_a_restart(monkeypatch, runs_root):
     value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
     number = headers.visitor_of({headers.COOKIE: value})
     assert number
     assert value.startswith(f"{number}.")
     headers._key.cache_clear()
     assert headers.visitor_of({headers.COOKIE: value}) == number
-    assert stat.S_IMODE((tmp_path / ".key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((runs_root / ".key").stat().st_mode) == 0o600
     for other in ("", number, f"{number}.", f".{value}", f"x{value}", f"{value}x", value.upper(), f"{number}.ü"):
         assert headers.visitor_of({headers.COOKIE: other}) is None
-    monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path / "another"))
+    monkeypatch.setenv("KDEXPLORER_RUNS", str(runs_root / "another"))
     assert headers.visitor_of({headers.COOKIE: value}) is None
 
 
@@ -183,13 +182,12 @@ def test_a_server_that_cannot_write_still_has_cookies(monkeypatch, tmp_path):
     assert "set-cookie" not in client(cookie=cookie).headers
 
 
-def test_a_key_of_a_full_disk_is_replaced(monkeypatch, tmp_path):
-    monkeypatch.setenv("KDEXPLORER_RUNS", str(tmp_path))
-    (tmp_path / ".key").touch()
+def test_a_key_of_a_full_disk_is_replaced(runs_root):
+    (runs_root / ".key").touch()
     value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
     headers._key.cache_clear()
     assert headers.visitor_of({headers.COOKIE: value})
-    assert [file.name for file in tmp_path.iterdir()] == [".key"]
+    assert [file.name for file in runs_root.iterdir()] == [".key"]
 
 
 def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(monkeypatch, caplog):

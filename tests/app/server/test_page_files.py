@@ -57,8 +57,7 @@ async def test_who_does_not_want_it_gets_the_file_as_it_is(other):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/static/index.html", "/static/media/font.woff2", "/static/./js/a.js", "/static//js/a.js", "/page.js"],
+    "path", ["/static/index.html", "/static/media/font.woff2", "/static/./js/a.js", "/static//js/a.js", "/page.js"]
 )
 async def test_only_files_that_never_change_are_kept(path):
     server = Server()
