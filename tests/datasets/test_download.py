@@ -64,13 +64,10 @@ def test_a_killed_download_leaves_nothing_and_its_size_is_not_that_of_the_next(p
     assert not list(root.glob(".download-*/"))
 
 
-def test_a_download_is_alone(tmp_path, monkeypatch):
+def test_a_download_is_alone_and_needs_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     with FileLock(tmp_path / ".download.lock"), pytest.raises(DataError, match="another process"):
         CIFAR10.download()
-
-
-def test_a_folder_that_cannot_be_made_is_an_error_with_advice(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "file"))
     with pytest.raises(DataError, match="KDEXPLORER_DATA"):

@@ -20,7 +20,6 @@ def counts():
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "cifar10"))
-    monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / "cifar10").mkdir()
     return tmp_path
 

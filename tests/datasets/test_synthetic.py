@@ -13,7 +13,6 @@ def test_images_are_cifar_shaped_balanced_and_follow_from_the_seed_which_differs
     assert calls == [(200, 200)]
     assert (first.images.shape, first.images.dtype, first.labels.dtype) == ((200, 3, 32, 32), np.uint8, np.int64)
     assert np.bincount(first.labels).tolist() == [20] * 10
-    assert len(first.classes) == 10
     assert np.array_equal(first.images, same.images)
     assert np.array_equal(first.labels, same.labels)
     assert not np.array_equal(first.images, other.images)

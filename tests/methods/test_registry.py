@@ -1,7 +1,6 @@
 """The registry of methods: what every method owes its reader, and that files alone decide what it has."""
 
 import copy
-import pickle
 import pkgutil
 import re
 import sys
@@ -11,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from kdexplorer import methods
-from kdexplorer.methods import FAMILIES, Method, MethodSettings, all_methods, get_method
+from kdexplorer.methods import FAMILIES, Method, all_methods
 from kdexplorer.networks import Outputs
 
 METHODS = all_methods()
@@ -24,7 +23,6 @@ def test_every_file_of_the_package_is_in_the_registry_once():
     assert len({method.key for method in METHODS}) == len(METHODS) == len({method.label for method in METHODS})
     order = [(FAMILIES.index(method.family), method.key) for method in METHODS]
     assert order == sorted(order)
-    assert [get_method(method.key) for method in METHODS] == list(METHODS)
 
 
 EXTRA = """
@@ -61,15 +59,12 @@ def test_a_method_and_every_setting_is_described_and_settings_have_defaults(meth
         assert text.strip() == text != ""
     assert method.key == method.key.lower()
     assert method.needs <= {"logits", "stages", "embedding"}
-    settings = method.Settings()
-    assert settings.method == method.key
-    assert issubclass(method.Settings, MethodSettings)
+    assert method.Settings().method == method.key
     for name, field in method.Settings.model_fields.items():
         assert not field.is_required(), name
         assert name == "method" or field.description, name
     assert set(method.short_keys.values()) <= set(method.Settings.model_fields) - {"method"}
     assert not set(method.short_keys) & set(method.Settings.model_fields)
-    assert pickle.loads(pickle.dumps(settings)) == settings
     with pytest.raises(ValidationError):
         method.Settings(method="another")
     for weight in (0, -1, float("inf"), float("nan")):

@@ -16,7 +16,6 @@ def families(tmp_path, make_checkpoint):
         return make_checkpoint(tmp_path / name, seed=seed, **facts)
 
     found = {"large": make("large", 0, run="t"), "small": make("small", 1, run="u")}
-    seed = 2
     for teacher in ("large", "small"):
         reference = {"name": teacher, "sha256": found[teacher].sha256}
         for name, facts in (
@@ -24,8 +23,7 @@ def families(tmp_path, make_checkpoint):
             ("scratch", {}),
             ("response", {"objective": PRESETS["response"], "teacher": reference}),
         ):
-            found[f"{teacher}-{name}"] = make(f"{teacher}-{name}", seed, run=f"r-{teacher}", **facts)
-            seed += 1
+            found[f"{teacher}-{name}"] = make(f"{teacher}-{name}", len(found), run=f"r-{teacher}", **facts)
     return found
 
 
@@ -36,7 +34,6 @@ def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
     assert teachers == {"large-response": "large", "small-response": "small"}
     baselines = lineage.name_relatives(families, lineage.scratch_baseline_of)
     assert baselines == {"large-response": "large-scratch", "small-response": "small-scratch"}
-    assert [name for name, one in families.items() if lineage.is_distilled(one)] == ["large-response", "small-response"]
     assert lineage.students_of(families, families["small"]) == ["small-smoothed", "small-scratch", "small-response"]
     assert lineage.students_of(families, families["small-scratch"]) == []
 
@@ -59,20 +56,13 @@ def test_the_first_family_is_of_one_architecture_and_run_one_for_each_objective(
     assert lineage.first_family(families, small) == ["small-response", "feature", "both"]
 
 
-def test_weights_from_no_run_have_no_scratch_baseline(tmp_path, make_checkpoint):
-    alone = make_checkpoint(tmp_path / "alone", seed=1)
-    distilled = make_checkpoint(tmp_path / "distilled", seed=2, objective=PRESETS["response"])
-    assert lineage.scratch_baseline_of(distilled, [alone, distilled]) is None
-
-
 def test_students_that_train_on_keep_their_scratch_baseline_and_others_get_none(tmp_path, make_checkpoint):
-    def train_on(name, seed, initial, preset):
+    def train_on(preset, initial):
         facts = {"run": "second", "initial": initial, "objective": PRESETS[preset]}
-        return make_checkpoint(tmp_path / name, seed=seed, **facts)
+        return make_checkpoint(tmp_path / preset, **facts)
 
-    baseline = train_on("scratch", 1, "first/scratch", "scratch")
-    student = train_on("response", 2, "first/response", "response")
-    stranger = train_on("feature", 3, "other/feature", "feature")
-    changed = train_on("combined", 4, "first/scratch", "combined")
-    found = [baseline, student, stranger, changed]
-    assert [lineage.scratch_baseline_of(one, found) for one in found] == [None, baseline, None, None]
+    baseline, student = train_on("scratch", "first/scratch"), train_on("response", "first/response")
+    stranger, changed = train_on("feature", "other/feature"), train_on("combined", "first/scratch")
+    imported = make_checkpoint(tmp_path / "alone"), make_checkpoint(tmp_path / "own", objective=PRESETS["response"])
+    found = [baseline, student, stranger, changed, *imported]
+    assert [lineage.scratch_baseline_of(one, found) for one in found] == [None, baseline, None, None, None, None]

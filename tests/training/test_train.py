@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -234,10 +235,11 @@ def test_a_student_that_float16_cannot_hold_costs_the_run_no_other(paired, monke
         execute(run)
     assert run.status().state == "failed"
     assert [path.name for path in finished_students(run)] == ["combined"]
+    (run.path / "combined" / "card.json").write_text("{}")
+    assert run_checkpoints(run) == []
 
 
-def fail_as_full_disk(*_):
-    raise OSError(errno.ENOSPC, "No space left on device")
+fail_as_full_disk = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
 
 def test_a_full_disk_loses_neither_the_run_nor_its_last_good_state(paired, undisturbed, monkeypatch):

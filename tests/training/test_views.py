@@ -98,7 +98,6 @@ def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tin
         assert found.card.test_accuracy == pytest.approx(rows[epochs - 1].test["accuracy"], abs=0.02)
         assert evaluate_checkpoint(str(found.path)).matches_card
         assert found.card.legs[-1].epochs == epochs
-        found.network()
     assert not (run.path / "scratch-after-3").exists()
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
 
