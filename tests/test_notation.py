@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdexplorer.config import RunConfig, StudentConfig
+from kdexplorer.config import StudentConfig
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods, get_method
-from kdexplorer.notation import format_number, format_student, parse_student, train_command
+from kdexplorer.notation import format_number, format_student, parse_student
 from kdexplorer.presets import PRESETS
 
 
@@ -30,8 +30,6 @@ def dkd(**settings):
     [
         # Presets are the lab's objectives,
         ("resnet20:scratch", (1.0, []), "resnet20-scratch"),
-        ("resnet20:response", (0.3, [kd()]), "resnet20-response"),
-        ("resnet20:feature", (1.0, [at()]), "resnet20-feature"),
         ("resnet20:combined", (0.3, [kd(), at()]), "resnet20-combined"),
         # alpha and beta its weights,
         ("resnet8:combined:beta=100", (0.3, [kd(), at(100.0)]), "resnet8-combined"),
@@ -44,13 +42,11 @@ def dkd(**settings):
         ("resnet8:dkd:alpha=3:beta=5:weight=2", (1.0, [dkd(alpha=3, beta=5, weight=2)]), "resnet8-dkd"),
         ("resnet8:kd:alpha=0.6+dkd:alpha=3:T=2", (0.4, [kd(0.6), dkd(alpha=3, temperature=2)]), "resnet8-kd+dkd"),
         # and several terms have settings of their own.
-        ("resnet8:kd", (1.0, [kd()]), "resnet8-kd"),
         ("resnet8:kd:T=2:weight=0.5:ce=0.5", (0.5, [kd(0.5, 2.0)]), "resnet8-kd"),
         ("resnet8:kd+at", (1.0, [kd(), at()]), "resnet8-kd+at"),
         ("resnet8:kd+at:weight=5", (1.0, [kd(), at(5.0)]), "resnet8-kd+at"),
         ("resnet8:kd+at:T=3", (1.0, [kd(temperature=3.0), at()]), "resnet8-kd+at"),
         ("resnet8:kd:T=2+at:weight=5:power=2", (1.0, [kd(temperature=2.0), at(5.0, 2)]), "resnet8-kd+at"),
-        ("resnet8:kd:T=2+kd:T=8", (1.0, [kd(temperature=2.0), kd(temperature=8.0)]), "resnet8-kd+kd"),
         ("resnet8:kd:T=2+at+kd:T=8", (1.0, [kd(temperature=2.0), at(), kd(temperature=8.0)]), "resnet8-kd+at+kd"),
         ("resnet8:response+at:beta=5", (0.3, [kd(), at(5.0)]), "resnet8-response+at"),
         ("resnet8:at:weight=1e+3:name=x+at", (1.0, [at()]), "x+at"),
@@ -99,15 +95,12 @@ def test_every_methods_short_keys_mean_its_settings(method):
         ("resnet8:response:T=hot", "temperature.*number.*'hot'"),
         ("resnet8:response:alpha=much", "alpha.*number.*'much'"),
         ("resnet8:response:T=0", r"temperature.*0\.1"),
-        ("resnet8:response:T=nan", "temperature.*finite"),
         ("resnet8:response:alpha=1.5", "alpha.*at most 1.*'1.5'"),
         ("resnet8:response:alpha=0", "alpha.*above 0.*'0'"),
         ("resnet8:reverse_kl:alpha=0.3", "'alpha'.*weight"),
         ("resnet8:kd:beta=1000", "'beta'.*weight"),
-        ("resnet8:kd:weight=0", "weight.*greater than 0"),
         ("resnet8:feature:beta=-1", "weight.*greater than 0"),
         ("resnet8:feature:power=3", "power.*1 or 2"),
-        ("resnet8:scratch:smoothing=0.5", "label_smoothing"),
         ("resnet8:scratch:ce_weight=0", "no term.*ce_weight"),
         ("resnet8:scratch:name=../evil", "letters, digits"),
         ("resnet8:scratch:name=a..b", "two dots"),
@@ -174,11 +167,3 @@ def test_a_number_is_short_and_exact(value):
 )
 def test_the_shortest_notation_is_written(text, short):
     assert format_student(parse_student(text)) == short
-
-
-def test_the_command_repeats_what_differs_from_the_defaults():
-    students = "resnet8:kd:temperature=2:ce_weight=0.3:name=resnet8-response resnet8:kd+at:power=2:name=my-net"
-    values = {"name": "it", "teacher": "run/my teacher", "epochs": 3, "compile": True, "learning_rate": 0.25}
-    config = RunConfig(students=[parse_student(text) for text in students.split()], **values)
-    options = "--name it --dataset cifar10 --teacher 'run/my teacher' --epochs 3 --learning-rate 0.25 --compile"
-    assert train_command(config) == f"python -m kdexplorer train {options} --students {students}"

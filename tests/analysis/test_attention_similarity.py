@@ -26,10 +26,14 @@ def networks(tmp_path, make_checkpoint):
     ]
 
 
-def test_uniform_attention_is_one_everywhere():
+def test_uniform_attention_is_one_everywhere_and_similar_to_every_map_by_cosine_and_to_none_by_correlation():
     np.testing.assert_allclose(attention_similarity.relative_map(np.full((8, 8), 7.0)), 1)
     difference = attention_similarity.map_difference(np.full((8, 8), 7.0), np.full((16, 16), 2.0))
     np.testing.assert_allclose(difference, np.zeros((8, 8)), atol=1e-7)
+    maps = 1 + 0.1 * GENERATOR.random((4, 8, 8)).astype(np.float32)
+    cosine, _, correlation, *_ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
+    assert (cosine > 0.99).all()
+    np.testing.assert_array_equal(correlation, 0)
 
 
 def test_maps_of_each_stage_are_compared():
@@ -47,13 +51,6 @@ def test_maps_of_each_stage_are_compared():
         assert cosine[image, 1] == pytest.approx(own @ same / np.linalg.norm(own) / np.linalg.norm(same), rel=1e-5)
         assert correlation[image, 1] == pytest.approx(np.corrcoef(own, same)[0, 1], abs=1e-5)
         assert chance[image, 1] == pytest.approx(np.corrcoef(own, other)[0, 1], abs=1e-5)
-
-
-def test_a_flat_map_is_similar_to_every_map_by_cosine_and_to_none_by_correlation():
-    maps = 1 + 0.1 * GENERATOR.random((4, 8, 8)).astype(np.float32)
-    cosine, _, correlation, *_ = attention_similarity.compare_maps([np.full_like(maps, 2.0)], [maps])
-    assert (cosine > 0.99).all()
-    np.testing.assert_array_equal(correlation, 0)
 
 
 def test_what_all_images_have_in_common_is_left_out_of_what_is_each_images_own():

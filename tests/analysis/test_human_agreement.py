@@ -6,25 +6,12 @@ import pytest
 from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans
-from kdexplorer.analysis.metrics import entropy, fit_temperature, softmax
+from kdexplorer.analysis.metrics import fit_temperature
 from kdexplorer.datasets import get_dataset
 
 DATA = {"dataset": "cifar10", "evaluation_images": 10_000}
 FACTS = {"classes": get_dataset("cifar10").classes, "data": DATA, "run": "r"}
 DISTILLED = {"objective": {"terms": [{"method": "kd"}]}}
-
-
-def test_closeness_over_temperature():
-    logits = np.random.default_rng(2).normal(0, 4, (200, 10))
-    shares = softmax(logits, 3.0)
-    found = human_agreement.closeness(shares, logits)
-    temperatures = human_agreement.CURVE_TEMPERATURES
-    assert found.temperature == pytest.approx(3, rel=1e-3)
-    assert found.least == pytest.approx(entropy(shares).mean(), rel=1e-6)
-    assert abs(temperatures[found.curve.argmin()] / 3 - 1) < 0.1
-    assert found.curve[7] == pytest.approx(cross_entropy_to_humans(shares, logits, temperatures[7]).mean())
-    certain = human_agreement.closeness(np.eye(10)[logits.argmax(axis=1)], logits)
-    assert (certain.temperature, certain.least) == (None, None)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +47,7 @@ def networks(tmp_path, make_checkpoint, human, labels, monkeypatch):
     ]
 
 
-def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels):
+def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels, monkeypatch):
     baseline, student = human_agreement.build_rows(networks, human)  # the third has no stored logits
     logits = {c.name: c.logits().astype(float) for c in networks[:2]}
     closest = {name: fit_temperature(human, values) for name, values in logits.items()}
@@ -78,13 +65,9 @@ def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels):
         assert paired.count == len(part)
     assert (student.both_right.count, student.wrong_classes.count) == (9_900, 5_000)  # where annotators disagree
     assert student.wrong_classes.estimate < -0.5
-
-
-def test_without_labels_only_what_needs_none(networks, human, monkeypatch):
-    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: None)
-    student = human_agreement.build_rows(networks, human)[1]
-    assert student.all_images is not None
-    assert (student.both_right, student.wrong_classes) == (None, None)
+    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: None)  # only what needs no labels
+    without = human_agreement.build_rows(networks, human)[1]
+    assert (without.all_images, without.both_right, without.wrong_classes) == (student.all_images, None, None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.metrics import gradient_on_logits, push_size
-from kdexplorer.config import Objective, trained_alpha
 from kdexplorer.datasets import get_dataset
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.methods.at import at_loss, attention_map
@@ -85,26 +84,7 @@ def test_every_method_asks_for_something(method, outputs):
     found = inference.probe(method(), *outputs, LABELS, ARCHITECTURES)
     assert np.isfinite(found.loss)
     shown = [one for one in (found.push, *found.changes, *(found.relations or ())) if one is not None]
-    assert shown
     assert all(np.isfinite(one).all() for one in shown)
-    if method.family == "response":
-        assert found.push is not None
-    if method.family == "feature":
-        assert any(change is not None for change in found.changes)
-    if method.family == "relation":
-        assert found.relations is not None
-
-
-@pytest.mark.parametrize(
-    ("terms", "ce_weight", "expected"),
-    [
-        ([], 1.0, 0.7),
-        ([{"method": "at"}], 1.0, 0.7),
-        ([{"method": "kd", "weight": 0.9}], 0.1, 0.9),
-        ([{"method": "kd", "weight": 1.5}, {"method": "kd", "weight": 0.5}, {"method": "at"}], 2.0, 0.5),
-        ([{"method": "kd", "weight": 3.0}], 0.0, 1.0),
-    ],
-)
-def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, expected):
-    assert trained_alpha(Objective(ce_weight=ce_weight, terms=terms)) == pytest.approx(expected)
-    assert trained_alpha(None) == 0.7
+    changed = any(change is not None for change in found.changes)
+    asks = {"response": found.push is not None, "feature": changed, "relation": found.relations is not None}
+    assert asks[method.family]

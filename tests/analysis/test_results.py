@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import metrics, results
+from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.lineage import is_distilled
@@ -16,19 +16,18 @@ from kdexplorer.runs.lineage import is_distilled
 def test_rows_agree_with_the_logits(family):
     rows = family.rows(teacher="teacher", baseline="plain")
     logits, student = family.logits(), rows[2]
-    assert student.accuracy == 72 / 120
-    assert student.to_baseline.estimate == pytest.approx(12 / 120)
     assert (student.to_baseline.gained, student.to_baseline.lost) == (12, 0)
-    assert student.to_baseline.p == pytest.approx(2 * 0.5**12)  # two-sided, all twelve on one side
     assert student.measures["teacher_agreement"] == pytest.approx((120 - 18) / 120)
     p, q = (np.exp(logits[n]) / np.exp(logits[n]).sum(1, keepdims=True) for n in ("teacher", "student"))
     assert student.measures["teacher_kl"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-5)
-    assert student.measures["calibration_error"] == metrics.expected_calibration_error(logits["student"], family.labels)
     assert student.size == (family.entries["student"].path / "weights.safetensors").stat().st_size
     assert student.method == "KD"
     assert [row.is_distilled for row in rows] == [is_distilled(c) for c in family.entries.values()]
     assert "teacher_kl" not in rows[0].measures
     assert rows[1].to_baseline is None
+    known, unknown = ([list(line.values())[-2:] for line in results.tabulate(family.rows(of))] for of in (True, False))
+    assert known == [["", ""], ["", ""], ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]]
+    assert unknown == [["", ""], ["", ""], ["+10.00", "-15.00"]]
 
 
 HELD = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 120}
@@ -84,12 +83,6 @@ def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher
     assert results.learning_curves({"held": held}, teacher)[1].note.startswith("on the 120 test images")
     assert results.learning_curves({"mine": mine, "other": other}, teacher)[1] is None
     assert results.learning_curves({"mine": mine}, None)[1] is None
-
-
-def test_the_summary_has_the_paired_tests_of_each_student(family):
-    known, unknown = ([list(line.values())[-2:] for line in results.tabulate(family.rows(of))] for of in (True, False))
-    assert known == [["", ""], ["", ""], ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]]
-    assert unknown == [["", ""], ["", ""], ["+10.00", "-15.00"]]
 
 
 def test_files_read_back_to_the_same_numbers(family):

@@ -73,16 +73,13 @@ def test_every_sentence_about_a_table(family, describe, changes, words, absent):
     assert absent not in text
 
 
-def test_a_difference_beyond_chance_is_called_so(family):
+def test_a_difference_beyond_chance_is_called_so_and_one_within_chance(family):
     text = verdicts.compare_with_teacher_and_baseline(family.rows())
     assert "student is 10.00 percentage points above its scratch baseline plain" in text
     assert "student is 15.00 percentage points below its teacher teacher" in text
     assert text.count("more than chance explains") == 2
     assert "chance alone" not in text
     assert "overestimated" not in text  # there is one distilled student only
-
-
-def test_a_difference_within_chance_is_called_so(family):
     logits = family.logits()
     near = {name: logits["student"].copy() for name in logits}
     near["plain"][0] = np.roll(near["plain"][0], 1)

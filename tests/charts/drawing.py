@@ -31,9 +31,10 @@ def validate(spec):
     assert len(spec["description"]) > 20
 
 
-def draw(spec, width=700):
-    """Renders a chart as SVG of a width in pixels."""
-    return vl_convert.vegalite_to_svg(spec | {"width": width}, vl_version=RELEASE)
+def draw(spec, width=700, **values):
+    """Renders a chart as SVG of a width in pixels, its sliders at these values."""
+    params = [{**one, "value": values[one["name"]]} if one["name"] in values else one for one in spec["params"]]
+    return vl_convert.vegalite_to_svg(spec | {"width": width, "params": params}, vl_version=RELEASE)
 
 
 def compile_vega(spec):

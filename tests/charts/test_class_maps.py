@@ -81,7 +81,6 @@ def test_a_stack_of_matrices_has_a_value_for_each_temperature_and_its_networks_n
     stack = np.stack([np.full((10, 10), value) for value in (0.1, 0.2, 0.3)])
     spec = class_maps.similarity(stack, [*"abcdefghij"], name, 0.5, True, (0.0, 0.25, 0.5))
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
-    at = [p | {"value": 0.375} if p["name"] == "logT" else p for p in spec["params"]]
-    svg = draw(spec | {"params": at})
+    svg = draw(spec, logT=0.375)
     assert "25%" in texts(svg)  # half-way between two matrices
     assert f"{name} at T = {2**0.375:.2f}" in texts(svg)

@@ -49,14 +49,11 @@ def charts():
         for name, role in ROLES.items()
     ]
     shown = Source([teacher, *students], classes, 3, 4.0, 0.7)
-    without_label = Source([teacher], classes, None, 4.0, 0.7)
     some = {student.name: student.logits for student in students}
     even = np.full(count, 1 / count)
     one_image = {
         "soft labels": soft_labels.columns(shown),
-        "soft labels, photo": soft_labels.columns(without_label),
         "push": gradients.gradient_push(shown, students[0]),
-        "push, photo": gradients.gradient_push(without_label, students[0]),
         **{key: temperature.over_temperature(shown, key) for key in temperature.CURVES},
         "bars": soft_labels.probability_bars(even, classes, 3, "kd", "Soft label", "T = 1"),
         "grid": attention.grid(Maps(maps, photo), "map", "all"),

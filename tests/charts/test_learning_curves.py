@@ -21,9 +21,7 @@ def points(epochs=3):
     return {
         name: [
             EpochMeasures(
-                epoch=epoch,
-                train={"accuracy": 0.1},
-                test={"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0},
+                epoch=epoch, train={"accuracy": 0.1}, test={"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0}
             )
             for epoch in range(epochs)
         ]
@@ -116,18 +114,12 @@ def test_measures_are_listed_in_a_fixed_order_where_they_have_values():
     assert learning_curves.list_measures(Curves(found, LOOKS)) == expected
 
 
-def at_epoch(spec, epoch):
-    """The chart as the slider draws it."""
-    moved = [param | {"value": epoch} if param["name"] == learning_curves.SLIDER else param for param in spec["params"]]
-    return draw(spec | {"params": moved})
-
-
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_curves_end_at_the_sliders_epoch_and_axes_stay(epoch):
     chart = draw_curves(Curves(points(4), LOOKS, 4))
     spec = learning_curves.replay_curves(chart, 1, 4)
     assert {param["name"]: param["value"] for param in spec["params"] if "bind" in param} == {"epoch": 4}
-    drawn, last = at_epoch(spec, epoch), at_epoch(spec, 4)
+    drawn, last = draw(spec, epoch=epoch), draw(spec, epoch=4)
     assert drawn.count("role-axis-label") == last.count("role-axis-label")
     found = {(mark["Network"], number(mark["Epoch"])) for mark in marks(drawn, "Network")}
     assert found == {(name, at) for name in ("plain", "distilled") for at in range(1, epoch + 1)}
@@ -140,6 +132,6 @@ def test_soft_labels_are_those_of_the_latest_evaluation_before_the_sliders_epoch
     evaluated = {epoch: found for epoch, found in by_epoch.items() if epoch != 2}
     spec = learning_curves.soft_labels_by_epoch(None, evaluated, LOOKS, [*"abcdefghij"], 2.0, 4)
     for epoch in range(4):
-        found = marks(at_epoch(spec, epoch + 1), "Probability")
+        found = marks(draw(spec, epoch=epoch + 1), "Probability")
         drawn = [float(mark["Probability"].rstrip("%")) / 100 for mark in found]
         assert drawn == pytest.approx(softmax(by_epoch[epoch]["plain"], 2.0), abs=6e-4)

@@ -25,8 +25,7 @@ def test_the_lines_values_at_the_slider_are_written(chosen, shown):
     spec = figure_chart(lines("bias"))
     (slider,) = [param for param in spec["params"] if param["name"] == "bias"]
     assert slider["bind"] == {"input": "range", "min": 0.0, "max": 1.0, "step": 0.5, "name": "Bias added to a logit"}
-    slider["value"] = chosen
-    drawn = draw(spec)
+    drawn = draw(spec, bias=chosen)
     written = texts(drawn)
     values = {one.partition("  ")[0] for one in written}
     assert {"60.0", "61.0", "65.0", "66.0", "70.0", "71.0"} & values == shown

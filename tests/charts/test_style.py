@@ -49,12 +49,6 @@ def test_every_role_has_a_color_and_a_second_cue():
     assert len({(look.color, look.dash) for look in looks}) == len(looks)
 
 
-def test_networks_of_one_look_differ_in_marker_width_or_shade():
-    found = style.series({f"student {number}": "kd" for number in range(9)})
-    assert len({(one.color, one.shape) for one in found}) == len(found)
-    assert [one.color for one in found[:3]] == [style.look_of("kd").color] * 3
-
-
 def test_the_family_decides_the_color_and_several_have_a_mixed_one(crowded):
     assert set(style.FAMILY_COLORS) == set(FAMILIES)
     assert all(style.look_of(method.key).color == style.FAMILY_COLORS[method.family] for method in crowded)
@@ -74,12 +68,11 @@ def test_a_method_keeps_its_own_cues_and_others_get_those_that_are_left(crowded)
     assert style.look_of("m8") == looks["m8"]  # after the last one they repeat
 
 
-def test_a_method_that_is_not_installed_has_a_look_and_its_key_as_label():
-    assert [style.look_of(role).label for role in ("magic", "kd+magic")] == ["magic", "KD + magic"]
-
-
-def test_three_networks_of_every_method_have_markers_of_their_own():
+def test_nine_networks_of_one_look_differ_and_three_of_every_method_have_markers_of_their_own():
     """Vega takes a name that it knows or a path; no path is drawn twice, whatever the color."""
+    found = style.series({f"student {number}": "kd" for number in range(9)})
+    assert len({(one.color, one.shape) for one in found}) == len(found)
+    assert [one.color for one in found[:3]] == [style.look_of("kd").color] * 3
     roles = {f"{key} {number}": key for key in ROLES for number in range(3)}
     looks = style.series(roles)
     assert len({one.shape for one in looks}) == len(looks)

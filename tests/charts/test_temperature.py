@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdexplorer.analysis.human_agreement import Closeness, closeness
+from kdexplorer.analysis.human_agreement import closeness, cross_entropy_to_humans
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
 from kdexplorer.charts import style, temperature
 from kdexplorer.charts.common import Source
@@ -14,22 +14,24 @@ from tests.charts.test_soft_labels import networks
 ROLES = {"small": "scratch"}
 
 
+LOGITS = np.random.default_rng(0).normal(0, 2, (50, 10))
+
+
 def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entropy():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(0, 2, (50, 10))
-    labels = softmax(logits, 3.0)
-    spec = temperature.closeness_curves({"small": closeness(labels, logits)}, ROLES, labels, "50 images")
+    labels = softmax(LOGITS, 3.0)
+    spec = temperature.closeness_curves({"small": closeness(labels, LOGITS)}, ROLES, labels, "50 images")
     marker = next(row for row in rows_of(spec, "T") if row["T"] == pytest.approx(3, abs=0.01))
     floor = next(row["value"] for row in rows_of(spec, "value") if "T" not in row)
     assert floor == pytest.approx(np.mean(entropy(labels)))
     assert marker["value"] == pytest.approx(floor, abs=1e-4)
     assert min(row["value"] for row in rows_of(spec, "T")) >= floor - 1e-5
+    for row in rows_of(spec, "T"):
+        assert row["value"] == pytest.approx(cross_entropy_to_humans(labels, LOGITS, row["T"]).mean(), rel=1e-4)
 
 
 def test_without_a_closest_temperature_there_is_no_marker():
-    spec = temperature.closeness_curves(
-        {"small": Closeness(np.ones(40), None, None)}, ROLES, np.full(10, 0.1), "one image"
-    )
+    certain = np.eye(10)[LOGITS.argmax(axis=1)]
+    spec = temperature.closeness_curves({"small": closeness(certain, LOGITS)}, ROLES, certain, "50 images")
     assert len(spec["layer"]) == 2
     assert "at no T" in spec["description"]
 

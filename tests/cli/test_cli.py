@@ -51,10 +51,11 @@ def read_back(command):
 def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
     students = ["resnet8:response:T=2:alpha=0.9", "resnet8:feature:power=2", "resnet8:scratch:smoothing=0.1"]
     config = RunConfig(
-        dataset="synthetic", epochs=3, compile=True, seed=7, teacher="resnet56", train_images=500, batch_size=100,
+        dataset="synthetic", epochs=3, compile=True, seed=7, teacher="run/my teacher", train_images=500, batch_size=100,
         start_resolution=16, students=[parse_student(text) for text in students],
     )  # fmt: skip
     assert train.read_config(read_back(train_command(config))) == config
+    assert "--learning-rate" not in train_command(config)  # the default
     command = "python -m kdexplorer train --recipe fast --momentum 0.9 --dataset synthetic --students resnet8:scratch"
     fast = train.read_config(read_back(command))
     assert (fast.optimizer, fast.momentum, fast.norm_momentum) == ("muon", 0.9, 0.4)
@@ -95,8 +96,6 @@ def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0_or_repo
     card = json.loads(path.read_text())
     assert report["matches_card"] is True
     assert report["accuracy"] == card["test_accuracy"]
-    assert report["accuracy_low"] < report["accuracy"] < report["accuracy_high"]
-    assert 0 <= report["calibration_error"] <= 1
     path.write_text(json.dumps(card | {"test_accuracy": 0.999}))
     assert "99.90 %" in printed(capsys, "evaluate", str(path.parent), code=1)
 
@@ -130,13 +129,10 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["sweep", "--student", "resnet8", "--teacher", "resnet56", "--weight", "2"], 2, "weights"),
         (["attention", "resnet56", "resnet20-scratch", "--images", "0"], 2, "--images"),
         (["resume", "../../etc"], 2, "there is no run"),
-        (["runs", "stop", "nobody"], 2, "there is no run 'nobody'"),
         (["runs", "delete", "nobody", "--yes"], 2, "there is no run 'nobody'"),
         (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
         (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
-        (["train", "--students", "resnet8"], 2, "KDEXPLORER_DATA is /"),
-        (["sweep", "--student", "resnet8", "--teacher", "resnet56"], 2, "KDEXPLORER_DATA is /"),
         (["train", "--students", "resnett8"], 2, "not 'resnett8' (did you mean 'resnet8'?)"),
         (["train", "--students", "resnet8:scrach"], 2, "(did you mean 'scratch'?)"),
         (["train", "--students", "resnet8", "--dataset", "cifar11"], 2, "(did you mean 'cifar10'?)"),
@@ -283,11 +279,3 @@ def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_pa
     student, baseline = printed(capsys, "human-labels", "student", "baseline").strip().splitlines()[2:]
     assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
     assert "±" not in baseline
-
-
-def test_claims_prints_every_claim_with_its_verdict(own, make_checkpoint, capsys):
-    make_checkpoint(own / "only")
-    rows = json.loads(printed(capsys, "claims", "--json"))
-    assert len(rows) == 8
-    assert {row["verdict"] for row in rows} <= {"supported", "not supported", "cannot be decided"}
-    assert "There is no sweep" in rows[0]["evidence"]

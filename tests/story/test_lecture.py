@@ -71,13 +71,11 @@ def test_a_lecture_of_ones_own(own, tmp_path, make_checkpoint):
         ('foo = "bar"', "foo", "not a setting"),
         ("soft", "figure: unknown figure 'soft'", "gradient"),
         ("[steps.settings]\nT = 99", "settings, T", "20"),
-        ('[steps.settings]\nT = "warm"', "settings, T", "number"),
         ('[steps.settings]\nmethod = "magic"', "settings, method", "kd"),
         ('[steps.settings]\nexperiment = "magic"', "settings, experiment", "dark-knowledge"),
         ('[steps.settings]\nteacher = "nobody"', "settings, teacher", "resnet56"),
         ('[steps.settings]\nstudents = ["nobody"]', "settings, students", "resnet56"),
         ('[steps.settings]\nteacher = "../../etc"', "settings, teacher", ""),
-        ("[steps.settings]\nimage = -1", "settings, image", "0"),
         ("[steps.settings]\nalpha = 0.5", "settings, alpha", "not a setting"),
     ],
 )

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from kdexplorer.analysis.difference import t_interval
-from kdexplorer.files import write_json
 from kdexplorer.studies.experiments import all_experiments, read, table_path
 from kdexplorer.studies.experiments.base import AGAIN, differences
 from kdexplorer.studies.study import bundled_studies, read_study
@@ -61,13 +60,3 @@ def test_the_declaration_is_the_one_whose_hash_was_made_before_the_training(path
         "settings": recipe,
     }  # fmt: skip
     assert hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest() == table.earlier_sha256
-
-
-def test_tables_that_are_damaged_are_skipped(tmp_path, monkeypatch):
-    table = bundled_tables(with_grid=True)["resnet56-resnet8"]
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path / "bundled"))
-    (tmp_path / "studies").mkdir()
-    write_json(tmp_path / "studies" / "good.json", table.model_dump(mode="json"))
-    (tmp_path / "studies" / "bad.json").write_text("{")
-    assert list(bundled_tables(with_grid=True)) == ["good"]
-    assert bundled_tables(with_grid=False) == {}

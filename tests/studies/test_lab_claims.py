@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.table import Entry, Row, Table, pack_bits
@@ -20,7 +19,6 @@ OPEN = "cannot be decided"
         ({1: 0.5, 4: 0.6, 8: 0.5}, 4, OPEN),
         ({1: 0.5, 4: 0.6, 8: 0.5}, 1, OPEN),
         ({1: 0.5, 8: 0.6}, 5, OPEN),
-        ({4: 0.6}, 5, OPEN),
         ({}, 5, OPEN),
     ],
 )
@@ -42,7 +40,6 @@ def test_the_example_is_computed(monkeypatch):
 
 
 def test_channels_can_differ_where_maps_have_equal_sizes():
-    assert lab_claims.judge_channels(("resnet18", "resnet50")).verdict == "supported"
     assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == "not supported"
 
 
@@ -62,18 +59,14 @@ def networks(*rows, images=1000):
 
 
 @pytest.mark.parametrize(
-    ("terms", "verdict"),
-    [([5e-4, 2e-3], "supported"), ([5e-4, 0.5], OPEN), ([0.5], "not supported"), ([], OPEN)],
+    ("terms", "verdict"), [([5e-4, 2e-3], "supported"), ([5e-4, 0.5], OPEN), ([0.5], "not supported"), ([], OPEN)]
 )
 def test_the_size_of_the_attention_term(terms, verdict):
     table = networks(*(("", f"s{n}", {"attention_term": value}) for n, value in enumerate(terms)))
     assert lab_claims.judge_beta(table).verdict == verdict
 
 
-@pytest.mark.parametrize(
-    ("right", "verdict"),
-    [(950, "supported"), (850, "not supported"), (901, OPEN), (None, OPEN)],
-)
+@pytest.mark.parametrize(("right", "verdict"), [(950, "supported"), (850, "not supported"), (901, OPEN), (None, OPEN)])
 def test_whether_students_beat_their_teacher(right, verdict):
     own = {} if right is None else {"right": first(right), "accuracy": right / 1000}
     table = networks(("", "t", {"right": first(900), "accuracy": 0.9}), ("", "s", own), ("teacher t", "s", {}))
@@ -114,20 +107,6 @@ def test_whether_the_loss_is_larger(differences, verdict):
     assert (f"larger for {len(differences)} of" in judged.evidence) == bool(differences)
 
 
-def test_the_labs_accuracies_are_compared_without_pairs():
-    table = networks(("", "resnet18-response", {"accuracy": 0.9199}), images=10_000)
-    ((_, one),) = lab_claims.compare_with_lab(table).values()
-    pooled = (0.9199 + 0.9135) / 2
-    z = (0.9199 - 0.9135) / (pooled * (1 - pooled) * 2 / 10_000) ** 0.5
-    assert one.p == pytest.approx(2 * norm.sf(z))
-    text = lab_claims.describe_lab(table)
-    assert "resnet18-response +0.64 (p = 0.10): which can be chance" in text
-    assert text.splitlines()[2].startswith("| resnet18-response | 0.84 | 91.35 % |  | 0.300 | 91.99 % |")
-    clear = networks(("", "resnet18-response", {"accuracy": 0.95}), images=10_000)
-    assert "more than chance" in lab_claims.describe_lab(clear)
-    assert "None of the lab's" in lab_claims.describe_lab(networks(("", "s", {})))
-
-
 def test_a_study_is_judged_by_seeds(bundled):
     """Both distilled students are better than the one from labels; none reaches the bundled teacher, ResNet-56."""
     accuracies = ACCURACIES | {"at": [value + 0.001 for value in ACCURACIES["kd"]]}
@@ -142,12 +121,3 @@ def test_a_study_is_judged_by_seeds(bundled):
     assert "resnet56" in behind.claim
     assert [one.verdict for one in lab_claims.judge_study(make_table(accuracies, seeds=4))] == [OPEN, OPEN]
     assert lab_claims.judge_study(None) == []
-
-
-def test_a_study_is_shown_with_its_seeds():
-    text = lab_claims.describe_with_seeds(make_table())
-    assert "with 5 seeds" in text
-    line = next(line for line in text.splitlines() if line.startswith("| kd |"))
-    assert "| 72.20, 73.10, 71.40, 72.60, 72.70 | 72.40 % (" in line
-    assert line.endswith("| +2.00 |")
-    assert lab_claims.describe_with_seeds(None) == ""

@@ -61,25 +61,20 @@ def test_of_two_photos_the_later_one_is_taken_whichever_is_read_sooner(page, fir
     assert page.evaluate(give, first) == [["second.png"], 0, 1]
 
 
-@pytest.mark.parametrize(
-    ("names", "taken"), [(["notes.pdf", "photo.png"], "photo.png"), (["notes.pdf"], None)], ids=["with one", "without"]
-)
-def test_of_dropped_files_the_image_is_taken_and_without_one_it_is_said(page, names, taken):
-    drop = """async (names) => {
+def test_of_dropped_files_the_image_is_taken(page):
+    drop = """async () => {
       window.controls.watchUploads();
       window.createImageBitmap = async ({ type }) => {
         if (type !== "image/png") throw new Error();
         return { width: 1, height: 1 };
       };
       const dataTransfer = new DataTransfer();
-      for (const name of names) {
-        const type = name.endsWith("png") ? "image/png" : "application/pdf";
+      for (const [name, type] of [["notes.pdf", "application/pdf"], ["photo.png", "image/png"]]) {
         dataTransfer.items.add(new File(["x"], name, { type }));
       }
       const options = { bubbles: true, composed: true, cancelable: true, dataTransfer };
       document.body.dispatchEvent(new DragEvent("drop", options));
       await new Promise((done) => setTimeout(done, 300));
-      const input = document.querySelector("[type=file]");
-      return [input.files[0]?.name ?? null, document.querySelector(".kd-refused")?.textContent.split(" ")[0] ?? null];
+      return [document.querySelector("[type=file]").files[0]?.name, document.querySelectorAll(".kd-refused").length];
     }"""
-    assert page.evaluate(drop, names) == [taken, None if taken else "notes.pdf"]
+    assert page.evaluate(drop) == ["photo.png", 0]

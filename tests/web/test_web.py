@@ -102,26 +102,6 @@ def test_every_network_that_runs_in_a_page_agrees_with_pytorch_on_hundreds_of_im
     reliability["images classified in JavaScript as in PyTorch"] += len(pixels)
 
 
-def test_networks_share_buffers_and_do_not_disturb_one_another(engine, make_checkpoint, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
-    first, second = (make_checkpoint(tmp_path / name, name, seed) for seed, name in enumerate(("resnet8", "air_16")))
-    nets = [export_network(one) for one in (first, second)]
-    given = {"networks": [[one.description, as_text(one.weights)] for one in nets]}
-    given["pixels"] = as_text(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).tobytes())
-    runs = engine(
-        """(given) => {
-          const networks = given.networks.map(([description, weights]) => KDInfer.load(description, bytes(weights)));
-          const pixels = bytes(given.pixels);
-          const order = [[0, 0], [1, 0], [0, 1], [1, 1], [0, 0], [1, 0]];
-          return order.map(([n, i]) => [...KDInfer.run(networks[n], pixels.subarray(3072 * i, 3072 * (i + 1))).logits]);
-        }""",
-        given,
-    )
-    assert runs[0] == runs[4]
-    assert runs[1] == runs[5]
-    assert runs[0] != runs[2]
-
-
 def test_truncated_weights_and_large_networks_are_refused(make_checkpoint, tmp_path):
     exported = export_network(make_checkpoint(tmp_path / "r8"))
     load = """(given) => {
