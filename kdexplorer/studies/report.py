@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kdexplorer.analysis import difference, measures
-from kdexplorer.analysis.difference import ENOUGH_SEEDS, MARGIN, Difference, find_detectable, format_p, format_p_cell
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, MARGIN, Difference, format_p, format_p_cell
 from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.config import objective_label
 from kdexplorer.notation import format_student
-from kdexplorer.studies.study import Place
-from kdexplorer.studies.table import Summary, Table, find_best, seed_deviation, summarize
+from kdexplorer.studies.study import Study
+from kdexplorer.studies.table import Summary, Table, find_best, summarize
 
 COLUMNS = ("cross_entropy", "scaled_cross_entropy", "calibration_error", "scaled_calibration_error",
            "teacher_agreement", "step_seconds")  # fmt: skip
@@ -31,23 +31,21 @@ NOTES = (
 )
 
 GRID_NOTES = (
-    "Images: the exact paired test of these trained networks on the same images. Seeds: the paired t test of the "
-    "settings; their intervals cover all differences of the column together (Bonferroni). Both against the lab's "
-    "default."
+    "Images: the exact paired test of these trained networks on the same images, p also with Holm's correction. "
+    f"{NOTES}"
 )
 
 
-def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> dict[str, str]:
+def _cells(one: Summary, study: Study, labels: Mapping[str, str]) -> dict[str, str]:
     """An entry's line; `labels` are all entries' by name."""
     interval = one.interval and f" ({100 * one.interval[0]:.2f} – {100 * one.interval[1]:.2f})"
-    cells = {
-        "Entry": one.name,
-        "Method": objective_label(one.entry.key),
-        "Seeds": str(len(one.rows)),
-        "Accuracy % (95 % interval)": f"{100 * one.accuracy:.2f}{interval or ''}",
-    }
-    shown = [labels.get(reference, reference) for reference in references]
-    for reference, label in zip(references, shown, strict=True):
+    cells = {"Entry": one.name, "Method": objective_label(one.entry.key)}
+    if study.grid is not None:
+        place = (f"{one.place.temperature:g}", f"{one.place.weight:g}") if one.place else ("", "0")
+        cells = dict(zip(("T", "Weight"), place, strict=True))
+    cells |= {"Seeds": str(len(one.rows)), "Accuracy % (95 % interval)": f"{100 * one.accuracy:.2f}{interval or ''}"}
+    shown = [labels.get(reference, reference) for reference in study.references]
+    for reference, label in zip(study.references, shown, strict=True):
         found = one.differences.get(reference)
         reach = f" ± {100 * found.half:.2f}" if found and found.interval else ""
         cells[f"To {label}"] = f"{100 * found.estimate:+.2f}{reach}" if found else ""
@@ -55,28 +53,12 @@ def _cells(one: Summary, references: list[str], labels: Mapping[str, str]) -> di
         tested = found.paired if found and found.paired and found.paired.interval else None
         cells[f"Paired to {label}"] = f"± {100 * tested.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
     cells |= measures.tabulate([one.means], COLUMNS)[0]
+    if study.grid is not None:
+        p, p_alone = (one.over_images.p, one.over_images.p_alone) if one.over_images else (None, None)
+        return cells | {"Images: p": format_p_cell(p_alone), "Images: Holm p": format_p_cell(p)}
     cells[f"Step / {shown[0]}"] = f"{one.own_step:.2f}" if one.own_step else ""
     cells[f"Whole step / {shown[-1]}"] = f"{one.whole_step:.2f}" if one.whole_step else ""
     return cells | measures.tabulate([one.entry], ["memory"])[0]
-
-
-def _grid_cells(one: Summary, reference: str) -> dict[str, str]:
-    """A line of a grid."""
-    low, high = 100 * min(one.values()), 100 * max(one.values())
-    images, seeds = one.over_images, one.differences.get(reference)
-    return {
-        "T": f"{one.place.temperature:g}" if one.place else "",
-        "Weight": f"{one.place.weight:g}" if one.place else "0",
-        "Seeds": str(len(one.rows)),
-        "Accuracy % (lowest – highest)": f"{100 * one.accuracy:.2f} ({low:.2f} – {high:.2f})",
-        **measures.tabulate([one.means], COLUMNS[:-1])[0],
-        "To default": f"{100 * images.estimate:+.2f}" if images else "",
-        "Images: p": format_p_cell(images.p_alone if images else None),
-        "Images: Holm p": format_p_cell(images.p if images else None),
-        "Seeds: simultaneous 95 %": seeds.simultaneous.bounds() if seeds else "",
-        "Seeds: p": format_p_cell(seeds.p_alone if seeds else None),
-        "Seeds: Holm p": format_p_cell(seeds.p if seeds else None),
-    }
 
 
 def format_study(table: Table, summaries: list[Summary]) -> list[dict[str, str]]:
@@ -84,24 +66,19 @@ def format_study(table: Table, summaries: list[Summary]) -> list[dict[str, str]]
 
     Measures that no entry has are left out.
     """
-    references = table.declared.references
-    if table.declared.grid is not None:
-        lines = [_grid_cells(one, references[0]) for one in summaries]
-    else:
-        labels = {one.name: one.entry.label for one in summaries}
-        lines = [_cells(one, references, labels) for one in sorted(summaries, key=lambda one: -one.accuracy)]
+    ordered = summaries if table.declared.grid else sorted(summaries, key=lambda one: -one.accuracy)
+    labels = {one.name: one.label for one in summaries}
+    lines = [_cells(one, table.declared, labels) for one in ordered]
     unknown = {MEASURES[key].heading for key in COLUMNS if not any(key in one.means for one in summaries)}
     return [{heading: cell for heading, cell in line.items() if heading not in unknown} for line in lines]
 
 
 def describe_protocol(table: Table) -> str:
-    """The pair and the images in a sentence; except of a grid also the length and the seeds."""
+    """The pair, the images, the length and the seeds in a sentence."""
     study = table.declared
     config, seeds = study.shared, sorted({run.seed for run in table.runs})
     pair = study.architecture + (f" distilled from {config.teacher}" if config.teacher else " without a teacher")
     evaluated = f"evaluated on the {table.evaluated_on}" if table.evaluated_on else "not evaluated yet"
-    if study.grid is not None:
-        return f"{pair}, {evaluated}."
     images = "all training images" if config.train_images is None else f"{config.train_images:,} training images"
     return (
         f"{pair}: {images} of {config.dataset}, {config.epochs} epochs, batches of {config.batch_size}, seeds "
@@ -114,11 +91,9 @@ def to_markdown(table: Table) -> str:
     """The protocol, the table, what it decides, what the columns mean, and the settings of each entry."""
     study, summaries = table.declared, summarize(table)
     lines, decided = format_study(table, summaries), describe_study(table, summaries)
-    if study.grid is not None:
-        parts = [study.describe_factors(), measures.to_markdown(lines, 0), GRID_NOTES, decided]
-    else:
-        settings = "\n".join(f"- {one.name}: `{format_student(one)}`" for one in study.students.values())
-        parts = [measures.to_markdown(lines, 2), decided, NOTES, settings]
+    settings = "\n".join(f"- {one.name}: `{format_student(one)}`" for one in study.students.values())
+    notes = [decided, NOTES, settings] if study.grid is None else [GRID_NOTES, decided]
+    parts = [study.describe_factors(), measures.to_markdown(lines, 2), *notes]
     return "\n\n".join(filter(None, [describe_protocol(table), *parts])) + "\n"
 
 
@@ -139,29 +114,29 @@ def to_csv(tables: Mapping[str, Table]) -> str:
 
 def describe_study(table: Table, summaries: list[Summary]) -> str:
     """What the table decides, in sentences, with what limits the conclusion."""
-    if table.declared.grid is not None:
-        return describe_choice(table, summaries)
     if not summaries:
         return "No seed is complete yet."
-    seeds = min(len(one.rows) for one in summaries)
+    is_grid, seeds = table.declared.grid is not None, min(len(one.rows) for one in summaries)
     count = "one seed" if seeds == 1 else f"{seeds} seeds"
+    chosen = _describe_choice(table, summaries) if is_grid else []
+    found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
+    power = f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * difference.POWER:.0f} %."
     if seeds < ENOUGH_SEEDS:
-        return (
-            f"With {count} it cannot be decided which method is better: at least {ENOUGH_SEEDS} are needed. The order "
-            "may change with further seeds."
-        )
+        return " ".join([
+            *chosen, f"With {count} it cannot be decided which {'setting' if is_grid else 'method'} is better: at "
+            f"least {ENOUGH_SEEDS} are needed. The order may change with further seeds.", *([power] if found else []),
+        ])  # fmt: skip
     best = max(summaries, key=lambda one: one.accuracy)
     if len(summaries) == 1:
         mean = f"a mean of {100 * best.accuracy:.2f} % over {count}"
-        return f"{best.entry.label} has {mean}; there is nothing to compare it with."
-    found = max((pair.detectable or 0 for one in summaries for pair in one.differences.values()), default=0)
-    power = f"Dunnett's test finds {100 * found:.2f} points with a probability of {100 * difference.POWER:.0f} %."
+        return f"{best.label} has {mean}; there is nothing to compare it with."
     return " ".join([
+        *chosen,
         *(_describe_reference(summaries, reference, count) for reference in table.declared.references),
         *([power] if found else []),
-        f"{best.entry.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of {len(summaries)} "
-        "entries it is probably overestimated. This holds for this pair, these settings, this learning rate and this "
-        "length.",
+        *([] if is_grid else [f"{best.label} has the highest mean, {100 * best.accuracy:.2f} %; as the best of "
+                              f"{len(summaries)} entries it is probably overestimated."]),
+        "This holds for this pair, these settings, this learning rate and this length.",
         difference.describe_assumption(seeds),
     ])  # fmt: skip
 
@@ -180,11 +155,11 @@ def count_differences(summaries: list[Summary], reference: str) -> str:
 
 
 def _label_of(summaries: list[Summary], name: str) -> str:
-    return next((one.entry.label for one in summaries if one.name == name), name)
+    return next((one.label for one in summaries if one.name == name), name)
 
 
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
-    compared = [(one.entry.label, one.differences[reference]) for one in summaries if reference in one.differences]
+    compared = [(one.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
     label = _label_of(summaries, reference)
     if not compared:
@@ -210,34 +185,24 @@ def _list_signs(compared: list[tuple[str, Difference]]) -> str:
     return " and ".join(parts) or "no entry differs"
 
 
-def describe_choice(table: Table, summaries: list[Summary]) -> str:
-    """Whether the best cell's setting is better than the default, in sentences, with what limits the conclusion."""
+def _describe_choice(table: Table, summaries: list[Summary]) -> list[str]:
+    """A grid's best cell, the lab's default and the scratch baseline, in sentences, and what tests over images say."""
     best = find_best(summaries)
     if best is None:
-        return "No student has finished yet."
+        return []
     default = next((one for one in summaries if one.name == table.declared.references[0]), None)
     cells = [one for one in summaries if one.place]
-    scratch = next((one for one in summaries if one not in cells), None)
     first = f"The best of {len(cells)} cells" if len(cells) > 1 else "The only cell"
-    sentences = [f"{first} is {_describe_place(best.place)}: {_describe_accuracy(best)}."]
+    sentences = [f"{first} is {best.label}: {_describe_accuracy(best)}."]
     if best is default:
         sentences.append("That is the lab's default itself.")
     elif default is None:
         sentences.append("The lab's default has not finished yet, so nothing is tested.")
     else:
-        sentences.append(f"The lab's default, {_describe_place(default.place)}, has {_describe_accuracy(default)}.")
-        sentences += [_describe_images(best), _describe_seeds(best, default.name)]
-    if scratch is not None:
-        sentences.append(f"The scratch baseline has {_describe_accuracy(scratch)}.")
-    if (deviation := seed_deviation(summaries)) is not None:
-        found = find_detectable(deviation * (2 / len(best.rows)) ** 0.5, sum(len(one.rows) - 1 for one in summaries))
-        sentences.append(
-            f"Seeds of one cell have a standard deviation of {100 * deviation:.2f} points, pooled: of two cells a "
-            f"difference of {100 * found:.2f} points is found with a probability of {100 * difference.POWER:.0f} %."
-        )
-    if len(cells) > 1:
-        sentences.append(_describe_selection(table, best, default))
-    return " ".join(sentences)
+        sentences.append(f"The lab's default, {default.label}, has {_describe_accuracy(default)}.")
+        sentences.append(_describe_images(best))
+    sentences += [f"The scratch baseline has {_describe_accuracy(one)}." for one in summaries if not one.place]
+    return [*sentences, *([_describe_selection(table, best, default)] if len(cells) > 1 else [])]
 
 
 def _describe_images(best: Summary) -> str:
@@ -249,36 +214,9 @@ def _describe_images(best: Summary) -> str:
     sign, word = (1, "ahead") if one.estimate > 0 else (-1, "behind")
     seeds = f"in {sum(sign * d > 0 for d in by_seed)} of {len(by_seed)} seeds"
     ahead = f"{word} by {100 * abs(one.estimate):.2f} points, {seeds}" if one.estimate else "equally accurate"
-    tested = f"the paired test on the same images gives {format_p(one.p_alone)}, {_describe_family(one)}"
+    corrected = f"after Holm's correction for {one.family} comparisons {format_p(one.p)}"
+    tested = f"the paired test on the same images gives {format_p(one.p_alone)}, {corrected}"
     return f"Images: these trained networks are {ahead}; {tested}: {verdict}."
-
-
-def _describe_family(one: Difference) -> str:
-    return f"after Holm's correction for {one.family} comparisons {format_p(one.p or 0)}"
-
-
-def _describe_seeds(best: Summary, default: str) -> str:
-    one = best.differences.get(default)
-    if one is None or one.p is None:
-        shared = "one seed does" if one and one.count == 1 else "equal differences do"
-        unknown = f"{shared} not show how much seeds vary" if one else "no seed is shared"
-        return f"Seeds: {unknown}, so it cannot be decided whether the setting is better."
-    return f"Seeds: {_describe_test(one)}, {_describe_family(one)}: {_judge(one)}."
-
-
-def _describe_test(one: Difference) -> str:
-    kind = "simultaneous 95 %" if one.family > 1 else "95 %"
-    interval = f"{kind} {one.simultaneous.bounds()}, {one.count} seeds"
-    return f"{100 * one.estimate:+.2f} points ({interval}), paired t test {format_p(one.p_alone or 0)}"
-
-
-def _judge(one: Difference) -> str:
-    """The verdict on two settings."""
-    if one.count < ENOUGH_SEEDS:
-        return f"with fewer than {ENOUGH_SEEDS} seeds it cannot be decided whether the setting is better"
-    if not one.sign:
-        return "the setting cannot be distinguished from the default"
-    return f"the setting is {'better' if one.sign > 0 else 'worse'} than the default"
 
 
 def _describe_selection(table: Table, best: Summary, default: Summary | None) -> str:
@@ -286,8 +224,8 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
     study = table.declared
     where = "held-out images" if study.shared.holdout else "test images"
     inflated = (
-        f"The best cell was selected on these {where}, so its accuracy and its lead are inflated; Holm's correction "
-        "changes p, not these estimates."
+        f"The best cell was selected on these {where}, so its accuracy and its lead are inflated; a correction changes "
+        "p, not these estimates."
     )
     chosen = table.values(best.name, "test_accuracy")
     if not chosen:
@@ -299,15 +237,11 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
     text = f"Measured once after the choice, on the test split, it has {100 * mean:.2f} %"
     text += f" (mean of {len(chosen)} seeds)" if len(chosen) > 1 else ""
     known = table.values(default.name, "test_accuracy") if default is not None and default is not best else {}
-    shared = [chosen[seed] - known[seed] for seed in chosen if seed in known]
-    test = difference.over_seeds(shared) if len(shared) > 1 else None
-    compared = f"; to the default {_describe_test(test)}: {_judge(test)}" if test and test.p is not None else ""
+    test = difference.compare_seeds({best.name: chosen}, known).get(best.name)
+    compared = ""
+    if test is not None and test.p is not None:
+        compared = f"; to the default {100 * test.estimate:+.2f} points (paired by seed, 95 % {test.bounds()})"
     return f"{inflated} {text}{compared}."
-
-
-def _describe_place(place: Place | None) -> str:
-    assert place is not None
-    return f"T = {place.temperature:g} with weight {place.weight:g}"
 
 
 def _describe_accuracy(one: Summary) -> str:

@@ -42,7 +42,7 @@ class Place(NamedTuple):
     weight: float
 
     def __str__(self) -> str:
-        return f"T {self.temperature:g}, weight {self.weight:g}"
+        return f"T {self.temperature:g} with weight {self.weight:g}"
 
 
 DEFAULT_PLACE = Place(_TERM["temperature"], _TERM["weight"])

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from kdexplorer.analysis.difference import Difference, compare_pooled, compare_seeds, correct, over_images, t_interval
+from kdexplorer.analysis.difference import Difference, compare_pooled, correct, over_images, t_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, measure
 from kdexplorer.config import Objective, objective_label
 from kdexplorer.errors import ConfigError
@@ -265,6 +265,11 @@ class Summary:
         return self.entry.name
 
     @property
+    def label(self) -> str:
+        """Its place in a grid, or its name as a reader knows it."""
+        return str(self.place or self.entry.label)
+
+    @property
     def accuracy(self) -> float:
         return self.means["accuracy"]
 
@@ -276,20 +281,18 @@ class Summary:
 def summarize(table: Table) -> list[Summary]:
     """Every entry that has rows: of a grid by place, else in the declared order.
 
-    A grid's differences to its reference are paired tests; others pool the variance of all entries and have the paired
-    ones beside them.
+    Differences pool the variance of all entries and have the paired tests beside them.
     """
     study, found = table.declared, []
-    compare = compare_pooled if study.grid is None else compare_seeds
     references, places = study.references, study.places()
     accuracies = {entry.name: values for entry in table.entries if (values := table.values(entry.name))}
     by_reference = {
-        reference: compare(
+        reference: compare_pooled(
             {name: values for name, values in accuracies.items() if name != reference}, accuracies.get(reference, {})
         )
         for reference in references
     }
-    images = _compare_images(table, by_reference[references[0]])
+    images = _compare_images(table, by_reference[references[0]]) if study.grid else {}
     batches = {run.run: run.batch_seconds for run in table.runs}
     for entry in table.entries:
         if not (rows := table.rows_of(entry.name)):
@@ -338,13 +341,6 @@ def _relative_step(table: Table, rows: list[Row], reference: str, shared: dict[s
 def find_best(summaries: list[Summary]) -> Summary | None:
     """The most accurate cell of a grid; None where there is none."""
     return max((one for one in summaries if one.place), key=lambda one: one.accuracy, default=None)
-
-
-def seed_deviation(summaries: list[Summary]) -> float | None:
-    """The standard deviation of accuracy between seeds of one entry, pooled over all; None with one seed."""
-    values = [np.array(one.values()) for one in summaries if len(one.rows) > 1]
-    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in values)
-    return (squares / sum(len(one) - 1 for one in values)) ** 0.5 if values else None
 
 
 def accuracies_by(table: Table, axis: int) -> dict[float, list[float]]:

@@ -63,12 +63,12 @@ def test_the_surface_has_every_cell_with_its_mean_spread_and_marks():
 def test_every_seed_is_a_point_the_best_cell_first_and_the_baseline_last():
     spec = studies.spread(GRID, summarize(GRID))
     rows = rows_of(spec, "low")
-    assert [row["label"] for row in rows][::3] == ["★ T 2, weight 0.7", "scratch baseline"]
+    assert [row["label"] for row in rows][::3] == ["★ T 2 with weight 0.7", "scratch baseline"]
     best = summarize(GRID)[2]
     assert (rows[0]["low"], rows[0]["high"]) == tuple(100 * end for end in best.interval)
     points = [row["x"] for row in rows_of(spec, "x") if "low" not in row and row.get("label") == rows[0]["label"]]
     assert points == [100 * value for value in best.values()]
-    assert f"★ T 2, weight 0.7, kd {100 * best.accuracy:.2f}" in spec["description"]
+    assert f"★ T 2 with weight 0.7, kd {100 * best.accuracy:.2f}" in spec["description"]
     one_seed, _ = make_grid((0.5, 0.6, 0.9, 0.6), seeds=1)
     assert len(studies.spread(one_seed, summarize(one_seed))["layer"]) == 2  # without intervals
     assert studies.spread(GRID, []) is None

@@ -178,7 +178,7 @@ def test_a_sweep_shows_its_progress_its_results_and_its_controls(swept, open_pag
     assert "Stopped" in text(at)
     assert "2 of 3 runs finished" in at.get("progress")[0].proto.text
     assert button(at, "Resume")
-    assert "T = 2 with weight 0.7" in text(at)
+    assert "T 2 with weight 0.7" in text(at)
     assert len(specs(at)) == 2
     button(at, "Yes, delete").click().run()
     assert not swept.path.exists()

@@ -109,7 +109,7 @@ def _show_grid(table: Table, name: str) -> None:
     chart_view.draw(charts.surface(table, summaries, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(charts.spread(table, summaries), f"Sweep {name} by seed", (), right, key="spread_chart")
     st.caption(
-        f"{as_text(describe_protocol(table).removesuffix('.'))}, last epoch. "
+        f"{as_text(describe_protocol(table))} "
         "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
         "images, hold images out (Launch, Customize, Advanced)."
     )
