@@ -116,7 +116,7 @@ def read_lecture(path: Path = DEFAULT) -> Lecture:
     """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
     try:
         values = tomllib.loads(read_bytes(path, MAX_BYTES, follow_links=True).decode())
-    except (OSError, ValueError, RecursionError) as error:  # UTF-8 or TOML that is none is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not TOML
         raise ConfigError(f"'{path}' cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
         return Lecture.model_validate(values)
