@@ -30,6 +30,7 @@ from kdexplorer.app.server.streamlit_internals import (
     keep_downloads,
     keep_sessions,
     notice_missing_fragments,
+    read_state_again,
 )
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
@@ -62,6 +63,7 @@ check_token()
 check_file()
 ask_no_host()
 ignore_other_kinds()
+read_state_again()
 notice_missing_fragments()
 memory.limit_arenas()
 limit_thread_spinning()  # the server's predictions run beside trainers

@@ -10,6 +10,7 @@ would stay in memory until their visitors have left. Each function says what hap
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections import deque
@@ -27,6 +28,7 @@ from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.runtime.state.session_state import Serialized, WStates
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec as UploadedFileRec
 
@@ -81,6 +83,22 @@ def ignore_other_kinds() -> None:
         return get(self, key)
 
     WStates.__getitem__ = get_own_kind  # type: ignore[method-assign]
+
+
+def read_state_again() -> None:
+    """All of a visitor's state is read once more where it was changed meanwhile.
+
+    A click begins a run before the one that it interrupts has ended, which would end with a traceback in the log.
+    """
+    get: Any = SafeSessionState.filtered_state.fget  # type: ignore[attr-defined]
+
+    def get_again(self: SafeSessionState) -> dict[str, Any]:
+        for _ in range(3):
+            with contextlib.suppress(RuntimeError, KeyError):
+                return cast(dict[str, Any], get(self))
+        return cast(dict[str, Any], get(self))
+
+    SafeSessionState.filtered_state = property(get_again)  # type: ignore[method-assign, assignment]
 
 
 def remove_upload(file_id: str) -> None:

@@ -9,6 +9,7 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.testing.v1 import AppTest
 
 from kdexplorer.app.server import streamlit_internals
@@ -38,6 +39,22 @@ def test_more_visitors_than_streamlits_128_may_come_back():
     assert manager._session_storage.get("0") is None
     assert all(manager._session_storage.get(str(number)) for number in range(1, 301))
     assert manager._session_storage._cache.ttl == 77
+
+
+def test_a_state_that_is_changed_while_it_is_read_is_read_again(monkeypatch):
+    class Changing:
+        reads = 0
+
+        @property
+        def filtered_state(self):
+            self.reads += 1
+            if self.reads == 1:
+                raise RuntimeError("Set changed size during iteration")
+            return {"T": self.reads}
+
+    monkeypatch.setattr(SafeSessionState, "filtered_state", SafeSessionState.filtered_state)  # restored afterwards
+    streamlit_internals.read_state_again()
+    assert SafeSessionState(Changing(), lambda: None).filtered_state == {"T": 2}
 
 
 KINDS = {
