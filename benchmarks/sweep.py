@@ -40,8 +40,9 @@ TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def _cell(student: str, temperature: float) -> StudentConfig:
-    name, text = list(Grid(student=student, temperatures=[temperature], weights=[0.7]).entries({}).items())[-1]
-    return parse_student(f"{text}:name={name}")
+    grid = Grid(student=student, temperatures=[temperature], weights=[0.7])
+    name = {place.temperature: name for name, place in grid.places().items()}[temperature]
+    return parse_student(f"{grid.entries({})[name]}:name={name}")
 
 
 def teacher_alone(dataset: str, compiled: bool, student: StudentConfig, teacher: Path) -> Callable[[], None]:

@@ -115,7 +115,7 @@ def confusion_map(
     titles = ("True class", "Predicted class", "Value")
     layers = _draw_cells(alt.Chart(data(rows)), [classes[k] for k in shown], titles, form, color, number, dark)
     largest = f"{classes[true]} predicted as {classes[predicted]}, {values[true, predicted]:{form}}"
-    described = f"{heading}{', ' * bool(said)}{said}; the largest of two classes: {largest}"
+    described = f"{', '.join(filter(None, [heading, said]))}; the largest of two classes: {largest}"
     said = join_parts(said, describe_selection(len(shown), len(classes), rule))
     return spec(layers, heading, said, described, max(300, CELL * len(shown)))
 

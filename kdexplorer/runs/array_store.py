@@ -27,6 +27,7 @@ MAX_WRITING = 3600.0
 """Seconds after which an unfinished file counts as left behind by a process that was killed."""
 
 Arrays = dict[str, np.ndarray]
+"""Float32, by name: a teacher's `logits` and perhaps `embedding`, or `similarity`."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 

@@ -20,19 +20,20 @@ CSV = ("accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy",
        "scaling_temperature", "teacher_agreement", "teacher_kl", "step_seconds", "test_accuracy")  # fmt: skip
 """The order of measures in CSV; those of an experiment follow."""
 
-NOTES = (
+DIFFERENCES = (
     "The accuracy's interval is Student's over seeds. Differences are in percentage points; their 95 % intervals and p "
     "are those of Dunnett's test, with one variance for all entries, and hold for the column together. Paired: "
     "Student's t interval of the differences seed by seed, and p with Holm's correction for the column. Scaled: after "
-    "temperature scaling in five folds, each evaluated with the temperature that was fitted on the others. Step: an "
-    "entry's own forward pass, loss, backward pass and update, timed in the same run; whole step: with the batch and "
-    "the teacher's forward pass. Memory: weights, gradients and momentum of the student and of what its methods train "
-    "beside it, and what autograd keeps of one batch."
+    "temperature scaling in five folds, each evaluated with the temperature that was fitted on the others."
 )
-
+NOTES = (
+    f"{DIFFERENCES} Step: an entry's own forward pass, loss, backward pass and update, timed in the same run; whole "
+    "step: with the batch and the teacher's forward pass. Memory: weights, gradients and momentum of the student and "
+    "of what its methods train beside it, and what autograd keeps of one batch."
+)
 GRID_NOTES = (
     "Images: the exact paired test of these trained networks on the same images, p also with Holm's correction. "
-    f"{NOTES}"
+    f"{DIFFERENCES}"
 )
 
 

@@ -167,8 +167,9 @@ def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeache
 def _report_teacher(progress: RunProgress, trainer: Trainer, teacher: EvaluationTeacher, epoch: int) -> None:
     """Writes the teacher's measures on the evaluation split; warns where the epoch's small images cost it accuracy."""
     labels, data = trainer.evaluation.labels, [one.card.data for one in trainer.teacher_checkpoints]
-    own = ("holdout", trainer.config.dataset, trainer.config.holdout)  # held out from the teacher too
-    unseen = not own[2] or all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
+    holdout = trainer.config.holdout
+    own = ("holdout", trainer.config.dataset, holdout)  # held out from the teacher too
+    unseen = not holdout or all((one.evaluation_split, one.dataset, one.evaluation_images) == own for one in data)
     measures = TeacherMeasures(
         name="+".join(teacher.name for teacher in trainer.teacher_checkpoints),
         note="" if unseen else "on training images that it may have been trained on",

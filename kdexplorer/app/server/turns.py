@@ -116,10 +116,9 @@ class Turn:
         """
         one, browser = self.visitor, self.visitor.browser
         of_address = _left(_addresses.get(one.address, UNUSED), now)
-        must_wait = browser.must_wait and _turns_of_others < TURNS_OF_OTHERS
-        if browser.is_new:
-            return not one.is_presenter, must_wait, of_address, False, now > self.asked + LATE, self.asked
-        return not one.is_presenter, must_wait, of_address, True, _left(browser.use, now)
+        is_behind = browser.must_wait and _turns_of_others < TURNS_OF_OTHERS
+        of_new, of_known = (False, now > self.asked + LATE, self.asked), (True, _left(browser.use, now))
+        return not one.is_presenter, is_behind, of_address, *(of_new if browser.is_new else of_known)
 
     def has_place(self) -> bool:
         """Whether it could begin now.
