@@ -85,6 +85,7 @@ SETTLED = """async ([quiet, limit]) => {
       all("[data-testid=stApp][data-test-script-state=notRunning]").length &&
       !all("[data-testid=stSkeleton]").length &&
       [...document.images].every((image) => image.complete) &&
+      document.fonts.status === "loaded" && // a formula is as wide as it stays
       all(".stVegaLiteChart").every((chart) => chart.querySelector("svg"));
     if (!still) since = performance.now();
     if (performance.now() - begin > limit) throw new Error("the page did not settle");

@@ -369,10 +369,11 @@ function addControls() {
   let waiting = null;
   const complete = () => {
     joinStops();
+    makeScrollable();
     document.querySelectorAll(".vega-bindings input[type=range]").forEach(completeSlider);
     document.querySelectorAll(UPLOAD).forEach((input) => (input.accept = "image/*,.heic,.heif"));
     clearTimeout(waiting);
-    waiting = setTimeout(makeScrollable, 200); // once the layout has settled
+    waiting = setTimeout(makeScrollable, 200); // again, once the layout has settled
   };
   new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
   window.addEventListener("resize", complete);
