@@ -18,7 +18,7 @@ from typing import Any
 from kdexplorer.charts.style import look_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import CheckpointError
-from kdexplorer.images.picture import PALETTES
+from kdexplorer.images.picture import interpolate_palette
 from kdexplorer.networks import all_architectures, get_architecture
 from kdexplorer.runs.checkpoints import Checkpoint, to_half_precision
 
@@ -138,7 +138,7 @@ def build_settings(
     """
     return {
         "networks": list(networks),
-        "palette": PALETTES["map"],
+        "palette": interpolate_palette("map").tolist(),
         "temperature": temperature,
         "range": [T_MIN, T_MAX],
         "sample": None if sample is None else dict(zip(("url", "caption"), sample, strict=True)),

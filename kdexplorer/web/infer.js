@@ -3,7 +3,8 @@
 
    Convolutions of stride 1 are Winograd's F(4x4, 3x3) (Lavin & Gray, "Fast Algorithms for Convolutional Neural
    Networks", CVPR 2016): a tile of 4 x 4 outputs from 6 x 6 inputs takes 36 multiplications where the definition takes
-   144. Both these and the strided ones (im2col) end in the one hot loop, `multiply`, whose 16 sums stay in registers.
+   144. Those of stride 2 are computed at every pixel, too: for the four of a tile that are kept the definition takes as
+   many. All end in the one hot loop, `multiply`, whose 16 sums stay in registers.
 
    Stage outputs are planes [channel][row][column] with a border of one zero pixel, so that no loop checks where the
    image ends. All networks share the buffers; the next call overwrites them. */
@@ -38,17 +39,7 @@ const KDInfer = (() => {
       bias[k] = values[norm + outputs + k] - values[norm + 2 * outputs + k] * scale;
       for (let i = k * length; i < (k + 1) * length; i++) kernel[i] = values[at + i] * scale;
     }
-    const pack = stride === 1 ? packFrequencies : packTaps;
-    return { inputs, outputs, stride, bias, floor, kernel: pack(kernel, inputs, outputs) };
-  }
-
-  /** Kernels for `strided`: [out / 4][in * 9][4]. */
-  function packTaps(kernel, inputs, outputs) {
-    const length = inputs * 9;
-    const packed = new Float32Array(kernel.length);
-    for (let k = 0; k < outputs; k++)
-      for (let i = 0; i < length; i++) packed[((k >> 2) * length + i) * 4 + (k & 3)] = kernel[k * length + i];
-    return packed;
+    return { inputs, outputs, stride, bias, floor, kernel: packFrequencies(kernel, inputs, outputs) };
   }
 
   /** Kernels for `winograd`: G g G^T (Lavin & Gray, F(4x4, 3x3)) as [36][out / 4][in][4]. */
@@ -200,28 +191,7 @@ const KDInfer = (() => {
     }
   }
 
-  /** A 3 x 3 convolution of stride 2 and ReLU, four outputs of a row at a time. `side` is the output's. */
-  function strided(layer, source, side, target) {
-    const { inputs, outputs, kernel, bias } = layer;
-    const width = side + 2, plane = width * width, depth = 9 * inputs; // prettier-ignore
-    const wide = 2 * side + 2, planeIn = wide * wide; // prettier-ignore
-    const patches = buffer("patches", 4 * depth), sums = buffer("sums", 4 * outputs); // prettier-ignore
-    for (let row = 0; row < side; row++)
-      for (let column = 0; column < side; column += 4) {
-        for (let i = 0; i < depth; i++) {
-          const c = (i / 9) | 0;
-          const tap = i - 9 * c;
-          const from = c * planeIn + (2 * row + ((tap / 3) | 0)) * wide + 2 * column + (tap % 3);
-          for (let t = 0; t < 4; t++) patches[4 * i + t] = source[from + 2 * t];
-        }
-        const to = (row + 1) * width + column + 1;
-        for (let k = 0; k < outputs; k += 4) multiply(kernel, k * depth, patches, 0, sums, 4 * k, depth);
-        for (let k = 0; k < outputs; k++)
-          for (let t = 0; t < 4; t++) target[k * plane + to + t] = Math.max(0, sums[4 * k + t] + bias[k]);
-      }
-  }
-
-  /** The parameter-free shortcut (option A): every second pixel, the new channels are zero, half of them in front. */
+  /** Every second pixel: what a stride of 2 leaves. New channels are zero, half of them in front (option A's shortcut). */
   function subsample(source, channels, side, target, channelsOut) {
     const width = side + 2, wide = 2 * side + 2, before = (channelsOut - channels) >> 1; // prettier-ignore
     target.fill(0);
@@ -230,6 +200,7 @@ const KDInfer = (() => {
         for (let column = 0; column < side; column++)
           target[((c + before) * width + row + 1) * width + column + 1] =
             source[(c * wide + 2 * row + 1) * wide + 2 * column + 1];
+    return target;
   }
 
   /** The mean over channels of a stage's absolute output: its attention map [side * side] (power 1), not normalized. */
@@ -332,15 +303,14 @@ const KDInfer = (() => {
     const maps = [];
     for (const blocks of network.stages) {
       for (const [first, second] of blocks) {
-        if (first.stride === 2) side >>= 1;
-        const y = planes("middle", first.outputs, side);
+        let y = planes("middle", first.outputs, side);
+        winograd(first, x, side, y, 0);
         if (first.stride === 2) {
-          const shortcut = planes("stage", first.outputs, side);
-          strided(first, x, side, y);
-          subsample(x, channels, side, shortcut, first.outputs);
-          x = shortcut;
+          side >>= 1;
+          y = subsample(y, first.outputs, side, planes("middle", first.outputs, side), first.outputs);
+          x = subsample(x, channels, side, planes("stage", first.outputs, side), first.outputs);
           channels = first.outputs;
-        } else winograd(first, x, side, y, 0);
+        }
         winograd(second, y, side, x, 1);
       }
       maps.push(attentionMap(x, channels, side));

@@ -99,7 +99,7 @@ function buildElements(settings, actions) {
   const temperature = createSlider("logT", "Temperature", low, high, Math.log2(settings.temperature), actions.setLogTemperature);
   const opacity = createSlider("opacity", "Opacity, from photo to attention map", 0, 1, OPACITY, actions.setOpacity);
   const scale = element("div", { className: "kd-scale" }, element("span", { textContent: "0" }),
-    element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.join(", ")})` } }),
+    element("i", { style: { background: `linear-gradient(90deg, ${settings.palette.map((color) => `rgb(${color})`).join(", ")})` } }),
     element("span", { textContent: `${MAX_ATTENTION} × uniform attention` }));
   const controls = element("div", { className: "kd-controls" },
     element("label", { className: "kd-file" }, "Choose an image", file), start, freeze, save, ...(settings.hasOtherPages ? [use] : []));
@@ -114,11 +114,10 @@ function buildElements(settings, actions) {
 /** Puts the view into `host` and returns `{setNetworks, setTemperature, setOnPicture, close}`.
 
     `settings`: `networks`, the teacher first, each `{name, color, mark, description, weights | url}`; `palette`, the
-    colors of attention; `temperature`, `range` [lowest, highest T]; `sample` {url, caption}, shown until the reader
-    chooses an image, or null; `hasOtherPages`, whether other pages can take the image; `externalTemperature`, whether
+    256 colors [r, g, b] of attention; `temperature`, `range` [lowest, highest T]; `sample` {url, caption}, shown until
+    the reader chooses an image, or null; `hasOtherPages`, whether other pages can take the image; `externalTemperature`, whether
     the surrounding page has the temperature's slider and calls `setTemperature`. */
 function mount(host, settings) {
-  const palette = interpolateColors(settings.palette);
   const view = { temperature: settings.temperature, opacity: OPACITY, frozen: false, result: null, onPicture: null };
   let [networks, table] = [[], null];
   let [count, since, counted] = [0, performance.now(), 0];
@@ -263,7 +262,7 @@ function mount(host, settings) {
     view.result = null;
     elements.save.disabled = elements.use.disabled = true;
     networks = chosen;
-    table = createTable(networks, palette, repeat);
+    table = createTable(networks, settings.palette, repeat);
     failed = false;
     elements.predictions.replaceChildren(table.table);
     say("Loading the networks …");

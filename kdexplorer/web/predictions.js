@@ -58,16 +58,6 @@ function normalizeMap(map) {
   return map.map((value) => value / norm);
 }
 
-/** 256 colors [r, g, b], interpolated between a palette's anchors "#rrggbb". */
-function interpolateColors(anchors) {
-  const parts = anchors.map((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
-  return Array.from({ length: 256 }, (_, i) => {
-    const place = (i / 255) * (parts.length - 1);
-    const first = Math.min(parts.length - 2, Math.floor(place));
-    return parts[first].map((value, c) => Math.round(value + (place - first) * (parts[first + 1][c] - value)));
-  });
-}
-
 /** A share in percent; what is nearly all is not said to be all, and what rounds to nothing is empty. */
 function formatShare(p) {
   return p >= 0.995 ? "> 99%" : p >= 0.005 ? `${Math.round(100 * p)}%` : "";
