@@ -15,7 +15,7 @@ def nothing_known(monkeypatch):
 @pytest.fixture
 def nobody_known(monkeypatch):
     """No address, browser or presenter is known, nobody is there, waits or has a turn, and nothing trains."""
-    known = {"_addresses": {}, "_browsers": {}, "visitors": {}, "_presenters": set()}
+    known = {"_addresses": {}, "_browsers": {}, "visitors": {}}
     for name, value in (known | {"_waiting": [], "_taken": [], "_rest_until": 0.0, "_turns_of_others": 0}).items():
         monkeypatch.setattr(turns, name, value)
     monkeypatch.setattr(turns, "is_training", lambda second: False)

@@ -36,7 +36,7 @@ def test_two_who_save_the_same_handout_do_not_hold_each_other_up(monkeypatch, no
     picture = Picture(np.full((3, 32, 32), 7 + is_presenter, np.uint8), name="a photo")
     request = HandoutRequest({"student": network}, [picture])
     first, second = Visitor("room"), Visitor("room")
-    second.is_presenter, built, saved = is_presenter, [], []
+    second.browser.is_presenter, built, saved = is_presenter, [], []
 
     def save(visitor):
         saved.append(downloads.build_handout(request, visitor))

@@ -138,7 +138,7 @@ def is_presenter() -> bool:
     proof = st.session_state.get(_PROOF)  # last: it ends the run of who has left, who had no headers to refuse them by
     may_act = is_allowed(st.get_option("server.address"), token, proof, headers, cookie)
     if may_act:
-        turns.own().favor()
+        turns.own().browser.is_presenter = True
     return may_act
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import math
 from typing import Any
@@ -27,30 +26,28 @@ UPLOADS, WAITING, PATIENCE = 64, 400, 60.0
 """At a time, of which one takes 5 MB; so many further ones wait, so many seconds."""
 BETWEEN_UPLOADS = 1.0
 """Seconds between two uploads of one browser: reading one takes some 40 ms."""
-LONGEST, SILENT, SLOW = 5.0, 1.0, 0.3
-"""Seconds until a run loses its turn: always, if the server sends nothing, and if the browser reads nothing."""
+LONGEST, SLOW = 5.0, 0.3
+"""Seconds until a run loses its turn: always, and if the browser reads nothing."""
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
 MESSAGE, VALUE, FILES, NAME = 256 * 1024, 64 * 1024, 8, 100
 """Bytes of a message and of one widget's value (what was changed in a table, as JSON), uploads of a message, and
 characters of a request's name, which its answer repeats."""
 BEGIN, END = {"rerun_script", "backend_operation_request"}, {"script_finished", "backend_operation_response"}
-ANSWERS = {"heartbeat_ack", "file_urls_response"}
-"""What the server sends without a run."""
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
-UNREADABLE = (AttributeError, ValueError, TypeError)
 
 
 class Guard:
     """Lets pages run in the order of `turns`, drops what no page sends, and bounds what is finite."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.app, self._waiting, self._uploads = app, list[str](), list[tuple[str, str]]()
+        self.app, self._knows_protocol = app, knows_protocol()
+        self._waiting, self._uploads = list[str](), list[tuple[str, str]]()
         """Addresses whose uploads wait, and those with the cookie whose uploads are read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_tab = scope["type"] == "websocket"
+        is_tab = scope["type"] == "websocket" and self._knows_protocol
         if is_tab or scope.get("method") == "PUT":
             address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)
             await (self._connect if is_tab else self._upload)((address, cookie or ""), scope, receive, send)
@@ -97,7 +94,7 @@ class _Connection:
     def __init__(self, visitor: turns.Visitor, receive: Receive, send: Send) -> None:
         self._visitor, self._receive, self._send = visitor, receive, send
         self._loop, self._sending, self._passed = asyncio.get_running_loop(), asyncio.Lock(), 0.0
-        self._heard, self._began_turn = visitor.page, False
+        self._began_turn = False
         self._next = asyncio.ensure_future(receive())
         """The event that comes next, read ahead: it may say that a browser whose page waits has left."""
 
@@ -124,9 +121,9 @@ class _Connection:
         """The event, once its page has a turn; or that the browser has left meanwhile."""
         async with self._sending:  # a browser that does not read asks for nothing
             page = self._visitor.page
-        if page is not None and (left := self._passed + INTERRUPT - self._loop.time()) > 0:
+        if (left := self._passed + INTERRUPT - self._loop.time()) > 0:
             await asyncio.wait([asyncio.wrap_future(page.ended)], timeout=left)
-        if page is None or page.ended.done():
+        if page.ended.done():
             page = self._visitor.page = turns.ask(self._visitor)
             granted: asyncio.Future[Any] = asyncio.wrap_future(page.granted)
             await asyncio.wait({granted, self._next}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +133,6 @@ class _Connection:
             await asyncio.wait([granted])
             self._began_turn = True
             self._loop.call_later(LONGEST, turns.end, page)
-            self._loop.call_later(SILENT, lambda: None if self._heard is page else turns.end(page))
         self._passed = self._loop.time()
         return event
 
@@ -151,10 +147,7 @@ class _Connection:
             with contextlib.suppress(OSError):
                 await self._send(event)
             slow.cancel()
-        kind = kind_of(event.get("bytes") or b"")
-        if kind not in ANSWERS:
-            self._heard = self._visitor.page
-        if kind in END:
+        if kind_of(event.get("bytes") or b"") in END:
             self._visitor.step_aside()
 
     def close(self) -> None:
@@ -182,9 +175,6 @@ def read(data: bytes) -> str | None:
         return kind if is_known else None
     except DecodeError:
         return None
-    except UNREADABLE:
-        warn()
-        return "unknown"
 
 
 def _is_of_page(widget: Any) -> bool:
@@ -195,20 +185,20 @@ def _is_of_page(widget: Any) -> bool:
 
 def kind_of(data: bytes) -> str | None:
     """The kind of a message to the browser, see `END`; None for a long one, and where a run begins again."""
-    if len(data) > 4096:  # those in `END` and `ANSWERS` are short
+    if len(data) > 4096:  # those in `END` are short
         return None
-    try:
-        message = ForwardMsg.FromString(data)
-        again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
-        return None if again else message.WhichOneof("type")
-    except (DecodeError, *UNREADABLE):
-        warn()
-        return "script_finished"
+    message = ForwardMsg.FromString(data)
+    again = message.script_finished == message.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
+    return None if again else message.WhichOneof("type")
 
 
-@functools.cache
-def warn() -> None:
-    """Says once that turns cannot be told."""
+def knows_protocol() -> bool:
+    """Whether a run and its end can be told in Streamlit's messages; the log says so where they cannot."""
+    with contextlib.suppress(AttributeError, ValueError, TypeError):
+        run = BackMsg(rerun_script={"widget_states": {"widgets": [{"id": "$$ID", "bool_value": True}]}})
+        if {read(run.SerializeToString()), kind_of(ForwardMsg(script_finished=0).SerializeToString())} <= BEGIN | END:
+            return True
     logging.getLogger(__name__).warning(
         "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
     )
+    return False

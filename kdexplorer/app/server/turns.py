@@ -59,6 +59,7 @@ class Browser:
     """Seconds between the end of a turn and the next request, averaged over the latest requests."""
     left: float = math.nan
     """When the last turn ended, NaN before."""
+    is_presenter: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -75,24 +76,23 @@ class Visitor:
     """A browser's connection."""
 
     def __init__(self, address: str = "", cookie: str = "") -> None:
-        self.address, self.cookie, self.is_presenter = address, cookie, cookie in _presenters
-        self.name = secrets.token_urlsafe(16)
-        self.page: Turn | None = None
-        """The latest run of a page."""
+        self.address, self.cookie, self.name = address, cookie, secrets.token_urlsafe(16)
+        self.page = Turn(self, computes=False)
+        """The latest run of a page; at first one that is over."""
+        self.page.ended.set_result(None)
         now, others = time.monotonic(), sum(one.address == address for one in list(visitors.values()))
         new = Browser((_left(_addresses.get(address, UNUSED), now) / (1 + others), now))
-        self.browser = _browsers.setdefault((address, cookie), new) if cookie else new
+        self.browser = _browsers.setdefault(cookie, new) if cookie else new
 
-    def favor(self) -> None:
-        """This is the presenter's browser."""
-        self.is_presenter = True
-        if self.cookie:
-            _presenters.add(self.cookie)
+    @property
+    def is_presenter(self) -> bool:
+        """Whether the presenter token was entered in this browser, or may be done without."""
+        return self.browser.is_presenter
 
     def step_aside(self) -> None:
         """Ends the turn of the page that runs, not of one that waits: what follows waits for something else."""
         page = self.page  # once: another thread may begin the next one
-        if page is not None and page.granted.done():
+        if page.granted.done():
             end(page)
 
 
@@ -195,8 +195,8 @@ def is_training(second: int) -> bool:
     return count_live() > 0
 
 
-_lock, _presenters, _browsers = threading.RLock(), set[str](), dict[tuple[str, str], Browser]()
-"""Presenters by their browsers' cookies, and all browsers by address and cookie."""
+_lock, _browsers = threading.RLock(), dict[str, Browser]()
+"""Browsers by their cookies."""
 _addresses = dict[str, tuple[float, float]]()
 """What each address had used, and when."""
 _keys = WeakValueDictionary[Hashable, threading.Lock]()
@@ -212,14 +212,13 @@ def arrive(address: str, cookie: str) -> Visitor | None:
         for other in [other for other, use in _addresses.items() if _left(use, now) < 0.01]:
             del _addresses[other]
         if len(_browsers) > BROWSERS:
-            for key in [key for key, one in _browsers.items() if not one.left > now - 60]:
+            for key in [key for key, one in _browsers.items() if not (one.left > now - 60 or one.is_presenter)]:
                 del _browsers[key]
-        others = list(visitors.values())
-        of_browser = sum((one.address, one.cookie) == (address, cookie) for one in others) if cookie else 0
+        visitor, others = Visitor(address, cookie), list(visitors.values())
+        of_browser = sum(one.browser is visitor.browser for one in others)
         has_room = of_browser < OF_A_BROWSER and is_free(address, [one.address for one in others], CONNECTIONS)
-        if not has_room and cookie not in _presenters:
+        if not (has_room or visitor.is_presenter):
             return None
-        visitor = Visitor(address, cookie)
         visitors[visitor.name] = visitor
     return visitor
 

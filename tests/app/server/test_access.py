@@ -166,7 +166,7 @@ def enter(at, attempt):
 
 @pytest.mark.parametrize(("is_presenter", "cookie"), [(True, "hers"), (False, "hers"), (True, "")])
 def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_presenter, cookie):
-    monkeypatch.setattr(turns, "_presenters", set())
+    monkeypatch.setattr(turns, "_browsers", {})
     visitor = turns.Visitor(cookie=cookie)
     monkeypatch.setattr(turns, "own", lambda: visitor)
     monkeypatch.setattr(access, "is_allowed", lambda *arguments: is_presenter)

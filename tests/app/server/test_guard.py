@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def patient(monkeypatch, nobody_known):
     """Only a test's own limits end a turn."""
-    for limit in ("LONGEST", "SILENT", "SLOW"):
+    for limit in ("LONGEST", "SLOW"):
         monkeypatch.setattr(guard, limit, 1e6)
 
 
@@ -64,8 +64,10 @@ DROPPED = {
 GONE = message(rerun_script={"fragment_id": "gone"})
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
 MORE = ForwardMsg(session_event={}).SerializeToString()
-ALIVE = ForwardMsg(heartbeat_ack=True).SerializeToString()
 EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN).SerializeToString()
+
+
+PRESENTER = turns.Browser((0.0, 0.0), is_presenter=True)
 
 
 class Browser:
@@ -197,7 +199,7 @@ async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so_once
     ("limits", "browsers", "taken"),
     [
         ({"OF_A_BROWSER": 2}, [("greedy", GUEST)] * 3 + [("hers", GUEST)], [1, 1, 0, 1]),
-        ({"CONNECTIONS": 4, "_presenters": {"hers"}}, [("", GUEST)] * 4 + [("hers", GUEST)], [1, 1, 0, 0, 1]),
+        ({"CONNECTIONS": 4, "_browsers": {"hers": PRESENTER}}, [("", GUEST)] * 4 + [("hers", GUEST)], [1, 1, 0, 0, 1]),
         (  # in a frame without cookies they are not one browser; of the last place nobody gets half
             {"CONNECTIONS": 8, "OF_A_BROWSER": 2},
             [("", f"192.0.2.{number}") for number in (0, 0, 0, 0, 0, 1, 1, 1, 2, 3)],
@@ -235,12 +237,10 @@ async def test_a_browser_that_leaves_while_it_waits_or_runs_leaves_its_place(mon
     assert browsers[4].runs == 0
 
 
-@pytest.mark.parametrize(("limit", "answer"), [("LONGEST", MORE), ("SILENT", None), ("SILENT", ALIVE)])
-async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch, limit, answer):
-    monkeypatch.setattr(guard, limit, 0.01)
+async def test_a_run_that_takes_long_or_never_begins_loses_its_turn(monkeypatch):
+    monkeypatch.setattr(guard, "LONGEST", 0.01)
     browsers = await crowd(3)
-    for browser in browsers if answer else ():
-        await browser.answer(answer)
+    await browsers[0].answer(MORE)
     await until(lambda: browsers[2].runs)
     browsers[0].say(rerun())  # its next one waits for a turn again, as the third has lost its own
     await until(lambda: browsers[0].runs == 2)
@@ -312,12 +312,10 @@ async def test_a_browser_that_sends_without_pause_runs_one_page_after_the_other(
 
 @pytest.mark.parametrize("part", ["BackMsg", "ForwardMsg"])
 async def test_an_unknown_protocol_is_passed_on_with_one_warning(monkeypatch, caplog, part):
-    guard.warn.cache_clear()
     monkeypatch.setattr(guard, part, None)
-    monkeypatch.setattr(guard, "PACE", 0.0)
+    application = guard.Guard(Browser.application)
+    monkeypatch.setattr(guard, "Guard", lambda _: application)
     browsers = await crowd(4)
-    for browser in browsers:
-        await browser.answer(FINISHED)
     assert [browser.runs for browser in browsers] == [1] * 4
     assert len(caplog.records) == 1
 
