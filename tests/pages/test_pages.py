@@ -210,7 +210,7 @@ def test_a_file_that_is_no_image_is_reported(family, content, open_page):
 
 def test_who_has_as_many_computations_as_one_may_have_waits_whichever_page_starts_them(family, monkeypatch, open_page):
     busy = turns.Visitor()
-    monkeypatch.setattr(turns, "computations", [busy] * turns.OF_A_VISITOR)
+    monkeypatch.setattr(turns, "computations", [busy] * turns.COMPUTED_BY_A_BROWSER)
     monkeypatch.setattr(access, "visitor", lambda: busy)
     with pytest.raises(KDError, match="computations at a time"):
         downloads.build_handout(SimpleNamespace(networks={}, compared={}, temperature=4.0, pictures=[]), busy)

@@ -43,41 +43,42 @@ class Guard:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self._knows_protocol = app, knows_protocol()
-        self._waiting, self._uploads = list[str](), list[tuple[str, str]]()
-        """Addresses whose uploads wait, and those with the cookie whose uploads are read."""
+        self._waiting, self._uploads = list[turns.Visitor](), list[turns.Visitor]()
+        """Whose uploads wait, and whose are read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_tab = scope["type"] == "websocket" and self._knows_protocol
         if is_tab or scope.get("method") == "PUT":
             address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)
-            await (self._connect if is_tab else self._upload)((address, cookie or ""), scope, receive, send)
+            await (self._connect if is_tab else self._upload)(address, cookie or "", scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    async def _upload(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _upload(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes an upload on once there is room for it; refuses it where too many wait, or after `PATIENCE`."""
-        patience = PATIENCE if turns.is_free(mine[0], self._waiting, WAITING) else 0.0
-        self._waiting.append(mine[0])
+        visitor = turns.Visitor(address, cookie or address)  # those of an address without a cookie are one browser's
+        patience = PATIENCE if turns.is_free(visitor, self._waiting, WAITING, WAITING) else 0.0
+        self._waiting.append(visitor)
         try:
             async with asyncio.timeout(patience):
-                while mine in self._uploads or not turns.is_free(mine[0], [one for one, _ in self._uploads], UPLOADS):
+                while not turns.is_free(visitor, self._uploads, UPLOADS, 1):
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            log_refusal(mine[0], "more uploads than may wait")
+            log_refusal(address, "more uploads than may wait")
             await PlainTextResponse("Too many uploads at a time.", 503)(scope, receive, send)
             return
         finally:
-            self._waiting.remove(mine[0])
-        self._uploads.append(mine)
+            self._waiting.remove(visitor)
+        self._uploads.append(visitor)
         try:
             await self.app(scope, receive, send)
         finally:
-            asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, self._uploads.remove, mine)
+            asyncio.get_running_loop().call_later(BETWEEN_UPLOADS, self._uploads.remove, visitor)
 
-    async def _connect(self, mine: tuple[str, str], scope: Scope, receive: Receive, send: Send) -> None:
-        visitor = turns.arrive(*mine)
+    async def _connect(self, address: str, cookie: str, scope: Scope, receive: Receive, send: Send) -> None:
+        visitor = turns.arrive(address, cookie)
         if visitor is None:
-            log_refusal(mine[0], "more WebSockets than a visitor or an address may have")
+            log_refusal(address, "more WebSockets than a visitor or an address may have")
             await WebSocketClose(1013)(scope, receive, send)  # a browser tries again by itself
             return
         name, connection = turns.HEADER.encode(), _Connection(visitor, receive, send)

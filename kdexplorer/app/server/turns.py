@@ -40,7 +40,7 @@ BROWSERS = 1000
 """That are remembered longer than a minute."""
 CONNECTIONS, OF_A_BROWSER = 2000, 32
 """Tabs at a time. In a frame of another site no browser has the server's cookie: they share their address's."""
-COMPUTATIONS, OF_A_VISITOR = 240, 2
+COMPUTATIONS, COMPUTED_BY_A_BROWSER = 240, 4
 """At a time, those that wait included: each has a thread."""
 POLL = 0.5
 """Seconds between two looks of a computation that waits."""
@@ -82,7 +82,7 @@ class Visitor:
         self.page.ended.set_result(None)
         now, others = time.monotonic(), sum(one.address == address for one in list(visitors.values()))
         new = Browser((_left(_addresses.get(address, UNUSED), now) / (1 + others), now))
-        self.browser = _browsers.setdefault(cookie, new) if cookie else new
+        self.browser = _browsers.get(cookie, new)
 
     @property
     def is_presenter(self) -> bool:
@@ -214,12 +214,12 @@ def arrive(address: str, cookie: str) -> Visitor | None:
         if len(_browsers) > BROWSERS:
             for key in [key for key, one in _browsers.items() if not (one.left > now - 60 or one.is_presenter)]:
                 del _browsers[key]
-        visitor, others = Visitor(address, cookie), list(visitors.values())
-        of_browser = sum(one.browser is visitor.browser for one in others)
-        has_room = of_browser < OF_A_BROWSER and is_free(address, [one.address for one in others], CONNECTIONS)
-        if not (has_room or visitor.is_presenter):
+        visitor = Visitor(address, cookie)
+        if not is_free(visitor, list(visitors.values()), CONNECTIONS, OF_A_BROWSER):
             return None
         visitors[visitor.name] = visitor
+        if cookie:
+            _browsers[cookie] = visitor.browser
     return visitor
 
 
@@ -234,10 +234,11 @@ def load() -> float:
     return math.log(2) / HALF_LIFE * sum(_left(use, now) for use in list(_addresses.values()))
 
 
-def is_free(address: str, taken: Sequence[str], most: int) -> bool:
-    """Whether an address may have one more of something finite: it gets at most half of what the others leave."""
-    own = taken.count(address)
-    return own < (most - len(taken) + own) // 2
+def is_free(visitor: Visitor, taken: Sequence[Visitor], most: int, of_a_browser: int) -> bool:
+    """Whether a visitor may have one more of something finite: its address has less than half of what others leave."""
+    own = sum(one.address == visitor.address for one in taken)
+    has_few = sum(one is visitor or one.cookie == visitor.cookie != "" for one in taken) < of_a_browser
+    return visitor.is_presenter or (has_few and own < (most - len(taken) + own) // 2)
 
 
 @contextlib.contextmanager
@@ -248,7 +249,7 @@ def compute(
 
     The key is what determines the result: computations with the same one run one after the other, so that the second
     finds the first one's result; the presenter's wait for no other visitor's. `say` is called while waiting with the
-    number of computations before this one. Raises KDError when this visitor, or all together, have too many.
+    number of computations before this one. Raises KDError where there are too many, see `is_free`.
     """
     turn: Turn | None = None
     mine = threading.Lock() if key is None else _keys.setdefault((visitor.is_presenter, key), threading.Lock())
@@ -264,8 +265,7 @@ def compute(
     visitor.step_aside()
     with contextlib.ExitStack() as ending:
         with _lock:
-            has_room = is_free(visitor.address, [one.address for one in computations], COMPUTATIONS)
-            if not visitor.is_presenter and not (has_room and computations.count(visitor) < OF_A_VISITOR):
+            if not is_free(visitor, computations, COMPUTATIONS, COMPUTED_BY_A_BROWSER):
                 log_refusal(visitor.address, "more computations than a visitor or an address may have")
                 raise KDError("Too many computations at a time: wait until one of them has finished.")
             computations.append(visitor)

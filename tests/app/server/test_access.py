@@ -165,13 +165,12 @@ def enter(at, attempt):
 
 
 @pytest.mark.parametrize(("is_presenter", "cookie"), [(True, "hers"), (False, "hers"), (True, "")])
-def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, is_presenter, cookie):
-    monkeypatch.setattr(turns, "_browsers", {})
-    visitor = turns.Visitor(cookie=cookie)
+def test_the_presenters_browser_goes_first_and_is_known_again(monkeypatch, nobody_known, is_presenter, cookie):
+    visitor = turns.arrive("", cookie)
     monkeypatch.setattr(turns, "own", lambda: visitor)
     monkeypatch.setattr(access, "is_allowed", lambda *arguments: is_presenter)
     assert access.visitor().is_presenter == is_presenter
-    known = [cookie for cookie in ("hers", "his", "") if turns.Visitor(cookie=cookie).is_presenter]
+    known = [cookie for cookie in ("hers", "his", "") if turns.arrive("", cookie).is_presenter]
     assert known == ["hers"] * (is_presenter and cookie != "")  # a browser without cookies is not known
 
 

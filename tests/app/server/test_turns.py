@@ -268,12 +268,14 @@ def test_the_same_computation_waits_for_the_first_result_but_not_the_presenters(
     assert done == [*["the second"][:is_presenter], "another", "the first", *["the second"][is_presenter:]]
 
 
-def test_a_visitor_has_two_computations_and_the_presenter_any_number():
-    visitor, presenter = arrive(), arrive(presenter=True)
+def test_a_browser_has_so_many_computations_and_the_presenter_any_number(monkeypatch):
+    monkeypatch.setattr(turns, "COMPUTED_BY_A_BROWSER", 2)
+    visitor, tab, presenter = arrive(cookie="hers"), arrive(cookie="hers"), arrive(presenter=True)
     with turns.compute(visitor):
-        waits = start([], "second", visitor)
-        with pytest.raises(KDError, match="Too many"), turns.compute(visitor):
-            pass
+        waits = start([], "second", tab)
+        for one in (visitor, tab):
+            with pytest.raises(KDError, match="Too many"), turns.compute(one):
+                pass
         threads = [waits, *(start([], "presenter", presenter) for _ in range(3))]
     for thread in threads:
         thread.join(60)
