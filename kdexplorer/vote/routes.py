@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
-from kdexplorer.vote.store import NO_QUESTION, BusyError, Store
+from kdexplorer.vote.store import NO_QUESTION, Store, open_store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
@@ -36,9 +36,7 @@ _TEMPLATE = _ENVIRONMENT.from_string(Path(__file__).with_name("page.html").read_
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
 
 
-def build_routes(
-    path: str, identify: Callable[[Request], tuple[str | None, str]], open_store: Callable[[], Store]
-) -> list[Route]:
+def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]]) -> list[Route]:
     """The routes of the vote: the page at `path`, the others below it.
 
     `identify` returns what a browser is known by, or None for one without a cookie, and its address.
@@ -64,7 +62,10 @@ def build_routes(
                 )
             try:
                 open_store().vote(key, choice, known, address, patience=0)
-            except BusyError:  # the others are answered meanwhile
+            except VoteError as error:
+                if error.status != 503:
+                    raise
+                # Another writes now, perhaps: it is tried once more, while the others are answered.
                 await run_in_threadpool(open_store().vote, key, choice, known, address)
         except VoteError as error:
             state, wait = open_store().state(), SHORTEST_WAIT

@@ -91,7 +91,7 @@ def routes() -> list[Route]:
     def identify(request: Request) -> tuple[str | None, str]:
         return voter_of(request.cookies), network_of(request.client and request.client.host)
 
-    return build_routes(layout.with_base(PATH), identify, open_store)
+    return build_routes(layout.with_base(PATH), identify)
 
 
 def parse_link(text: str) -> str:

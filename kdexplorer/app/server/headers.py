@@ -12,13 +12,13 @@ import math
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit as st
+from filelock import FileLock
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -249,15 +249,10 @@ def _key(path: Path) -> bytes:
     """32 random bytes that this server's processes share and that outlive it, where its folder can be written."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and path.stat().st_size != 32:  # of a disk that was full
-            path.unlink()
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(secrets.token_bytes(32))
-            os.link(name, path)  # complete, and only where there is none
-        finally:
-            os.unlink(name)
+        with FileLock(f"{path}.lock"):
+            if not path.is_file() or path.stat().st_size != 32:  # or of a disk that was full
+                path.touch(0o600)
+                path.write_bytes(secrets.token_bytes(32))
     with contextlib.suppress(OSError):
         if len(found := read_bytes(path, 64)) == 32:
             return found

@@ -187,7 +187,7 @@ def test_a_key_of_a_full_disk_is_replaced(runs_root):
     value = client().headers["set-cookie"].split(";")[0].partition("=")[2]
     headers._key.cache_clear()
     assert headers.visitor_of({headers.COOKIE: value})
-    assert [file.name for file in runs_root.iterdir()] == [".key"]
+    assert sorted(file.name for file in runs_root.iterdir()) == [".key", ".key.lock"]
 
 
 def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(monkeypatch, caplog):
