@@ -18,21 +18,9 @@ def reopen(store):
     return Store(store._path.parent)
 
 
-def test_a_restart_in_the_middle_of_a_question_loses_no_vote(store, question):
-    for number in range(30):
-        store.vote(question.key, number % 3, browser(number))
-    again = reopen(store)
-    assert again.current() == question
-    assert again.counts(question)[:3] == (10, 10, 10)
-    again.vote(question.key, 9, browser(0))
-    assert again.choice(question, browser(0)) == 9
-    assert sum(store.counts(question)) == 30  # the first process sees it too
-    again.close()
-    assert reopen(store).questions()[0].counts == (9, 10, 10, 0, 0, 0, 0, 0, 0, 1)
-
-
 def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, question):
     other = reopen(store)
+    assert other.current() == question
 
     def vote(where, begin):
         for number in range(begin, begin + 40):
@@ -41,23 +29,14 @@ def test_two_processes_take_votes_at_the_same_time_and_close_for_both(store, que
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(vote, (store, other, store, other), (0, 40, 80, 120)))
     assert store.counts(question) == other.counts(question) == (16,) * 10
+    store.vote(question.key, 9, browser(0))
+    store.vote(question.key, 0, browser(9))
+    assert [other.choice(question, browser(number)) for number in (0, 9)] == [9, 0]
     other.close()
     with pytest.raises(VoteError) as late:
         store.vote(question.key, 1, browser(0))
     assert late.value.status == 409
-    assert store.counts(question) == (16,) * 10
-
-
-def test_a_process_that_is_killed_while_it_writes_spoils_no_vote(store, question):
-    store.vote(question.key, 1, browser(1))
-    killed = sqlite3.connect(store._path, isolation_level=None)
-    killed.execute("BEGIN IMMEDIATE")
-    killed.execute("INSERT INTO vote VALUES ('x', 2, 0)")
-    assert sum(store.counts(question)) == 1
-    killed.close()
-    for reader in (store, reopen(store)):
-        reader.vote(question.key, 3, browser(2))
-        assert reader.counts(question) == (0, 1, 0, 1, 0, 0, 0, 0, 0, 0)
+    assert store.counts(question) == reopen(store).questions()[0].counts == (16,) * 10
 
 
 def test_an_address_leaves_room_for_the_devices_of_others(store, question, monkeypatch):

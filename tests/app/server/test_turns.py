@@ -145,27 +145,21 @@ def press(visitor):
     raise AssertionError("never")
 
 
-def test_who_asks_without_pause_is_told_from_who_thinks(clock):
+def test_who_asks_without_pause_is_told_from_who_thinks_or_computes(clock):
     visitor = arrive()
     for _ in range(20):
         turns.end(turns.ask(visitor))
         clock[0] += 2
+    with turns.compute(visitor) as give_way:
+        for _ in range(20):
+            give_way()
+    clock[0] += 2
     assert press(visitor) == 4
     for _ in range(3):
         clock[0] += 3
         turns.end(turn := turns.ask(visitor))
     assert not turn.is_heavy
     assert press(arrive()) == 4  # the first request counts nothing
-
-
-def test_the_steps_of_a_computation_are_no_requests_without_pause(clock):
-    visitor = arrive()
-    turns.end(turns.ask(visitor))
-    with turns.compute(visitor) as give_way:
-        for _ in range(20):
-            give_way()
-    clock[0] += 2
-    assert not turns.ask(visitor).is_heavy
 
 
 def test_of_those_who_ask_without_pause_or_compute_one_has_a_turn():
@@ -268,28 +262,18 @@ def test_the_same_computation_waits_for_the_first_result_but_not_the_presenters(
     assert done == [*["the second"][:is_presenter], "another", "the first", *["the second"][is_presenter:]]
 
 
-def test_a_browser_has_so_many_computations_and_the_presenter_any_number(monkeypatch):
+def test_a_browser_and_all_together_have_so_many_computations_and_the_presenter_any_number(monkeypatch):
     monkeypatch.setattr(turns, "COMPUTED_BY_A_BROWSER", 2)
     visitor, tab, presenter = arrive(cookie="hers"), arrive(cookie="hers"), arrive(presenter=True)
     with turns.compute(visitor):
         waits = start([], "second", tab)
-        for one in (visitor, tab):
-            with pytest.raises(KDError, match="Too many"), turns.compute(one):
+        for refused, most in ((tab, turns.COMPUTATIONS), (arrive(), 4)):  # of four an address has two
+            monkeypatch.setattr(turns, "COMPUTATIONS", most)
+            with pytest.raises(KDError, match="Too many"), turns.compute(refused):
                 pass
-        threads = [waits, *(start([], "presenter", presenter) for _ in range(3))]
+        threads = [waits, *(start([], "one more", one) for one in (arrive("elsewhere"), *[presenter] * 3))]
     for thread in threads:
         thread.join(60)
-    with turns.compute(visitor):
-        assert len(turns.computations) == 1
-
-
-def test_all_together_have_as_many_as_there_are_threads(monkeypatch):
-    monkeypatch.setattr(turns, "COMPUTATIONS", 2)
-    with turns.compute(arrive()), pytest.raises(KDError, match="Too many"), turns.compute(arrive()):
-        pass
-    monkeypatch.setattr(turns, "COMPUTATIONS", 0)
-    with turns.compute(arrive(presenter=True)):
-        pass
 
 
 def test_one_that_fails_or_whose_visitor_leaves_lets_the_others_go_on():
