@@ -86,12 +86,10 @@ BAD = {
     "no choice": b"question=KEY",
     "no question": b"choice=1",
     "a word": b"question=KEY&choice=cat",
-    "a negative number": b"question=KEY&choice=-1",
     "a class too many": b"question=KEY&choice=10",
     "a long number": b"question=KEY&choice=111111111",
     "two choices": b"question=KEY&choice=1&choice=2",
     "another key": b"question=../../etc&choice=1",
-    "JSON": b'{"question": "KEY", "choice": 1}',
     "bytes": b"\xff\xfe\x00question=KEY&choice=1",
     "a digit of another script": "question=KEY&choice=٣".encode(),
 }
