@@ -196,8 +196,9 @@ def kind_of(data: bytes) -> str | None:
 def knows_protocol() -> bool:
     """Whether a run and its end can be told in Streamlit's messages; the log says so where they cannot."""
     with contextlib.suppress(AttributeError, ValueError, TypeError):
-        run = BackMsg(rerun_script={"widget_states": {"widgets": [{"id": "$$ID", "bool_value": True}]}})
-        if {read(run.SerializeToString()), kind_of(ForwardMsg(script_finished=0).SerializeToString())} <= BEGIN | END:
+        run, end = BackMsg(), ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY)
+        run.rerun_script.widget_states.widgets.add(id="$$ID", bool_value=True)
+        if read(run.SerializeToString()) in BEGIN and kind_of(end.SerializeToString()) in END:
             return True
     logging.getLogger(__name__).warning(
         "Streamlit's protocol is not that of 1.67: pages wait for no turns, so one visitor can slow down all others."
