@@ -29,7 +29,7 @@ def labels(at):
     return [one.label for one in at.button]
 
 
-def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, human):
+def test_a_question_from_the_current_picture_its_votes_the_projector_view_and_its_end(open_page, human):
     at = open_page("audience", image="3", T="4")
     assert "No question yet" in text(at)
     button(at, "Ask about this picture").click().run()
@@ -48,7 +48,18 @@ def test_a_question_from_the_current_picture_its_votes_and_its_end(open_page, hu
     assert at.query_params["answer"] == "all"
     assert sources(at) == {"audience", "teacher", "human labels"}
     assert f"★ {name}" in {row["class"] for row in dataset(at, 0, "votes")}
+    button(at, "Projector view").click().run()
+    assert "entropy **0.64 nats**" in text(at)
+    assert "closest" in text(at)
+    assert not at.text_input
+    button(at, "Show the votes only").click().run()
+    assert "closest" not in text(at)
+    assert name not in specs(at)[0]["description"]
     button(at, "Close and reveal").click().run()
+    assert sources(at) == {"audience", "teacher", "human labels"}
+    button(at, "Leave projector view").click().run()
+    assert "view" not in at.query_params
+    assert [one.value for one in at.title] == ["Audience"]
     row = at.dataframe[0].value.iloc[0]
     assert (row["label"], row["audience"], row["votes"]) == (name, f"{name} 67%", 3)
     assert "On 1 picture with a label" in text(at)
@@ -179,29 +190,6 @@ def test_two_presenters_who_press_at_once_lose_nothing(open_page):
     button(first, "Close and reveal").click().run()
     assert "another presenter" in first.error[0].value
     assert store.current().is_open
-
-
-def test_the_projector_view_shows_what_the_room_needs_and_nothing_else(open_page, human):
-    at = open_page("audience", ask="5")
-    button(at, "Next question").click().run()
-    store, question = open_store(), open_store().current()
-    for voter in range(votes.FEW):
-        store.vote(question.key, question.label, browser(voter))
-    button(at, "Projector view").click().run()
-    assert question.classes[question.label] not in specs(at)[0]["description"]
-    assert "entropy **0.00 nats**" in text(at)
-    assert "closest" not in text(at)
-    assert not at.text_input
-    button(at, "Show the label and the teacher").click().run()
-    assert at.query_params["answer"] == "all"
-    assert "closest" in text(at)
-    button(at, "Show the votes only").click().run()
-    assert "closest" not in text(at)
-    button(at, "Close and reveal").click().run()
-    assert sources(at) == {"audience", "teacher", "human labels"}
-    button(at, "Leave projector view").click().run()
-    assert "view" not in at.query_params
-    assert [one.value for one in at.title] == ["Audience"]
 
 
 def test_enter_asks_beside_a_question_of_the_last_lecture_but_not_after_its_own(open_page):

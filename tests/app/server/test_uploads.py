@@ -41,13 +41,11 @@ def in_threads(files):
         return list(pool.map(lambda data: uploads.decode_once(data)["crop"].pixels[0, 0, 0], files))
 
 
-def test_two_pictures_are_decoded_at_a_time_and_each_visitor_gets_the_right_one(decoded):
+def test_two_pictures_are_decoded_at_a_time_and_the_same_file_once(decoded):
     files = [b"x" * count for count in range(1, 13)]
-    assert in_threads(files) == list(range(1, 13))
+    assert in_threads(files) == list(range(1, 13))  # each visitor gets the right one
     assert sorted(decoded) == files
-
-
-def test_the_same_file_is_decoded_once_also_where_many_send_it_at_once(decoded):
+    decoded.clear()
     assert set(in_threads([b"same"] * 12)) == {4}
     assert len(decoded) <= uploads.AT_A_TIME  # those that began together
     decoded.clear()
