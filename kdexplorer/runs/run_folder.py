@@ -69,6 +69,13 @@ class RunStatus(Record):
     failed: dict[str, str] = {}
     """Of a study: why runs failed, by run."""
 
+    @property
+    def share_done(self) -> float | None:
+        """Of a run's steps, 0 to 1; None where it does not say."""
+        if self.epoch is None or not self.epochs or self.step is None or not self.steps_per_epoch:
+            return None
+        return min(1.0, (self.epoch + self.step / self.steps_per_epoch) / self.epochs)
+
 
 class EpochMeasures(Record):
     """One point of a learning curve: the epoch (from 0), and loss terms and accuracy by name."""

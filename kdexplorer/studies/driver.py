@@ -17,7 +17,7 @@ from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
-from kdexplorer.runs.run_folder import LIVE, Run, RunStatus, State
+from kdexplorer.runs.run_folder import LIVE, Run, State
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress, say
@@ -232,7 +232,7 @@ def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
         known = [one.seconds for one in table.runs if one.seconds] if table else []
         for run in list_working(study):
             status = run.status()
-            if (share := _share_done(status)) and status.seconds_left is not None:
+            if (share := status.share_done) and status.seconds_left is not None:
                 seeds.discard(run.config().seed)
                 left += status.seconds_left
                 known = [status.seconds_left / (1 - share)] if share < 1 else known
@@ -244,13 +244,6 @@ def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
         else:
             left, seconds, work = left + len(seeds) * mean, seconds + mean, work + of_seed
     return left + waiting * seconds / work if work else None
-
-
-def _share_done(status: RunStatus) -> float:
-    """Of a run's steps, 0 to 1; 0 where it does not say."""
-    if status.epoch is None or not status.epochs or status.step is None or not status.steps_per_epoch:
-        return 0.0
-    return min(1.0, (status.epoch + status.step / status.steps_per_epoch) / status.epochs)
 
 
 def list_working(study: Study) -> list[Run]:

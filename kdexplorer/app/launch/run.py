@@ -130,12 +130,12 @@ def _describe(config: RunConfig) -> str:
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a study's runs."""
-    epoch, step, steps, state = status.epoch, status.step, status.steps_per_epoch, status.state
+    epoch, state = status.epoch, status.state
     message = as_text(status.message[:LENGTH])
     starts = state in LIVE and epoch is None and not status.runs
     if state not in ("finished", "failed", "damaged") and status.message not in ("", "training") and not starts:
         st.markdown(message)
-    if state != "finished" and epoch is not None and step is not None and steps:
+    if state != "finished" and epoch is not None and (share := status.share_done) is not None:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if state == "running" and left is not None:
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
@@ -143,7 +143,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
             text += f", {status.images_per_second:,.0f} images/s"
         if state == "running" and status.teacher_stored:
             text += ", teacher predictions from the disk"
-        st.progress(min(1.0, (epoch * steps + step) / (config.epochs * steps)), text=text)
+        st.progress(share, text=text)
     elif starts:
         st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
     if status.warning:
