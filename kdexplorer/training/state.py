@@ -157,46 +157,30 @@ def restore_latest(trainer: Trainer, progress: RunProgress) -> tuple[int, int]:
 # --- The students' checkpoints ---
 
 
-def export_students(run: Run, trainer: Trainer) -> None:
-    """Casts each student to float16, evaluates what will be stored in float32, and writes its checkpoint.
+def export_students(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> str:
+    """Writes each student as it is after so many epochs; before the last one as `NAME-after-EPOCHS`.
 
-    Raises TrainingError, which names the students that float16 cannot hold, once all others are written.
+    Float16 weights are written, and evaluated in float32; training goes on from the same bits. A stop waits for a
+    snapshot. Returns which students float16 cannot hold, once all others are written.
     """
+    is_last, before, refused = epochs == trainer.config.epochs, (trainer.stopping, trainer.dtype), []
     trainer.dtype = torch.float32
-    if trainer.teacher is not None:
-        trainer.teacher.dtype = torch.float32
     with without_tf32():
-        teacher = trainer.evaluate_teacher()
-    if refused := _export_each(run, trainer, trainer.students, teacher, trainer.config.epochs):
-        raise TrainingError(refused)
-
-
-def export_snapshots(run: Run, trainer: Trainer, teacher: EvaluationTeacher | None, epochs: int) -> str:
-    """Writes each student as it is after so many epochs, as `NAME-after-EPOCHS` among the run's students.
-
-    As at the end, float16 weights are evaluated in float32; training goes on from the same bits. A stop waits. Returns
-    which students float16 cannot hold.
-    """
-    before, trainer.stopping, trainer.dtype = (trainer.stopping, trainer.dtype), None, torch.float32
-    left = [one for one in trainer.students if not (run.path / f"{one.config.name}-after-{epochs}").exists()]
-    refused = _export_each(run, trainer, left, teacher, epochs)  # a stopped run does the epoch again
-    trainer.stopping, trainer.dtype = before
-    return refused
-
-
-def _export_each(
-    run: Run, trainer: Trainer, students: list[Student], teacher: EvaluationTeacher | None, epochs: int
-) -> str:
-    """Writes what float16 can hold; the reasons for the others."""
-    refused = []
-    for student in students:
-        try:
-            with without_tf32():
+        if not is_last:
+            trainer.stopping = None
+        elif trainer.teacher is not None:
+            trainer.teacher.dtype = torch.float32
+            teacher = trainer.evaluate_teacher()
+        for student in trainer.students:
+            if not is_last and (run.path / f"{student.config.name}-after-{epochs}").exists():
+                continue  # a stopped run does the epoch again
+            try:
                 _export(run, trainer, student, teacher, epochs)
-        except TrainingError as error:
-            refused.append(str(error))
-        except CheckpointError as error:
-            refused.append(f"{student.config.name}: {error}")
+            except TrainingError as error:
+                refused.append(str(error))
+            except CheckpointError as error:
+                refused.append(f"{student.config.name}: {error}")
+    trainer.stopping, trainer.dtype = before
     return " ".join(refused)
 
 

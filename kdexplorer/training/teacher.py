@@ -34,6 +34,7 @@ from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
 from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, load_arrays, save_arrays
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
+from kdexplorer.training.ddp import join
 from kdexplorer.training.hardware import compile_network, describe_environment
 from kdexplorer.training.objective import EVALUATION_BATCH, Targets, run_network
 
@@ -49,17 +50,11 @@ MOST_LOST = 0.05
 
 @dataclass
 class EvaluationTeacher:
-    """The teacher on the evaluation split: what is stored of its outputs, and what the methods keep of a batch."""
+    """The teacher on the evaluation split: its logits `[N, K]`, float32, and what the methods keep of a batch."""
 
-    parts: Arrays
-    """What is stored, float32: `logits` `[N, K]`, and `embedding` `[N, D]` where a method uses it."""
+    logits: np.ndarray
     targets: Callable[[int, int], Targets]
     """By the batch's start and end."""
-
-    @property
-    def logits(self) -> np.ndarray:
-        """`[N, K]`, float32."""
-        return self.parts["logits"]
 
 
 class Teacher:
@@ -74,6 +69,8 @@ class Teacher:
         dtype: torch.dtype,
         stopping: threading.Event | None,
     ) -> None:
+        self.keeps = join().size == 1
+        """Whether it stores what it computes: one process alone does."""
         self.methods, self.config, self.device, self.dtype, self.stopping = methods, config, device, dtype, stopping
         self.checkpoints = checkpoints
         self.normalization = checkpoints[0].card.normalization
@@ -130,13 +127,10 @@ class Teacher:
         may_read = self.batch_facts is not None and self.can_read
         return self.fixed is not None or (may_read and are_stored(self.facts_of(epoch), self.shapes))
 
-    def fix_targets(self, train: Split, keep: bool) -> None:
-        """The logits of the training images as they are, for `select_targets`, as `evaluate` has them."""
-        self.fixed = to_device(self.evaluate(train, keep).logits, self.device)
-
-    def select_targets(self, indices: np.ndarray) -> Targets:
-        """What the methods keep of the fixed logits of images, by their positions `[B]` in the training set."""
-        assert self.fixed is not None
+    def select_targets(self, train: Callable[[], Split], indices: np.ndarray) -> Targets:
+        """What the methods keep of the logits of training images as they are, by their positions `[B]`."""
+        if self.fixed is None:
+            self.fixed = to_device(self.evaluate(train()).logits, self.device)
         return self._reduce(Outputs(self.fixed[to_device(indices, self.device)]))
 
     def load_targets(self, images: Tensor, inputs: Tensor, epoch: int, step: int) -> Targets:
@@ -178,23 +172,20 @@ class Teacher:
 
     # --- On the evaluation split ---
 
-    def evaluate(self, evaluation: Split, keep: bool) -> EvaluationTeacher:
-        """The teacher on the evaluation split, whose pixels never change; with `keep` stored for later runs."""
+    def evaluate(self, evaluation: Split) -> EvaluationTeacher:
+        """The teacher on the evaluation split, whose pixels never change; read, or stored for later runs."""
         facts, shapes = self._describe_evaluation(evaluation, self.dtype)
         if self.can_read and (stored := load_arrays(facts, shapes)) is not None:
-            return EvaluationTeacher(stored, functools.partial(self._reduce_stored, stored))
-        computed = self.compute_evaluation(evaluation)
-        if keep:
-            self._save(facts, computed.parts)
-        return computed
+            return EvaluationTeacher(stored["logits"], functools.partial(self._reduce_stored, stored))
+        return self.compute_evaluation(evaluation, facts if self.keeps else None)
 
     def is_evaluation_stored(self, evaluation: Split, dtype: torch.dtype) -> bool:
         """Whether `evaluate` reads the outputs in that precision instead of computing them."""
         computes = all(checkpoint.computes for checkpoint in self.checkpoints)
         return not computes or (self.can_read and are_stored(*self._describe_evaluation(evaluation, dtype)))
 
-    def compute_evaluation(self, evaluation: Split) -> EvaluationTeacher:
-        """The teacher on the evaluation split, neither read nor stored."""
+    def compute_evaluation(self, evaluation: Split, facts: dict[str, Any] | None = None) -> EvaluationTeacher:
+        """The teacher on the evaluation split, stored where there are facts to know it by, and not read."""
         parts: list[dict[str, Tensor]] = []
         kept: dict[tuple[int, int], Targets] = {}
         room = MAX_KEPT_BYTES
@@ -213,7 +204,9 @@ class Teacher:
             return self._reduce(self.compute(self.network, inputs))
 
         whole = {part: torch.cat([batch[part] for batch in parts]).numpy() for part in self.widths}
-        return EvaluationTeacher(whole, targets_of)
+        if facts is not None:
+            self._save(facts, whole)
+        return EvaluationTeacher(whole["logits"], targets_of)
 
     def _describe_evaluation(self, evaluation: Split, dtype: torch.dtype) -> tuple[dict[str, Any], Shapes]:
         """What decides the outputs on the evaluation split, and the shapes of what is stored of them."""

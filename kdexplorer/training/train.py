@@ -28,7 +28,7 @@ from kdexplorer.runs.run_folder import EpochMetrics, Run, State, TeacherMeasures
 from kdexplorer.training import ddp
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.progress import RunProgress, average_sums
-from kdexplorer.training.state import OLD_STATE, STATE, export_snapshots, export_students, restore_latest, save_state
+from kdexplorer.training.state import OLD_STATE, STATE, export_students, restore_latest, save_state
 from kdexplorer.training.teacher import EvaluationTeacher
 from kdexplorer.training.trainer import Student, Trainer, median_seconds
 
@@ -129,14 +129,15 @@ def train(progress: RunProgress) -> None:
         trainer.forget_epoch()
         epoch, step = epoch + 1, 0
         is_snapshot = config.snapshots and epoch % config.snapshots == 0 and epoch < config.epochs
-        if team.leads and is_snapshot and (refused := export_snapshots(run, trainer, teacher, epoch)):
+        if team.leads and is_snapshot and (refused := export_students(run, trainer, teacher, epoch)):
             progress.warn(f"after {epoch} epochs float16 cannot hold all students: {refused}", lasting=True)
         _save(progress, epoch, step)
     progress.end()
 
     work.write("running", "evaluating the float16 weights")
     if team.leads:
-        export_students(run, trainer)
+        if refused := export_students(run, trainer, teacher, epoch):
+            raise TrainingError(refused)
         (run.path / OLD_STATE).unlink(missing_ok=True)
     progress.close()
 

@@ -23,7 +23,6 @@ from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolutio
 from kdexplorer.datasets import Split, augmentation, get_dataset
 from kdexplorer.datasets.base import hold_out, sample_class_balanced
 from kdexplorer.errors import ConfigError, TrainingError
-from kdexplorer.methods import Method
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
@@ -189,9 +188,7 @@ class Trainer:
         if self.teacher is None:
             return inputs, labels, {}
         if config.teacher_view == "fixed":
-            if self.teacher.fixed is None:
-                self.teacher.fix_targets(self.training_split(), keep=self.team.size == 1)
-            return inputs, labels, self.teacher.select_targets(indices[self.part])
+            return inputs, labels, self.teacher.select_targets(self.training_split, indices[self.part])
         seen, of_teacher = images, inputs
         if config.teacher_view == "independent":
             seen = self._augment(indices, epoch, step, stream=augmentation.TEACHER)
@@ -232,7 +229,7 @@ class Trainer:
 
     def evaluate_teacher(self) -> EvaluationTeacher | None:
         """The teacher on the evaluation split; None where no student needs one."""
-        return self.teacher.evaluate(self.evaluation, keep=self.team.size == 1) if self.teacher else None
+        return self.teacher.evaluate(self.evaluation) if self.teacher else None
 
     @torch.no_grad()
     def evaluate(self, student: Student, teacher: EvaluationTeacher | None) -> tuple[np.ndarray, dict[str, float]]:
@@ -286,13 +283,13 @@ class Trainer:
         return Student(student, network, forward, adapters, optimizer, scaler, average)
 
     def _load_teacher(self) -> Teacher | None:
-        """The teacher's network; None where no student needs it. One process alone stores what it computes."""
-        needing = [method for student in self.config.students for method in student.methods if method.needs]
-        methods: list[Method] = list(dict.fromkeys(needing))
+        """The teacher's network; None where no student needs it."""
+        needing = (method for student in self.config.students for method in student.methods if method.needs)
+        methods = list(dict.fromkeys(needing))
         if not self.teacher_checkpoints or not methods:
             return None
         teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype, self.stopping)
-        if self.team.size == 1 and self.config.teacher_view != "fixed":
+        if teacher.keeps and self.config.teacher_view != "fixed":
             teacher.open_predictions(self.images, self.steps_per_epoch)
         return teacher
 

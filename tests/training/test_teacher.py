@@ -177,7 +177,7 @@ def test_a_teacher_that_loses_more_than_five_points_is_reported(small, monkeypat
         return np.log(np.where((np.arange(500) < correct)[:, None] == (np.arange(10) == 0), 0.89, 0.11 / 9)[:, :10])
 
     monkeypatch.setattr(teacher_module, "predict_batches", lambda *_, **__: logits(right))
-    text = Trainer(small).teacher.check_size(split, EvaluationTeacher({"logits": logits(460)}, None), 16)
+    text = Trainer(small).teacher.check_size(split, EvaluationTeacher(logits(460), None), 16)
     assert text.startswith("At 16 pixels") == warned
 
 
@@ -216,9 +216,9 @@ def test_the_estimate_counts_the_teachers_evaluation_unless_the_whole_split_is_s
     monkeypatch.setattr(estimate.processes, "age", lambda: 0.0)
     monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
-    def slow(self, evaluation):
+    def slow(*given):
         clock[0] += 100.0
-        return compute(self, evaluation)
+        return compute(*given)
 
     monkeypatch.setattr(Teacher, "compute_evaluation", slow)
 

@@ -12,7 +12,7 @@ from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
-from kdexplorer.training.state import export_snapshots
+from kdexplorer.training.state import export_students
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
 from tests.training.configs import bits, create, make_config, predict, record_forwards, stop_halfway, train_to_end
@@ -107,7 +107,7 @@ def test_a_stop_waits_for_a_snapshot(tiny, monkeypatch):
     trainer = Trainer(make_config(snapshots=1), threading.Event())
     trainer.stopping.set()
     run = create(trainer.config)
-    export_snapshots(run, trainer, None, 1)
+    export_students(run, trainer, None, 1)
     assert (run.path / "scratch-after-1").is_dir()
     with pytest.raises(Stopped):
         trainer.evaluate(trainer.students[0], None)
@@ -118,7 +118,7 @@ def test_a_snapshot_that_float16_cannot_hold_is_left_out_and_said_and_the_others
     with torch.no_grad():
         next(trainer.students[0].network.parameters())[0] = 1e6
     run = create(trainer.config)
-    assert export_snapshots(run, trainer, None, 1).startswith("large: ")
+    assert export_students(run, trainer, None, 1).startswith("large: ")
     assert [path.name for path in run.path.glob("*-after-1")] == ["small-after-1"]
 
 
@@ -127,7 +127,7 @@ def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
     first = estimate.measure(config)
     assert 0 < first.fixing < first.seconds
     trainer = Trainer(config)
-    trainer.teacher.fix_targets(trainer.training_split(), keep=True)
+    trainer.step(0, 0)
     for seed in (config.seed, config.seed + 1):  # they belong to no seed
         assert estimate.measure(config.model_copy(update={"seed": seed})).fixing == 0
     assert estimate.measure(alone).fixing == 0
