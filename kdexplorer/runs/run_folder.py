@@ -69,12 +69,11 @@ class RunStatus(Record):
     failed: dict[str, str] = {}
     """Of a study: why runs failed, by run."""
 
-    @property
-    def share_done(self) -> float | None:
-        """Of a run's steps, 0 to 1; None where it does not say."""
-        if self.epoch is None or not self.epochs or self.step is None or not self.steps_per_epoch:
+    def share_done(self, epochs: int) -> float | None:
+        """Of the steps of a run of so many epochs, 0 to 1; None where it does not say."""
+        if self.epoch is None or self.step is None or not self.steps_per_epoch:
             return None
-        return min(1.0, (self.epoch + self.step / self.steps_per_epoch) / self.epochs)
+        return min(1.0, (self.epoch + self.step / self.steps_per_epoch) / epochs)
 
 
 class EpochMeasures(Record):
@@ -169,12 +168,10 @@ class Run:
     def needs(self, run_id: str) -> bool:
         """Whether it has not finished and a student of that run teaches it, or is what one of its students began as."""
         with contextlib.suppress(ConfigError):
-            config = self.config()
-            teachers = config.teacher or ""
-            names = [*teachers.split("+"), *(one.initial or "" for one in config.students)]
-            own = (self.path.parent / run_id).resolve()
-            uses = any(name.startswith(f"{run_id}/") or (name and Path(name).resolve().parent == own) for name in names)
-            uses |= f"+{run_id}/" in f"+{teachers}"  # a run's name may have a plus, too
+            config, own = self.config(), (self.path.parent / run_id).resolve()
+            names = [*(config.teacher or "").split("+"), *(one.initial for one in config.students if one.initial)]
+            uses = f"+{run_id}/" in f"+{'+'.join(names)}"  # a run's name may have a plus, too
+            uses |= any(Path(name).resolve().parent == own for name in names if name)
             return uses and self.status().state != "finished"
         return False
 

@@ -232,7 +232,7 @@ def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
         known = [one.seconds for one in table.runs if one.seconds] if table else []
         for run in list_working(study):
             status = run.status()
-            if (share := status.share_done) and status.seconds_left is not None:
+            if (share := status.share_done(run.config().epochs)) and status.seconds_left is not None:
                 seeds.discard(run.config().seed)
                 left += status.seconds_left
                 known = [status.seconds_left / (1 - share)] if share < 1 else known

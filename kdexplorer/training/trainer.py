@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from kdexplorer.config import RunConfig, StudentConfig, learning_rate, resolution
 from kdexplorer.datasets import Split, augmentation, get_dataset
-from kdexplorer.datasets.base import hold_out, sample_class_balanced
+from kdexplorer.datasets.base import hold_out, load_evaluation, sample_class_balanced
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
@@ -90,13 +90,11 @@ def load_run_data(config: RunConfig) -> tuple[Split, Split]:
     """
     dataset = get_dataset(config.dataset)
     train = dataset.load("train", order=config.image_order)
+    evaluation = load_evaluation(dataset, config.holdout, config.image_order)
     if config.holdout:
-        held = hold_out(train.labels, config.holdout)
-        train, evaluation = train.take(np.setdiff1d(np.arange(len(train)), held)), train.take(held)
+        train = train.take(np.setdiff1d(np.arange(len(train)), hold_out(train.labels, config.holdout)))
         if len(gone := np.setdiff1d(evaluation.labels, train.labels)):
             raise ConfigError(f"holdout: no training image of {train.classes[gone[0]]} would be left: hold out fewer.")
-    else:
-        evaluation = dataset.load("test")
     if config.without_class is not None:
         train = train.take(np.flatnonzero(train.labels != config.without_class))
     require_enough(config, len(train))

@@ -135,7 +135,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     starts = state in LIVE and epoch is None and not status.runs
     if state not in ("finished", "failed", "damaged") and status.message not in ("", "training") and not starts:
         st.markdown(message)
-    if state != "finished" and epoch is not None and (share := status.share_done) is not None:
+    if state != "finished" and epoch is not None and (share := status.share_done(config.epochs)) is not None:
         text, left = f"Epoch {epoch + 1} of {config.epochs}", status.seconds_left
         if state == "running" and left is not None:
             text += f", about {format_duration(left)} left" if left >= 1 else ", evaluating"
