@@ -6,15 +6,12 @@ temperature, the weight and the mean confidence, so a difference to KD is due to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, TemperatureSettings
-from kdexplorer.networks.outputs import Outputs, as_float
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
 
 Kept = Literal["top", "permuted", "class-mean", "smoothing"]
 """What is kept of the teacher's probabilities, see `alter`."""

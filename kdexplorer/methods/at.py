@@ -6,15 +6,12 @@ The pages draw maps by the same functions, so what is shown is what is trained o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, as_float, match_stages, pool_to_same_size
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, match_stages, nn, pool_to_same_size
 
 
 class AT(Method):

@@ -9,17 +9,13 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field, create_model
 
-from kdexplorer.networks.outputs import Outputs
+from kdexplorer.networks import Architecture
+from kdexplorer.networks.outputs import Outputs, Tensor, nn
 from kdexplorer.schema import StrictModel
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from kdexplorer.networks import Architecture
 
 Family = Literal["response", "feature", "relation"]
 Need = Literal["logits", "stages", "embedding"]

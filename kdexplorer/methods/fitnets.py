@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, as_float, pool_to_same_size
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from kdexplorer.networks import Architecture
+from kdexplorer.networks import Architecture
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn, pool_to_same_size
 
 
 class FitNets(Method):

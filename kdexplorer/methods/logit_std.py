@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
 from kdexplorer.methods.kd import kd_loss
-from kdexplorer.networks.outputs import Outputs, as_float
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
 
 
 class LogitStd(Method):

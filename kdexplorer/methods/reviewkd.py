@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, WarmupSettings
-from kdexplorer.networks.outputs import Outputs, as_float, match_stages
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from kdexplorer.networks import Architecture
+from kdexplorer.networks import Architecture
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, match_stages, nn
 
 
 class ReviewKD(Method):

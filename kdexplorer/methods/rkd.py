@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, as_float
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
 
 MAX_ANGLES = 1 << 22
 """Angles that are computed at once; of more, backward computes them again instead of keeping them."""

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch import nn as nn
+else:  # for annotations, here and in the methods' files: to read what a method is must not load torch
+    Tensor = nn = Any
 
 
 class Outputs(NamedTuple):
