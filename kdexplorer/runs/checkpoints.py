@@ -335,11 +335,14 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
 # --- The teacher that a configuration names: a checkpoint, or several joined by `+`, which are averaged ---
 
 
-def find_teachers(names: str) -> tuple[Checkpoint, ...]:
+def find_teachers(names: str | None) -> tuple[Checkpoint, ...]:
     """The checkpoints of `resnet56`, or of `resnet50+resnet56`; a name that contains a `+` itself is found whole.
 
-    Raises ConfigError when there is none of that name, or one is named twice; CheckpointError when a card is not valid.
+    Empty where no name is given. Raises ConfigError when there is none of that name, or one is named twice;
+    CheckpointError when a card is not valid.
     """
+    if not names:
+        return ()
     words, found = names.split("+"), list[Checkpoint]()
     while words:
         for count in range(len(words), 0, -1):  # as many of the first words as possible

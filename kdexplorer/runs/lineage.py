@@ -39,7 +39,7 @@ def find_teacher(checkpoint: Checkpoint) -> Checkpoint | None:
     found = teacher_of(checkpoint, [*bundled_checkpoints(), *list_checkpoints(imported_root())])
     with contextlib.suppress(KDError):
         if found is None and checkpoint.card.run:
-            return teacher_of(checkpoint, find_teachers(find_run(checkpoint.card.run).config().teacher or ""))
+            return teacher_of(checkpoint, find_teachers(find_run(checkpoint.card.run).config().teacher))
     return found
 
 

@@ -130,7 +130,7 @@ def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
     Those of several teachers are the logarithm of the mean of their probabilities.
     """
     with contextlib.suppress(CheckpointError, ConfigError):
-        teachers = find_teachers(config.teacher or "")
+        teachers = find_teachers(config.teacher)
         if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
             logits = [teacher.logits() for teacher in teachers]
             if len({one.shape for one in logits}) == 1:

@@ -195,7 +195,7 @@ def read_files(folder: Path, seen: dict[str, tuple[int, ...]]) -> Files:
 
 def read_teacher(config: RunConfig) -> Files:
     """The teachers' cards and weights, to send along, in a folder each; empty where there is none. Raises KDError."""
-    teachers = enumerate(find_teachers(config.teacher) if config.teacher else ())
+    teachers = enumerate(find_teachers(config.teacher))
     return {f"{i}/{name}": (one.path / name).read_bytes() for i, one in teachers for name in (CARD, WEIGHTS)}
 
 

@@ -45,8 +45,7 @@ def find_problems(values: dict[str, Any], teacher: Checkpoint | None = None) -> 
 def require_startable(config: RunConfig) -> None:
     """Prepares the data. Raises KDError, which names what would end the run at its start."""
     get_dataset(config.dataset).prepare()
-    teachers = find_teachers(config.teacher) if config.teacher else ()
-    if found := [f"{field}: {sentence}" for field, sentence in _start_problems(config, teachers)]:
+    if found := [f"{field}: {sentence}" for field, sentence in _start_problems(config, find_teachers(config.teacher))]:
         missing = get_dataset(config.dataset).can_download and not get_dataset(config.dataset).is_available()
         found += [f"to download, run 'python -m kdexplorer data download {config.dataset}'"] if missing else []
         raise ConfigError("; ".join(found) + ".")
@@ -90,23 +89,18 @@ def _start_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterat
         what = ("holdout", "hold out fewer") if config.holdout else ("dataset", "a run needs 20")
         yield what[0], f"there are only {dataset.sizes['train']} training images: {what[1]}"
     else:
-        yield from _count_problems(config, available)
+        yield from count_problems(config, available)
     if config.teacher:
         yield from _teacher_problems(config, teachers)
     yield from _initial_problems(config)
 
 
-def _count_problems(config: RunConfig, available: int) -> Iterator[tuple[str, str]]:
+def count_problems(config: RunConfig, available: int) -> Iterator[tuple[str, str]]:
+    """Fields and sentences where the run uses more training images than there are to choose from."""
     if (config.train_images or 0) > available:
         yield "train_images", f"there are only {available}: choose fewer"
     elif config.batch_size > available:
         yield "batch_size", f"there are only {available} training images: choose a smaller batch"
-
-
-def require_enough(config: RunConfig, available: int) -> None:
-    """Raises ConfigError where there are fewer training images than the run uses; so many are left to choose from."""
-    for field, sentence in _count_problems(config, available):
-        raise ConfigError(f"{field}: {sentence}.")
 
 
 def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iterator[tuple[str, str]]:

@@ -187,7 +187,7 @@ def work_by_epoch(config: RunConfig, teachers: Sequence[Checkpoint], stored: Seq
 
 def count_work(config: RunConfig) -> float:
     """Multiply-adds of a run. Raises KDError without the teacher."""
-    teachers = find_teachers(config.teacher) if config.teacher else ()
+    teachers = find_teachers(config.teacher)
     return float(work_by_epoch(config, teachers, [False] * config.epochs).sum()) * (config.train_images or 1)
 
 

@@ -21,7 +21,6 @@ from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import TrainingError
 from kdexplorer.methods import Method
 from kdexplorer.networks import Architecture, Outputs, build, count_parameters, get_architecture
-from kdexplorer.networks.outputs import as_float
 from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.training.hardware import resolve_device, resolve_precision
 
@@ -95,12 +94,11 @@ def compute_objective(
     """What a student minimizes on one batch, and its parts: scalars.
 
     They are `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each term's
-    unweighted loss by its name. `outputs` are the student's, `labels` int64 `[B]`; adapters run in `dtype`. By default
-    images are compared with those of the batch. `progress` is the share of all steps that is done with this one, for
-    methods whose weight rises at the beginning.
+    unweighted loss by its name. `outputs` are the student's, as from `run_network`, `labels` int64 `[B]`; adapters run
+    in `dtype`. By default images are compared with those of the batch. `progress` is the share of all steps that is
+    done with this one, for methods whose weight rises at the beginning.
     """
-    logits = as_float(outputs.logits)
-    outputs = outputs._replace(logits=logits)
+    logits = outputs.logits
     hard = F.cross_entropy(logits, labels)
     parts = {"cross_entropy": hard}
     if objective.label_smoothing:
@@ -150,22 +148,21 @@ def count_student_memory(config: RunConfig) -> dict[str, dict[str, int]]:
     beside it. `kept_bytes`: what autograd keeps of one batch for the backward pass of the whole objective; `compile`
     may keep less. Raises KDError when the teacher cannot be found.
     """
-    found, counted = {}, _count_students(config, _teachers_of(config), config.batch_size)
+    found, counted = {}, _count_students(config, config.batch_size)
     for student, (trained, own, kept) in zip(config.students, counted, strict=True):
         state = (12 + 4 * (config.optimizer == "adamw")) * trained + 4 * own * bool(config.ema)
         found[student.name] = {"state_bytes": state, "kept_bytes": kept}
     return found
 
 
-def _teachers_of(config: RunConfig) -> list[str]:
-    """The teachers' architectures. Raises KDError when one cannot be found."""
-    return [teacher.architecture for teacher in find_teachers(config.teacher)] if config.teacher else []
+def _count_students(config: RunConfig, batch_size: int) -> list[tuple[int, int, int]]:
+    """Of each student: the parameters that are trained, those of the network, and bytes that autograd keeps.
 
-
-def _count_students(config: RunConfig, teachers: list[str], batch_size: int) -> list[tuple[int, int, int]]:
-    """Of each student: the parameters that are trained, those of the network, and bytes that autograd keeps."""
+    Raises KDError when the teacher cannot be found.
+    """
     dtype = resolve_precision(config.precision, resolve_device("cpu"))
-    classes, teacher = len(get_dataset(config.dataset).classes), teachers[0] if teachers else None
+    classes = len(get_dataset(config.dataset).classes)
+    teacher = next((teacher.architecture for teacher in find_teachers(config.teacher)), None)
     return [_count_student(student, teacher, classes, batch_size, dtype) for student in config.students]
 
 
@@ -215,8 +212,8 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
     kinds = {(one.architecture, one.key): one for one in config.students}  # whatever their weights are
     alike = config.model_copy(update={"students": [*kinds.values()]})
-    teachers = _teachers_of(config)
-    few, more = (_count_students(alike, teachers, images) for images in COUNTED)
+    teachers = [teacher.architecture for teacher in find_teachers(config.teacher)]
+    few, more = (_count_students(alike, images) for images in COUNTED)
     trained = {kind: count for kind, (count, _, _) in zip(kinds, few, strict=True)}
     total = 4.0 * floats * sum(trained[one.architecture, one.key] for one in config.students)
     kept = max(many - one for (*_, one), (*_, many) in zip(few, more, strict=True)) / (COUNTED[1] - COUNTED[0])

@@ -27,7 +27,7 @@ from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp, hardware
-from kdexplorer.training.checks import require_enough, require_startable
+from kdexplorer.training.checks import count_problems, require_startable
 from kdexplorer.training.objective import Targets, compute_objective, make_adapters, relate_parts, run_network
 from kdexplorer.training.recipe import build_optimizer, prepare
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher, evaluation_batches
@@ -97,7 +97,8 @@ def load_run_data(config: RunConfig) -> tuple[Split, Split]:
             raise ConfigError(f"holdout: no training image of {train.classes[gone[0]]} would be left: hold out fewer.")
     if config.without_class is not None:
         train = train.take(np.flatnonzero(train.labels != config.without_class))
-    require_enough(config, len(train))
+    for name, sentence in count_problems(config, len(train)):
+        raise ConfigError(f"{name}: {sentence}.")
     if config.train_images is not None:
         train = train.take(sample_class_balanced(train.labels, config.train_images, seed=1))  # the same for every seed
     return train, evaluation
@@ -131,7 +132,7 @@ class Trainer:
         self.normalization, self.data_sha256 = dataset.normalization, dataset.sha256
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
-        self.teacher_checkpoints = find_teachers(config.teacher) if config.teacher else ()
+        self.teacher_checkpoints = find_teachers(config.teacher)
         self.students = self.build_students()
         self.teacher = self._load_teacher()
         self.environments = [hardware.describe_environment(self.device, self.dtype, self.team.size)]

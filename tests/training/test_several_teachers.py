@@ -32,7 +32,8 @@ def test_names_are_found_whole_where_they_contain_a_plus(several):
         find_teachers(f"{several[0].path}+nobody")
     with pytest.raises(ConfigError, match="twice"):
         find_teachers(joined([several[0], several[0]]))
-    for name in ("", "+", f"{several[0].path}+"):
+    assert find_teachers(None) == find_teachers("") == ()
+    for name in ("+", f"{several[0].path}+"):
         with pytest.raises(ConfigError):
             find_teachers(name)
 

@@ -220,8 +220,8 @@ def judge_study(study: Table | None) -> list[Claim]:
     students = {name: study.values(name) for name in study.declared.entries}
     others = {"one trained from labels": students.pop(SCRATCH)}
     with contextlib.suppress(KDError):  # an installed package is without the teacher
-        (teacher,) = find_teachers(study.declared.shared.teacher or "")
-        others[f"its teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
+        for teacher in find_teachers(study.declared.shared.teacher):
+            others[f"its teacher {teacher.name}"] = dict.fromkeys(study.declared.seeds, teacher.card.test_accuracy)
     return [
         base.judge_differences(
             f"With seeds, a distilled ResNet-18 beats {name}",
