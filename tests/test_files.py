@@ -3,13 +3,10 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 from unittest.mock import Mock
 
 import pytest
 
-from benchmarks.app import ROOT
 from kdexplorer import files
 from kdexplorer.errors import DataError
 from kdexplorer.files import LineReader
@@ -20,19 +17,6 @@ _full_disk = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
 
 def names(folder):
     return {path.name for path in folder.iterdir()}
-
-
-@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700)])
-def test_files_and_folders_have_the_modes_that_the_user_asked_for(tmp_path, umask, file_mode, folder_mode):
-    code = (
-        f"import os; os.umask({umask}); from pathlib import Path; from kdexplorer import files\n"
-        "files.write_bytes(Path('file'), b'x')\n"
-        "with files.new_folder(Path('folder')) as folder:\n    (folder / 'inside').touch()"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == file_mode
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == folder_mode
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

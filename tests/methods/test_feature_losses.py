@@ -29,8 +29,6 @@ def test_the_regressor_maps_the_chosen_stage_to_the_teachers_channels():
     method = FitNets(stage=3)
     adapter = method.adapter(student, teacher)
     assert adapter(torch.zeros(2, 64, 8, 8)).shape == (2, 128, 8, 8)
-    assert method.check(student, teacher) is None
-    assert "resnet8 has 3 stages" in FitNets(stage=4).check(student, get_architecture("resnet18"))
     stages = [random(2, 16, 8, 8).float(), random(2, 32, 4, 4).float(), random(2, 64, 2, 2).float()]
     target = random(2, 128, 2, 2, seed=1).float()
     kept = method.reduce_teacher(Outputs(torch.zeros(2, 10), [*stages[:2], target]))

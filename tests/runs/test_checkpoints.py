@@ -57,11 +57,8 @@ FORGED = {
     "a key is missing": (lambda state: state.pop("fc.bias"), r"lacks 'fc\.bias'"),
     "a key too many": (_set("fc.extra", torch.zeros(1)), r"unknown 'fc\.extra'"),
     "a wrong shape": (_set("fc.bias", torch.zeros(11)), r"fc\.bias has shape \(11,\).*needs \(10,\)"),
-    "a transposed matrix": (_set("fc.weight", torch.zeros(64, 10)), r"fc\.weight has shape"),
     "whole numbers": (_set("fc.bias", torch.zeros(10, dtype=torch.int32)), r"fc\.bias is torch\.int32"),
-    "complex numbers": (_set("fc.bias", torch.zeros(10, dtype=torch.complex64)), r"fc\.bias is torch\.complex64"),
     "not a number": (_set("fc.bias", torch.full((10,), torch.nan)), r"fc\.bias contains values that are not finite"),
-    "infinity": (_set("bn1.running_var", torch.full((16,), torch.inf)), r"bn1\.running_var.*not finite"),
     "beyond float32": (_set("fc.bias", torch.full((10,), 1e300, dtype=torch.float64)), r"fc\.bias.*not finite"),
 }
 
@@ -73,33 +70,29 @@ def test_forged_weights_are_refused_and_named(saved, change, words):
         reopen(saved).network()
 
 
-def test_a_pickle_in_disguise_is_refused_and_does_not_fire(saved, tmp_path):
-    fired = tmp_path / "fired"
+def test_a_pickle_in_disguise_or_half_a_file_is_refused_and_does_not_fire(saved, tmp_path):
+    fired, logits = tmp_path / "fired", saved.path / "test_logits.npz"
+    truncated = logits.read_bytes()[:300]
     torch.save(Marker(fired), tmp_path / "net.pt")
-    for data in (pickle.dumps(Marker(fired)), (tmp_path / "net.pt").read_bytes()):
+    np.savez(logits, logits=np.array([[Marker(fired)] * 10], dtype=object))
+    for data in (pickle.dumps(Marker(fired)), (tmp_path / "net.pt").read_bytes(), logits.read_bytes(), truncated):
         replace_weights(saved, data)
         with pytest.raises(CheckpointError, match="not a readable safetensors"):
             reopen(saved).network()
+        logits.write_bytes(data)
+        with pytest.raises(CheckpointError, match=r"test_logits\.npz (cannot be read|contains)"):
+            saved.logits()
     assert not fired.exists()
 
 
-def header(claimed, text):
-    return claimed.to_bytes(8, "little") + text
+def header(text, claimed=None):
+    return (claimed or len(text)).to_bytes(8, "little") + text
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(header(len(text), text) for text in (b"{}", b"[]", b'{"fc.bias": 3}')),
-        header(2**63, b"{}"),
-        header(99_999_999, b"{" + b" " * 1000),
-        header(200_000, b"[" * 200_000),
-        header(2, b"{}") + b"\0" * 100,
-        header(78, b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}'.ljust(78)) + b"\0" * 4,
-        header(60, b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,4]}}'.ljust(60)) + b"\0" * 4,
-    ],
-    ids=["no key", "a list", "no tensor", "exabytes", "cut", "nested", "empty", "overflowing", "before the file"],
-)  # fmt: skip
+UNKNOWN = b'{"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}}'  # which torch has not
+
+
+@pytest.mark.parametrize("content", [header(b"{}"), header(b"{}", 2**63), header(UNKNOWN) + b"\0" * 4])
 def test_a_header_that_lies_is_refused(saved, content):
     replace_weights(saved, content)
     with pytest.raises(CheckpointError):
@@ -147,31 +140,6 @@ def test_other_arrays_are_not_logits(saved, arrays):
     np.savez(saved.path / "test_logits.npz", **arrays)
     with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
         saved.logits()
-
-
-def test_pickled_or_truncated_logits_are_refused_and_do_not_fire(saved, tmp_path):
-    fired, path = tmp_path / "fired", saved.path / "test_logits.npz"
-    truncated = path.read_bytes()[:300]
-    np.savez(path, logits=np.array([[Marker(fired)] * 10], dtype=object))
-    for data in (path.read_bytes(), pickle.dumps(Marker(fired)), truncated):
-        path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"test_logits\.npz cannot be read"):
-            saved.logits()
-    assert not fired.exists()
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda s: {"module." + k: s[k] for k in s},
-        lambda s: {"state_dict": {"model._orig_mod." + k: s[k] for k in s}},
-    ],
-)
-def test_weights_from_elsewhere_are_read_without_unpickling(tmp_path, wrap):
-    network = build("resnet8", seed=3)
-    torch.save(wrap(network.state_dict()), tmp_path / "net.pth")
-    loaded = network_from_state("resnet8", read_weights(tmp_path / "net.pth"), 10, "net.pth")
-    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -128,16 +128,6 @@ def test_a_run_that_cannot_be_written_leaves_nothing_behind_and_an_existing_fold
     assert sorted(run.path.parent.rglob("*")) == before
 
 
-def test_a_read_only_folder_is_a_run_error_and_starts_nothing(run, popen, monkeypatch):
-    write_status(run, "stopped")
-    monkeypatch.setattr("builtins.open", refuse(errno.EROFS))
-    with pytest.raises(RunError, match="Read-only file system"):
-        start_run(run)
-    monkeypatch.undo()
-    assert popen == []
-    assert Run(run.path).status().state == "stopped"
-
-
 def test_a_signal_is_for_all_work_that_goes_on():
     """A study is trained within an experiment's process: what comes after it must not begin."""
     with processes.stop_signals() as outer:

@@ -24,12 +24,6 @@ def test_the_program_prints_the_figures_or_one_line_that_says_what_is_wrong(tiny
     assert "no checkpoint 'nobody'" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_process_says_what_is_wrong():
-    with pytest.raises(RunError, match="no checkpoint 'nobody'"):
-        estimate.Measurement([make_config(teacher="nobody")], len).wait()
-
-
 def test_a_measurement_can_be_canceled():
     measurement = estimate.Measurement([make_config()], len)
     measurement.cancel()

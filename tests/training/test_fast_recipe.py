@@ -61,7 +61,7 @@ def air(tiny):
     return student.network, student.optimizer
 
 
-def test_each_group_has_its_own_rate(air):
+def test_each_group_has_its_own_rate_and_momentum_and_biases_have_no_decay(air):
     _, optimizer = air
     sizes = {
         round(0.5 * one.get("factor", 1.0), 6): sum(p.numel() for p in one["params"])
@@ -71,18 +71,15 @@ def test_each_group_has_its_own_rate(air):
     filters = 9 * (24 * 16 + 16 * 16 + 16 * 64 + 3 * 64 * 64)
     assert sizes == {0.5: 640, 8: 24 + 2 * (16 + 64 + 64), 0.12: filters}
 
+    def groups(**recipe):
+        config = make_config(AIR, batch_size=10, **recipe)
+        return build_optimizer(config, build("air_16"), [], torch.float32).param_groups
 
-@pytest.mark.parametrize(("recipe", "of_filters"), [("airbench", 0.6), ("fast", 0.85)])
-def test_filters_have_their_own_momentum_where_it_is_given(recipe, of_filters):
-    config = make_config(AIR, recipe=recipe, batch_size=10)
-    for group in build_optimizer(config, build("air_16"), [], torch.float32).param_groups:
-        assert group["momentum"] == (of_filters if "orthogonal" in group else 0.85)
-
-
-def test_biases_have_no_decay_whatever_the_optimizer():
-    config = make_config(AIR, optimizer="adamw", bias_factor=4.0, learning_rate=0.01)
-    decays = [one["weight_decay"] for one in build_optimizer(config, build("air_16"), [], torch.float32).param_groups]
-    assert decays == [config.weight_decay, 0, 0]
+    for recipe, of_filters in {"airbench": 0.6, "fast": 0.85}.items():
+        for group in groups(recipe=recipe):
+            assert group["momentum"] == (of_filters if "orthogonal" in group else 0.85)
+    adamw = groups(optimizer="adamw", bias_factor=4.0, learning_rate=0.01)
+    assert [one["weight_decay"] for one in adamw] == [5e-4, 0, 0]
 
 
 def test_filters_keep_their_norm_and_the_rate_is_the_steps_spectral_size(air):

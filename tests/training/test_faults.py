@@ -26,7 +26,6 @@ from kdexplorer.files import read_json
 from kdexplorer.runs.launch import delete_run, launch_run, start_run
 from kdexplorer.runs.run_folder import LIVE, RESUMABLE, find_run, list_runs
 from kdexplorer.training.train import execute
-from kdexplorer.training.trainer import Trainer
 from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for
 
 WRITES = ("replace", "fsync", "unlink")
@@ -180,7 +179,7 @@ def test_a_disk_that_is_full_from_any_write_on_costs_nothing(small, reliability)
 
 @pytest.fixture
 def disk(tmp_path, monkeypatch):
-    """A disk of 4 MB with the runs on it, and a way to mount it anew."""
+    """Mounts a disk, which has the runs on it, anew."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -191,37 +190,13 @@ def disk(tmp_path, monkeypatch):
         pytest.skip("a disk of its own can be mounted by root only")
     monkeypatch.setenv("KDEXPLORER_RUNS", str(place / "runs"))
     (place / "runs").mkdir()
-    yield place, lambda how: mount("-o", f"remount,{how}")
+    yield lambda how: mount("-o", f"remount,{how}")
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_real_disk_that_fills_up_costs_nothing(small, disk, monkeypatch):
-    expected = bits(train_to_end(small))
-    place, _ = disk
-    run, step = create(small), Trainer.step
-
-    def fill(trainer, *where):
-        if where == (1, 1):
-            with contextlib.suppress(OSError), open(place / "ballast", "wb", buffering=0) as file:
-                while file.write(bytes(4096)):
-                    pass
-        step(trainer, *where)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", fill)
-        with pytest.raises(OSError, match="No space left"):
-            execute(run)
-    assert (place / "ballast").stat().st_size > 10**6
-    with pytest.raises(RunError, match="check the folder and the disk"):
-        create(small)
-    assert len(list_runs()) == 2  # the undisturbed one and this one: of the third nothing is left
-    (place / "ballast").unlink()
-    check_ends(run, expected)
-
-
 def test_a_real_disk_that_is_read_only_is_read_and_not_written(small, disk):
-    (run, expected), (_, remount) = stop_halfway(small), disk
-    assert remount("ro")
+    run, expected = stop_halfway(small)
+    assert disk("ro")
     try:
         assert run.status().state == "stopped"
         assert run.config().students[0].name == "combined"
@@ -235,7 +210,7 @@ def test_a_real_disk_that_is_read_only_is_read_and_not_written(small, disk):
         with pytest.raises(OSError, match="Read-only file system"):
             execute(run)
     finally:
-        assert remount("rw")
+        assert disk("rw")
     check_resumes(run, expected)
 
 

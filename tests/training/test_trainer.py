@@ -15,7 +15,7 @@ from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
 from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
-from kdexplorer.training.trainer import Trainer, load_run_data, median_seconds
+from kdexplorer.training.trainer import Trainer, load_run_data
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict, record_forwards
 
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
@@ -215,8 +215,3 @@ def test_losses_that_are_read_later_have_the_same_sums_and_name_the_same_step(pa
     later.step(0, 4)
     with pytest.raises(TrainingError, match=r"combined: \w+ became nan in epoch 1, step 5"):
         later.step(0, 5)  # the epoch's last
-
-
-def test_the_median_of_the_spans():
-    assert median_seconds([(1.0, 2.0), (3.0, 3.5), (4.0, 9.0)]) == 1
-    assert median_seconds([]) is None
