@@ -1,6 +1,6 @@
-"""What the registries find: the modules of their package, and code from outside it.
+"""What the registries find outside their packages.
 
-Outside are the files that `--plugin` or `KDEXPLORER_PLUGINS` names and the entry points of the group
+These are the files that `--plugin` or `KDEXPLORER_PLUGINS` names and the entry points of the group
 `kdexplorer.plugins`: modules with methods, architectures and data sets. Their code runs because whoever starts the
 program named or installed them, and for no other reason. What is faulty is left out and named in a warning.
 """
@@ -14,9 +14,8 @@ import importlib.util
 import inspect
 import logging
 import os
-import pkgutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
@@ -52,15 +51,6 @@ def _load_file(file: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # by which pickle finds its classes
     spec.loader.exec_module(module)
     return module
-
-
-def modules_of(package: str, path: Iterable[str]) -> list[ModuleType]:
-    """The modules of a package, by name, then the plugins."""
-    found = []
-    for name in sorted(info.name for info in pkgutil.iter_modules(path)):
-        with leave_out(f"{package}.{name}"):
-            found.append(importlib.import_module(f"{package}.{name}"))
-    return [*found, *plugins()]
 
 
 def classes_in(module: ModuleType, base: type[Kind]) -> Iterator[type[Kind]]:

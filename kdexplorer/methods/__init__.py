@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from types import ModuleType
 from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
-from kdexplorer.plugins import classes_in, leave_out, modules_of
+from kdexplorer.plugins import classes_in, leave_out, plugins
 from kdexplorer.schema import Name
-
-__all__ = [
-    "FAMILIES", "Method", "MethodSettings", "UnknownSettings", "all_methods", "describe_methods", "find_method",
-    "get_method",
-]  # fmt: skip
 
 
 @cache
@@ -25,8 +23,11 @@ def all_methods() -> tuple[type[Method], ...]:
 
     What cannot be imported, lacks a part of its description or has the key of another is left out with a warning.
     """
-    found: dict[str, type[Method]] = {}
-    for module in modules_of(__name__, __path__):
+    modules, found = list[ModuleType](), dict[str, type[Method]]()
+    for name in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        with leave_out(f"{__name__}.{name}"):
+            modules.append(importlib.import_module(f"{__name__}.{name}"))
+    for module in (*modules, *plugins()):
         for method in classes_in(module, Method):
             with leave_out(f"{method.__name__} in {module.__file__}"):
                 _check_description(method, found)

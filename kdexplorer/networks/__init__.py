@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import pkgutil
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import ConfigError, unknown_name
-from kdexplorer.networks.outputs import Outputs
+from kdexplorer.networks.outputs import Outputs as Outputs
 from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
     from torch import nn
 
     from kdexplorer.networks.base import StagedNetwork
-
-__all__ = [
-    "STORED", "Architecture", "Outputs", "Stage", "all_architectures", "build", "build_empty", "count_multiply_adds",
-    "count_parameters", "get_architecture", "measure_latency",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -192,10 +187,6 @@ def measure_latency(architecture: str) -> float:
 
     network = fold_batch_norm(build(architecture))
     images = torch.zeros(1, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    seconds = []
     with torch.inference_mode():
-        for _ in range(33):
-            begin = time.perf_counter()
-            network(images)
-            seconds.append(time.perf_counter() - begin)
+        seconds = timeit.repeat(lambda: network(images), number=1, repeat=33)
     return statistics.median(seconds[3:])

@@ -60,11 +60,7 @@ class Team:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process; the same everywhere."""
-        if self.size == 1:
-            return flag
-        raised = torch.tensor([float(flag)])
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised.item())
+        return self.mean({"flag": float(flag)})["flag"] > 0
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Means over the team's slices, which are of equal size: the global batch's."""

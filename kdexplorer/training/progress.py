@@ -49,9 +49,10 @@ class RunProgress:
             raise ConfigError(f"{LOG_VARIABLE}: '{kind[:60]}' is none of {', '.join(LOG_KINDS)}.")
         if kind:
             try:
-                import torch.utils.tensorboard  # noqa: F401
+                from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise ConfigError("log: TensorBoard is not installed: pip install tensorboard") from error
+            self.new_writer = SummaryWriter
 
     def warn(self, message: str, lasting: bool = False) -> None:
         """A warning for the status, the log and the terminal; one that lasts is not removed by `clear_warning`."""
@@ -156,10 +157,8 @@ class RunProgress:
         self.bar.set_postfix({row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}, refresh=False)
 
     def _writer(self, name: str) -> Any:
-        from torch.utils.tensorboard import SummaryWriter
-
         if name not in self.writers:
-            self.writers[name] = SummaryWriter(self.run.path.parent / "tensorboard" / self.run.run_id / name)
+            self.writers[name] = self.new_writer(self.run.path.parent / "tensorboard" / self.run.run_id / name)
         return self.writers[name]
 
 
