@@ -13,11 +13,10 @@ import pytest
 from filelock import FileLock
 
 from kdexplorer import processes
-from kdexplorer.errors import ConfigError, RunError, TrainingError
+from kdexplorer.errors import RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
-from kdexplorer.runs.run_folder import Run, RunStatus, find_run, list_runs
-from kdexplorer.studies.folder import StudyFolder
+from kdexplorer.runs.run_folder import Run, RunStatus, list_runs
 from tests.runs.conftest import CONFIG, SLEEP, write_status
 from tests.training.configs import wait_for
 
@@ -217,18 +216,6 @@ def test_work_that_fails_says_why_and_raises_the_error(run, error, message, trac
     assert message in run.status().message
     assert ("Traceback" in run.log_tail()) == traceback
     assert not run.is_locked()
-
-
-def test_a_folder_says_its_kind(run):
-    other = create_run(CONFIG, "lab", kind=StudyFolder)
-    assert other.path.parent == Run.parent_folder() / "studies"
-    for kinds in ((Run, StudyFolder), (StudyFolder, Run)):
-        assert [type(find_run(str(one.path), kinds)) for one in (run, other)] == [Run, StudyFolder]
-        assert [type(find_run(one.run_id, kinds)) for one in (run, other)] == [Run, StudyFolder]
-    with pytest.raises(ConfigError, match="no run"):
-        find_run(str(other.path))
-    with pytest.raises(ConfigError, match="no run"):
-        find_run(other.run_id)
 
 
 def test_a_folder_that_was_deleted_meanwhile_does_not_come_back(run):

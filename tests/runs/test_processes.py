@@ -13,12 +13,19 @@ from kdexplorer import processes
 from tests.training.configs import wait_for
 
 
-def test_a_process_is_recognized_by_itself_and_by_others(sleeper):
+def test_a_process_is_recognized_by_itself_and_by_others_until_it_has_ended(sleeper):
     assert processes.live(processes.identity()).pid == os.getpid()
     assert processes.live(processes.identity(sleeper.pid)).pid == sleeper.pid
     code = "import json, sys; from kdexplorer import processes; print(json.dumps(processes.identity(int(sys.argv[1]))))"
     result = subprocess.run([sys.executable, "-c", code, str(sleeper.pid)], capture_output=True, check=True)
-    assert processes.live(json.loads(result.stdout)).pid == sleeper.pid
+    facts = json.loads(result.stdout)
+    assert processes.live(facts).pid == sleeper.pid
+    sleeper.kill()
+    wait_for(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE)
+    assert processes.live(facts) is None  # a zombie
+    sleeper.wait()
+    assert processes.live(facts) is None
+    assert processes.live(processes.identity(sleeper.pid)) is None
 
 
 @pytest.mark.parametrize("seconds", [-30, -0.02, 0.02, 30])
@@ -36,16 +43,6 @@ def test_a_clock_that_jumps_changes_nothing(sleeper, monkeypatch, jump):
     monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + jump)
     assert abs(psutil.Process(sleeper.pid).create_time() - facts["pid_started"] - boot - jump) < 0.1
     assert processes.live(facts).pid == sleeper.pid
-
-
-def test_what_has_ended_is_not_alive(sleeper):
-    facts = processes.identity(sleeper.pid)
-    sleeper.kill()
-    wait_for(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_ZOMBIE)
-    assert processes.live(facts) is None  # a zombie
-    sleeper.wait()
-    assert processes.live(facts) is None
-    assert processes.live(processes.identity(sleeper.pid)) is None
 
 
 def test_an_impossible_process_or_one_of_another_boot_is_not_alive(sleeper):
