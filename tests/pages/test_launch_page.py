@@ -111,8 +111,8 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
         at.selectbox(key="form_teacher").set_value("teacher").run()
     at.selectbox(key="new_method").set_value(method).run()
     at.button(key="add_term").click().run()
-    (row,) = experiment(at)["students"]
-    assert row["terms"] == [get_method(method).Settings().model_dump()]
+    (student,) = experiment(at)["students"]
+    assert student["terms"] == [get_method(method).Settings().model_dump()]
     assert get_method(method).formula in at.latex[0].value
     weight(at).set_value(0.0).run()
     assert "greater than 0" in text(at)
@@ -134,29 +134,31 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
 
 def test_a_student_is_added_with_a_widget_for_every_setting_of_its_terms_and_removed(evaluated, open_page):
     at = open_page("launch")
-    at.selectbox(key="new_preset").set_value("combined")
     button(at, "Add student").click().run()
+    assert [student["name"] for student in experiment(at)["students"]] == ["resnet20", "resnet20-scratch"]
+    at.selectbox(key="form_student_1_preset").set_value("combined").run()
     assert "no teacher is given" in text(at)
     at.selectbox(key="form_teacher").set_value("teacher").run()
-    at.selectbox(key="form_student").set_value(1).run()
     numbers = {field.key.rpartition("_")[2]: field for field in at.number_input if "form_term" in field.key}
     choices = {field.key.rpartition("_")[2]: field for field in at.selectbox if "form_term" in field.key}
     assert set(numbers) == {"weight", "temperature"}
     assert set(choices) == {"power"}
     assert "at least 0.1, at most 100" in numbers["temperature"].help
-    numbers["temperature"].set_value(2.0).run()
+    numbers["temperature"].set_value(2.0)
     choices["power"].set_value(2).run()
-    row = experiment(at)["students"][1]
-    assert [row["terms"][0]["temperature"], row["terms"][1]["power"], row["preset"]] == [2.0, 2, "custom"]
+    student = experiment(at)["students"][1]
+    assert [student["terms"][0]["temperature"], student["terms"][1]["power"]] == [2.0, 2]
     assert "T = 2" in at.latex[0].value
-    button(at, "Remove the last student").click().run()
-    assert [row["preset"] for row in experiment(at)["students"]] == ["scratch"]
-    at.session_state["form_student"] = "resnet20"  # a browser may send a name that is gone
-    assert at.run().selectbox(key="form_student").value == 0
+    assert at.dataframe[0].value["Preset"].tolist() == ["scratch", "custom"]
+    at.text_input(key="form_student_1_name").set_value("resnet20").run()
+    assert "Two students are called resnet20" in text(at)
+    button(at, "Remove student").click().run()
+    assert [student["name"] for student in experiment(at)["students"]] == ["resnet20"]
+    assert button(at, "Remove student").disabled
 
 
 def weight(at):
-    return next(field for field in at.number_input if field.key.endswith("_weight"))
+    return next(field for field in at.number_input if re.match("form_term.*_weight", field.key))
 
 
 def test_starting_shows_the_run_and_its_link(queued, open_page):

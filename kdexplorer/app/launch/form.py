@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from kdexplorer.app.launch.students import ARCHITECTURES, make_row, redraw, show_students
+from kdexplorer.app.launch.students import make_student, show_students
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import measurement, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
@@ -24,7 +24,7 @@ from kdexplorer.runs.launch import launch_run
 from kdexplorer.runs.run_folder import LIVE, Run, count_live, list_runs
 from kdexplorer.studies.driver import Left
 from kdexplorer.studies.folder import StudyConfig, open_study, start_work
-from kdexplorer.studies.study import MAX_VALUES, Study, make_grid_study
+from kdexplorer.studies.study import MAX_VALUES, Grid, Study, make_grid_study
 from kdexplorer.training import checks
 from kdexplorer.training.estimate import Estimate, Measurement, choose_length, format_duration, stored_estimate
 
@@ -117,7 +117,7 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
         if is_sweep:
             grid = _pick_grid()
         else:
-            show_students(values)
+            show_students(values["students"])
         slots["students"] = st.container()
     _draw_fields(FIELDS, values, slots)
     with st.expander("Advanced"):
@@ -138,12 +138,12 @@ def _check(
     values: dict[str, Any], teacher: str | None, grid: dict[str, Any] | None
 ) -> tuple[RunConfig | None, checks.Problems, Study | None]:
     """The run that the form describes, or the recipe and its sweep, or what is wrong with them."""
-    rows = [{key: value for key, value in row.items() if key != "preset"} for row in values["students"]]
+    students = values["students"]
     if grid is not None:
-        rows = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
+        students = [{"name": "distilled", "architecture": grid["student"], **PRESETS["response"]}]
     checkpoint = all_networks().get(teacher or "")
     view = {"teacher_view": "fixed"} if checkpoint is not None and not checkpoint.computes else {}
-    config, problems = checks.find_problems(values | {"teacher": teacher, "students": rows} | view, checkpoint)
+    config, problems = checks.find_problems(values | {"teacher": teacher, "students": students} | view, checkpoint)
     if grid is None or config is None:
         return config, problems, None
     try:
@@ -158,7 +158,7 @@ def _fill(name: str) -> None:
     values |= RECIPES[STARTING_POINTS[name].get("recipe", "standard")] | STARTING_POINTS[name]
     if name == DEMO:
         values["epochs"] = choose_length(stored_estimate())
-    values["students"] = [make_row(student) for student in values["students"]]
+    values["students"] = [make_student(student) for student in values["students"]]
     values["dataset"] = available_dataset(values["dataset"])
     if (values["train_images"] or 0) >= get_dataset(values["dataset"]).sizes["train"]:
         values["train_images"] = None
@@ -168,7 +168,6 @@ def _fill(name: str) -> None:
     st.session_state["run_form"] = values
     for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
         del st.session_state[key]
-    redraw()
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:
@@ -200,7 +199,8 @@ def _pick_grid() -> dict[str, Any]:
         st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
-    grid["student"] = left.selectbox("Student", ARCHITECTURES, key="form_sweep_student")
+    with left:
+        grid["student"] = draw_field("Student", Grid.model_fields["student"], "form_sweep_student")
     often = "How many times each cell is trained; Seed is the first seed"
     grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
     for name, (label, options) in GRID_OPTIONS.items():
