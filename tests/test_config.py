@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from kdexplorer.config import RUN_FILES, SCRATCH, Objective, RunConfig, StudentConfig, objective_label, trained_alpha
 from kdexplorer.errors import ConfigError
+from kdexplorer.presets import STARTING_POINTS
 from kdexplorer.schema import RECORDED, is_name, validate
 
 BASELINE = {"name": "a", "architecture": "resnet8"}
@@ -25,32 +26,25 @@ KD, AT = {"method": "kd"}, {"method": "at"}
 
 
 @pytest.mark.parametrize(
-    ("terms", "key", "label"),
+    ("terms", "key", "label", "alpha"),
     [
-        ([], "scratch", "scratch"),
-        ([AT, KD], "kd+at", "KD + AT"),
-        ([KD, AT, {**KD, "temperature": 2.0}], "kd+at", "KD + AT"),
+        ([], "scratch", "scratch", 0.7),
+        ([AT, KD], "kd+at", "KD + AT", 0.7 / 2.7),
+        ([KD, AT, {**KD, "temperature": 2.0}], "kd+at", "KD + AT", 1.4 / 3.4),
     ],
 )
-def test_an_objective_is_named_by_its_methods_each_once_in_one_order(terms, key, label):
-    objective = Objective(terms=terms)
+def test_an_objective_is_named_by_its_methods_each_once_in_one_order(terms, key, label, alpha):
+    objective = Objective(ce_weight=2.0, terms=terms)
     assert objective.key == key
     assert objective_label(key) == label
     assert bool(objective.needs) == (key != SCRATCH)
     assert [type(method).key for method in objective.methods] == [term["method"] for term in terms]
+    assert trained_alpha(objective) == pytest.approx(alpha)
 
 
-@pytest.mark.parametrize(
-    ("terms", "ce_weight", "alpha"),
-    [
-        ([AT], 1.0, 0.7),
-        ([{**KD, "weight": 1.5}, {**KD, "weight": 0.5}, AT], 2.0, 0.5),
-        ([{**KD, "weight": 3.0}], 0.0, 1.0),
-    ],
-)
-def test_alpha_is_the_share_of_the_teachers_term(terms, ce_weight, alpha):
-    assert trained_alpha(Objective(ce_weight=ce_weight, terms=terms)) == pytest.approx(alpha)
-    assert trained_alpha(None) == 0.7
+@pytest.mark.parametrize("start", STARTING_POINTS)
+def test_a_starting_point_is_a_run(start):
+    assert RunConfig.model_validate(STARTING_POINTS[start])
 
 
 def test_a_record_may_have_a_method_that_is_not_installed():

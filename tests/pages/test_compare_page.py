@@ -173,18 +173,15 @@ def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_th
     assert results_table(at)["teacher_agreement"].tolist()[0] == pytest.approx(expected, abs=0.01)
 
 
-def test_a_sweep_shows_its_progress_its_results_and_its_controls(swept, open_page):
-    at = open_page("launch", sweep=swept.run_id)
-    assert "Stopped" in text(at)
-    assert "2 of 3 runs finished" in at.get("progress")[0].proto.text
-    assert button(at, "Resume")
-    assert "T 2 with weight 0.7" in text(at)
-    assert len(specs(at)) == 2
-    button(at, "Yes, delete").click().run()
-    assert not swept.path.exists()
-
-
-def test_a_sweeps_surface_and_conclusion_are_shown_with_its_folder_and_without(swept, tmp_path, open_page):
+def test_a_sweep_shows_its_progress_and_controls_and_its_results_with_its_folder_and_without(
+    swept, tmp_path, open_page
+):
+    launch = open_page("launch", sweep=swept.run_id)
+    assert "Stopped" in text(launch)
+    assert "2 of 3 runs finished" in launch.get("progress")[0].proto.text
+    assert button(launch, "Resume")
+    assert "T 2 with weight 0.7" in text(launch)
+    assert len(specs(launch)) == 2
     at = open_page("compare", show="Sweep")
     assert "after Holm's correction for 3 comparisons" in text(at)
     assert "T 2, weight 0.7" in specs(at)[0]["description"]
@@ -193,6 +190,8 @@ def test_a_sweeps_surface_and_conclusion_are_shown_with_its_folder_and_without(s
     assert specs(open_page("compare", show="Sweep", sweep="nobody"))
     (tmp_path / "studies").mkdir()
     (swept.path / "table.json").rename(tmp_path / "studies" / "lecture.json")  # as a bundled one, without its runs
+    button(launch, "Yes, delete").click().run()
+    assert not swept.path.exists()
     at = open_page("compare", show="Sweep", sweep="lecture")
     assert at.selectbox(key="sweep").value == "lecture"
     assert len(specs(at)) == 2

@@ -46,6 +46,14 @@ def test_what_is_not_measured_says_what_it_costs_and_the_command(own, open_page)
     assert f"python -m kdexplorer experiment {first.key}" in at.code[0].value
     assert specs(at) == []
     assert first.question in text(at)
+    experiment = get_experiment("dark-knowledge")
+    table = known(experiment).tables["students"]
+    study = table.study.model_copy(update={"seeds": [7]})  # of another declaration
+    store(experiment, Results({"students": table.model_copy(update={"study": study})}))
+    at = open_page("experiments", experiment=experiment.key)
+    assert "students.json is left out" in at.warning[0].value
+    assert "Not measured yet" in text(at)
+    assert specs(at) == []
 
 
 def test_a_small_result_is_shown_as_one_until_there_is_another(own, open_page):
@@ -90,17 +98,6 @@ def test_the_presenter_estimates_the_time(own, open_page, monkeypatch):
     button(at, "Estimate the time").click().run()
     assert "no luck" in text(at)
     assert button(at, "Estimate the time")
-
-
-def test_a_table_that_does_not_belong_to_the_experiment_is_a_warning(own, open_page):
-    experiment = get_experiment("dark-knowledge")
-    table = known(experiment).tables["students"]
-    study = table.study.model_copy(update={"seeds": [7]})
-    store(experiment, Results({"students": table.model_copy(update={"study": study})}))
-    at = open_page("experiments", experiment=experiment.key)
-    assert "students.json is left out" in at.warning[0].value
-    assert "Not measured yet" in text(at)
-    assert specs(at) == []
 
 
 def test_a_visitor_sees_results_and_starts_nothing(own, open_page, monkeypatch):

@@ -104,7 +104,7 @@ def test_the_first_state_is_the_demo_on_the_data_that_are_there(bundled_networks
 FAMILIES = {method.family: method.key for method in all_methods()}
 
 
-@pytest.mark.parametrize("method", FAMILIES.values())
+@pytest.mark.parametrize("method", [*FAMILIES.values(), "altered_kd"])  # which has a setting that is no number
 def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, method, open_page):
     at = open_page("launch")
     if get_method(method).needs:
@@ -114,6 +114,9 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
     (student,) = experiment(at)["students"]
     assert student["terms"] == [get_method(method).Settings().model_dump()]
     assert get_method(method).formula in at.latex[0].value
+    settings = {name: value for name, value in student["terms"][0].items() if name not in ("method", "weight")}
+    for value in settings.values():
+        assert (rf"= \text{{{value}}}" if isinstance(value, str) else f"= {value:g}") in at.latex[0].value
     weight(at).set_value(0.0).run()
     assert "greater than 0" in text(at)
     assert button(at, "Start training").disabled
@@ -127,6 +130,7 @@ def test_a_method_of_the_registry_becomes_a_term_with_its_settings(evaluated, me
     assert experiment(at)["students"][0]["terms"][0]["weight"] == 0.25
     assert f"{method}:weight=0.25" in text(at)
     assert r"0.25\," in at.latex[0].value
+    assert at.dataframe[0].value["Terms"].tolist() == [f"0.25 {get_method(method).label}"]
     assert not button(at, "Start training").disabled
     button(at, f"Remove {get_method(method).label}").click().run()
     assert experiment(at)["students"][0]["terms"] == []
@@ -360,17 +364,15 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
     run = make_run("queued")
     shown, polls = [], []
 
-    def fragment(function, run_every=None):
-        """Streamlit's, which calls the function again and again while the page is open."""
-        polls.append(run_every)
+    def fragment(draw, run_every=None):
+        """Streamlit's, which draws again and again while the page is open."""
 
         def follow():
-            function()
-            if run_every:
-                run.write_status("running", epoch=0, epochs=2)
-                function()
-                run.write_status("finished")
-                function()
+            polls.append(run_every)
+            draw()
+            for state in ("running", "finished") if run_every else ():
+                run.write_status(state, epoch=0, epochs=2)
+                draw()
 
         return follow
 

@@ -97,19 +97,6 @@ def markdown_texts(at):
     yield from (one.proto.text for one in at.get("progress"))
 
 
-def find_culprits(items, look):
-    """The items on which `look(items)` fails, by halves."""
-    try:
-        look(items)
-    except Exception as error:
-        if len(items) == 1:
-            return [f"{items[0]} -> {error!r:.300}"]
-        half = len(items) // 2
-        alone = find_culprits(items[:half], look) + find_culprits(items[half:], look)
-        return alone or [f"{[str(item) for item in items]} together -> {error!r:.300}"]
-    return []
-
-
 @pytest.fixture(params=[pytest.param(431, id="sample"), pytest.param(1, id="all", marks=pytest.mark.reliability)])
 def every(request):
     """Which of the mutations: every so many."""
@@ -146,9 +133,12 @@ def check(reliability):
     """`check(chosen, look_at, size)`: `look_at(group)` fails on no group of so many mutations; they are counted."""
 
     def check(chosen, look_at, size=8):
-        groups = [chosen[begin : begin + size] for begin in range(0, len(chosen), size)]
-        culprits = [culprit for group in groups for culprit in find_culprits(group, look_at)]
-        assert not culprits, "\n".join(culprits)
+        for begin in range(0, len(chosen), size):
+            group = chosen[begin : begin + size]
+            try:
+                look_at(group)
+            except Exception as error:
+                raise AssertionError("\n".join(map(str, group))) from error
         reliability["JSON files mutated; every page opened"] += len(chosen)
 
     return check
