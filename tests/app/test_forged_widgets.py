@@ -33,4 +33,4 @@ def test_no_forged_value_ends_a_page(open_page, page):
         assert max(len(form["name"]), len(form["students"][0]["name"])) <= 64
         at.toggle(key="is_sweep").set_value(True).run()
         at._run(forge(at))
-        assert len(at.session_state["sweep_grid"]["temperatures"]) == MAX_VALUES
+        assert len(at.session_state["form_sweep_temperatures"]) == MAX_VALUES

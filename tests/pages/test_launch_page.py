@@ -15,6 +15,7 @@ from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.app.server import access, turns
+from kdexplorer.config import recipe_settings
 from kdexplorer.datasets import download, get_dataset
 from kdexplorer.errors import RunError
 from kdexplorer.methods import all_methods, get_method
@@ -70,13 +71,17 @@ def test_a_wrong_value_is_reported_beside_its_field_and_nothing_can_start(open_p
 
 
 def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
-    at = open_page("launch")
+    at = turn_to(turn_to(open_page("launch"), "compare"), "launch")
     before = dict(experiment(at))
+    assert before["epochs"] == 6
     at.selectbox(key="form_recipe").set_value("fast").run()
     assert "--recipe fast" in text(at)
     assert "--momentum" not in text(at)
     assert at.number_input(key="form_batch_size").value == experiment(at)["batch_size"] == 1000
     assert at.selectbox(key="form_first_layer").value == "whitening"
+    turn_to(at, "compare")
+    turn_to(at, "launch")
+    assert experiment(at) == before | recipe_settings("fast")
     at.selectbox(key="form_recipe").set_value("standard").run()
     assert experiment(at)["optimizer"] == "sgd"
     assert experiment(at)["epochs"] == before["epochs"]

@@ -95,10 +95,10 @@ def _draw_form(values: dict[str, Any], slots: dict[str, Any]) -> tuple[str | Non
     labels = {one.key: f"{one.label}, complete" if one.substitute else one.label for one in all_datasets()}
     if (added := st.session_state.pop("folder_read", None)) or values["dataset"] not in labels:
         st.session_state["form_dataset"] = added or available_dataset(all_datasets()[0].key)
-    st.session_state.setdefault("form_dataset", values["dataset"])
     values["dataset"] = st.segmented_control(
-        "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True
-    )
+        "Data", list(labels), format_func=labels.__getitem__, key="form_dataset", required=True, wrap=True,
+        persist_state="session",
+    )  # fmt: skip
     for remark in get_dataset(values["dataset"]).remarks:
         st.warning(as_text(remark))
     slots["dataset"] = st.container()
@@ -166,8 +166,8 @@ def _fill(name: str) -> None:
     if values["teacher"] and values["teacher"] not in found:
         values["teacher"] = network_picker.default_teacher(found) if found else None
     st.session_state["run_form"] = values
-    for key in [key for key in st.session_state if isinstance(key, str) and key.startswith("form_")]:
-        del st.session_state[key]
+    shown = {name: values[name] for name in ("dataset", *FIELDS, *ADVANCED)} | {"student": 0}
+    st.session_state.update({f"form_{name}": value for name, value in shown.items()})
 
 
 def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str, Any]) -> None:
@@ -175,47 +175,45 @@ def _draw_fields(labels: dict[str, str], values: dict[str, Any], slots: dict[str
     columns = st.columns(3)
     for position, (name, label) in enumerate(labels.items()):
         with columns[position % 3]:
-            st.session_state.setdefault(f"form_{name}", values[name])
             empty = "all" if name == "train_images" else "automatic"
-            more = {"on_change": _use_recipe} if name == "recipe" else {}
-            values[name] = draw_field(label, RunConfig.model_fields[name], f"form_{name}", empty, **more)
+            more: dict[str, Any] = {"on_change": _use_recipe} if name == "recipe" else {}
+            field = RunConfig.model_fields[name]
+            values[name] = draw_field(label, field, f"form_{name}", empty, persist_state="session", **more)
             slots[name] = st.container()
 
 
 def _use_recipe() -> None:
     """Fills the fields that recipes set with those of the chosen one."""
     if (recipe := st.session_state["form_recipe"]) in RECIPES:
-        settings = recipe_settings(recipe)
-        st.session_state["run_form"] |= settings
-        st.session_state.update({f"form_{name}": value for name, value in settings.items()})
+        st.session_state.update({f"form_{name}": value for name, value in recipe_settings(recipe).items()})
 
 
 def _pick_grid() -> dict[str, Any]:
     """Draws the grid's widgets in the launch form; returns the arguments of `make_grid_study` beside the recipe."""
-    grid = st.session_state.setdefault("sweep_grid", dict(GRID))
-    for name, value in grid.items():
+    for name, value in GRID.items():
         st.session_state.setdefault(f"form_sweep_{name}", value)
     for name in GRID_OPTIONS:  # a browser that was tampered with may send more than the widget allows
         st.session_state[f"form_sweep_{name}"] = st.session_state[f"form_sweep_{name}"][:MAX_VALUES]
     st.markdown("**A grid of students**: each with its own temperature and weight, on the same batches")
     left, right = st.columns([2, 1])
     with left:
-        grid["student"] = draw_field("Student", Grid.model_fields["student"], "form_sweep_student")
+        draw_field("Student", Grid.model_fields["student"], "form_sweep_student", persist_state="session")
     often = "How many times each cell is trained; Seed is the first seed"
-    grid["seeds"] = right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often)
+    right.number_input("Seeds", value=None, step=1, key="form_sweep_seeds", help=often, persist_state="session")
     for name, (label, options) in GRID_OPTIONS.items():
-        grid[name] = st.multiselect(
+        st.multiselect(
             label, options, key=f"form_sweep_{name}", accept_new_options=True, max_selections=MAX_VALUES,
-            placeholder="Choose or type numbers",
+            placeholder="Choose or type numbers", persist_state="session",
             format_func=lambda value: f"{value:g}" if isinstance(value, float) else str(value),
         )  # fmt: skip
-    grid["hold"] = st.segmented_control(
+    st.segmented_control(
         "Constant over temperatures", list(HOLD), format_func=HOLD.__getitem__, key="form_sweep_hold", required=True,
+        persist_state="session",
         help="T² balances the gradient's 1/T² only in the limit of large T, so at one weight another temperature is "
         "also another size of the gradient. If that size is constant, each temperature's weight is rescaled so that "
         "the gradient at the start of training is as large as at T = 4.",
     )  # fmt: skip
-    return grid
+    return {name: st.session_state[f"form_sweep_{name}"] for name in GRID}
 
 
 def _pick_teacher(values: dict[str, Any]) -> str | None:
