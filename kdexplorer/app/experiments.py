@@ -1,7 +1,5 @@
 """The page Experiments: a question, one chart, a verdict that is computed, and running it."""
 
-from functools import partial
-
 import streamlit as st
 
 from kdexplorer.app import layout
@@ -121,17 +119,13 @@ def _offer_start(experiment: Experiment) -> None:
     with st.container(horizontal=True):
         for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
             if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(partial(_start, key, small))
+                access.act_and_rerun(lambda small=small: start_work(open_experiment(key, small)))
     if count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return
     seconds = measurement.offer_estimate(_ESTIMATE, key, lambda: measure_left(list_left(experiment)))
     if seconds is not None:
         st.markdown(f":material/timer: Running it in full takes about {format_duration(sum(seconds))} on this machine.")
-
-
-def _start(key: str, small: bool) -> None:
-    start_work(open_experiment(key, small))
 
 
 def _show_progress(key: str, run: ExperimentFolder) -> None:

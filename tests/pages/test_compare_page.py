@@ -72,15 +72,6 @@ def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated
     assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
 
 
-def test_error_inheritance_is_that_of_the_students_own_teacher(evaluated, open_page):
-    at = open_page("compare", show="Error inheritance")
-    assert len(specs(at)) == 1
-    assert "teacher gets wrong" in text(at)
-    assert "small-response repeats" in text(at)
-    alone = open_page("compare", show="Error inheritance", networks="teacher")
-    assert "Choose a distilled student" in alone.info[0].value
-
-
 def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_checkpoint, open_page):
     rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
     make_checkpoint(evaluated / "curved", history=rows, epochs=3)
@@ -139,8 +130,12 @@ def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, ma
 
 
 def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
-    for section in ("Accuracy and cost", "Classes", "Confusion"):  # the others are in other tests
-        assert len(specs(open_page("compare", show=section))) == 1
+    for section in ("Accuracy and cost", "Classes", "Confusion", "Error inheritance"):  # the others are in other tests
+        at = open_page("compare", show=section)
+        assert len(specs(at)) == 1
+    assert "small-response repeats" in text(at)
+    alone = open_page("compare", show="Error inheritance", networks="teacher")
+    assert "Choose a distilled student" in alone.info[0].value
     claims = text(open_page("compare", show="The lab's claims"))
     assert sum(claims.count(f": {verdict}]\n**") for verdict in studies.VERDICTS) == 8
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")

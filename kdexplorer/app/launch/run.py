@@ -12,6 +12,7 @@ from kdexplorer.app import layout
 from kdexplorer.app.launch.form import describe_study
 from kdexplorer.app.layout import ARROW, as_text, show_error
 from kdexplorer.app.parts import chart_view, downloads, network_picker, studies
+from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, label_together, result_rows
@@ -31,8 +32,6 @@ from kdexplorer.runs.run_folder import LIVE, RESUMABLE, EpochMetrics, Run, RunSt
 from kdexplorer.studies.folder import StudyConfig, StudyFolder
 from kdexplorer.training.estimate import format_duration
 
-POLL = 1.0
-"""Seconds between two reads of a live run's folder, to which the trainer writes every half second."""
 STATES: dict[State, str] = {
     "waiting": ":gray[:material/pending: Waiting]",
     "queued": ":blue[:material/hourglass_top: Queued]",

@@ -13,7 +13,7 @@ from kdexplorer.training.estimate import Measurement
 
 T = TypeVar("T")
 POLL = 1.0
-"""Seconds between two looks at a measurement."""
+"""Seconds between two looks at a measurement, or at a live run's folder."""
 
 
 def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measurement[T]], caption: str = "") -> T | None:
