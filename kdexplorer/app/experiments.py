@@ -30,10 +30,18 @@ _ESTIMATE = "experiment_estimate"
 def show() -> None:
     """One experiment at a time."""
     layout.header("experiments", "Why does distillation work? A question, one chart, and a verdict from the data.")
-    with st.container(key="experiment_page"):
+    experiment = show_findings()
+    st.divider()
+    access.show_login()
+    _show_run(experiment)
+
+
+def show_findings(experiment: Experiment | None = None) -> Experiment:
+    """What an experiment asks and has found; without one, of the one that is chosen beside its chart."""
+    with st.container(key=None if experiment else "experiment_page"):
         left, right = st.columns([2, 3], gap="medium")
     with left:
-        experiment = pick_experiment()
+        experiment = experiment or pick_experiment()
         results = read_largest(experiment)
         claims = find_claims(experiment, results)
         st.header(experiment.question)
@@ -50,11 +58,11 @@ def show() -> None:
     if claims:
         with st.expander("The numbers behind the verdict"):
             for claim in claims:
-                st.markdown(as_text(claim.evidence))
+                st.markdown(f"**{as_text(claim.claim)}**: {as_text(claim.evidence)}")
+            if details := experiment.details(results):
+                st.markdown(details)
             downloads.show_files(experiment.key, {"csv": to_csv(results.tables)})
-    st.divider()
-    access.show_login()
-    _show_run(experiment)
+    return experiment
 
 
 def show_alone(with_answer: bool) -> None:
@@ -87,7 +95,8 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
     for reason in results.left_out:
         st.warning(as_text(reason))
     if not results or results.small:
-        where = "" if layout.is_alone() or not access.is_presenter() else " Start it below, or from the command line."
+        may_start = access.is_presenter() and not layout.is_alone()
+        where = " Start it on Experiments, or from the command line." if may_start else ""
         st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
     if results:
         chart_view.show_figure("experiment", experiment.figure(results), experiment.title, ())

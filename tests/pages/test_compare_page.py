@@ -8,12 +8,12 @@ from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.app import compare
 from kdexplorer.app.compare import sections
 from kdexplorer.app.layout import as_text
-from kdexplorer.app.parts import studies
 from kdexplorer.datasets import get_dataset
 from kdexplorer.files import write_json
 from kdexplorer.networks import STORED
 from kdexplorer.runs.checkpoints import CARD, LOGITS, find_checkpoint
 from kdexplorer.runs.run_folder import imported_root
+from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
 from tests.pages.reading import button, link_labels, results_table, specs, text
@@ -136,8 +136,7 @@ def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluat
     assert "small-response repeats" in text(at)
     alone = open_page("compare", show="Error inheritance", networks="teacher")
     assert "Choose a distilled student" in alone.info[0].value
-    claims = text(open_page("compare", show="The lab's claims"))
-    assert sum(claims.count(f": {verdict}]\n**") for verdict in studies.VERDICTS) == 8
+    assert lab_claims.EXPERIMENT.question in text(open_page("compare", show="The lab's claims"))
     (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
     assert len(names(open_page("compare", show="Confusion"))) == 3
 

@@ -30,9 +30,10 @@ def test_a_measured_experiment_has_a_verdict_and_one_chart(own, open_page, exper
     results = KNOWN[experiment.key]
     store(experiment, results)
     at = open_page("experiments", experiment=experiment.key)
-    claim = experiment.judge(results)[-1]
     assert len(specs(at)) == 1
-    assert f"{claim.verdict}]\n**{as_text(claim.claim)}**" in text(at)
+    for claim in experiment.judge(results):
+        assert f"{claim.verdict}]\n**{as_text(claim.claim)}**" in text(at)
+    assert experiment.details(results) in text(at)
     assert experiment.question in text(at)
     assert "Estimate the time" not in [one.label for one in at.button]  # it is trained already
     assert not [*at.info, *at.error]

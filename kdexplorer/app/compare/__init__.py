@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kdexplorer.analysis import results, verdicts
-from kdexplorer.app import layout
+from kdexplorer.app import experiments, layout
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text
@@ -14,8 +14,9 @@ from kdexplorer.app.parts import network_picker, studies
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, latency, result_rows
 from kdexplorer.runs import lineage, run_folder
+from kdexplorer.studies.experiments import lab_claims
 
-GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
+GROUPS: dict[str, dict[str, Callable[[Comparison], object]]] = {
     "Results": {
         "Accuracy and cost": sections.show_cost,
         "Learning curves": sections.show_curves,
@@ -30,7 +31,7 @@ GROUPS: dict[str, dict[str, Callable[[Comparison], None]]] = {
     "Hyperparameters and methods": {
         "Sweep": lambda _: studies.show_grids(),
         "League": lambda _: studies.show_comparisons(),
-        "The lab's claims": lambda _: studies.show_claims(),
+        "The lab's claims": lambda _: experiments.show_findings(lab_claims.EXPERIMENT),
     },
 }
 """The sections by their group; a section's name is its name in the link."""

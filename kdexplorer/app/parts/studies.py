@@ -1,4 +1,4 @@
-"""Compare's sections on studies: grids, comparisons of methods, and the lab's claims."""
+"""Compare's sections on studies, grids and comparisons of methods, and a claim with its verdict."""
 
 import json
 from typing import Literal
@@ -11,7 +11,6 @@ from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
-from kdexplorer.studies.experiments import lab_claims, read
 from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.folder import list_sweeps
 from kdexplorer.studies.report import (
@@ -133,22 +132,3 @@ def _show_entries(table: Table, name: str) -> None:
         lines = [line | {"Entry": labels.get(line["Entry"], line["Entry"])} for line in format_study(table, summaries)]
         st.dataframe(lines, hide_index=True, key="league_table")
         st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
-
-
-def show_claims() -> None:
-    """The lab report's claims with evidence from the bundled networks and studies, whatever is chosen above."""
-    results = read(lab_claims.EXPERIMENT)
-    for reason in results.left_out:
-        st.warning(as_text(reason))
-    claims = lab_claims.judge(results)
-    st.markdown("What the report of the course's lab claims, and whether it holds for the networks here.")
-    for one in claims:
-        show_claim(one)
-    with st.expander("Evidence, and the lab's own results"):
-        for one in claims:
-            st.markdown(f"**{as_text(one.claim)}**: {as_text(one.evidence)}")
-        st.markdown(lab_claims.describe_tables(results))
-    st.caption(
-        "Computed from the networks and the studies that come with KD Explorer. Tests of networks are over images, "
-        "each network was trained from one seed; tests of settings and methods are over seeds."
-    )

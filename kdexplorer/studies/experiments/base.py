@@ -151,6 +151,7 @@ class Experiment:
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of the measures that `more` adds
     measure: MeasureNetworks | None = None
     cost: str = ""  # what measuring takes, in words
+    details: Callable[[Results], str] = lambda results: ""  # what else belongs to its numbers, as Markdown
 
     def describe_cost(self, small: bool = False) -> str:
         """What it takes, in a sentence without a time: that is measured by `--estimate`."""

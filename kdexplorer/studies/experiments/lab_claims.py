@@ -360,4 +360,5 @@ EXPERIMENT = Experiment(
     judge=judge,
     figure=figure,
     measure=measure,
+    details=describe_tables,
 )
