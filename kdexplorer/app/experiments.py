@@ -126,9 +126,11 @@ def _offer_start(experiment: Experiment) -> None:
         return
     key = experiment.key
     with st.container(horizontal=True):
-        for small, label in ((True, "Run the small variant"), (False, "Run it in full")):
-            if st.button(label, key=f"run_{key}_{small}", icon=":material/play_arrow:"):
-                access.act_and_rerun(lambda small=small: start_work(open_experiment(key, small)))
+        variants = ((True, "Run the small variant"), (False, "Run it in full"))
+        icon = ":material/play_arrow:"
+        pressed = [small for small, label in variants if st.button(label, key=f"run_{key}_{small}", icon=icon)]
+    if pressed:
+        access.act_and_rerun(lambda: start_work(open_experiment(key, pressed[0])))
     if count_left(experiment, read(experiment)) == 0:
         measurement.forget(_ESTIMATE)
         return

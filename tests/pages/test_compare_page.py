@@ -5,7 +5,6 @@ import pytest
 
 from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.measures import MEASURES
-from kdexplorer.app import compare
 from kdexplorer.app.compare import sections
 from kdexplorer.app.layout import as_text
 from kdexplorer.datasets import get_dataset
@@ -29,8 +28,7 @@ def names(at):
 
 
 def test_the_table_and_its_files_with_latencies_on_request(evaluated, monkeypatch, open_page):
-    for module in (compare, sections):
-        monkeypatch.setattr(module, "latency", lambda architecture: 0.002)
+    monkeypatch.setattr(sections, "latency", lambda architecture: 0.002)
     at = open_page("compare")
     table = results_table(at)
     assert names(at) == ["teacher", "small-scratch", "small-response"]

@@ -12,7 +12,7 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import network_picker, studies
 from kdexplorer.app.state import cached, choices
-from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, latency, result_rows
+from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
 from kdexplorer.runs import lineage, run_folder
 from kdexplorer.studies.experiments import lab_claims
 
@@ -122,9 +122,7 @@ def _read(networks: dict[str, Network], teacher: Network | None, baseline: str, 
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
     labels, human = evaluation_labels(first), cached.human_labels_of(first.dataset)
-    timed = st.session_state.get("latency_measured", set()) & {c.architecture for c in networks.values()}
-    latencies = {architecture: latency(architecture) for architecture in sorted(timed)}
-    rows = result_rows(networks, labels, teacher, baseline, latencies, human)
+    rows = result_rows(networks, labels, teacher, baseline, st.session_state.get("latencies", {}), human)
     logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
     stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
     return Comparison(networks, teacher, rows, labels, stored, baseline, runs)

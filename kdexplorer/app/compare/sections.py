@@ -182,8 +182,7 @@ def show_cost(compared: Comparison) -> None:
     if st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):
         for architecture in missing:
             with st.spinner(f"Timing {architecture} on this machine …"), turns.compute(access.visitor()):
-                latency(architecture)
-        st.session_state["latency_measured"] = st.session_state.get("latency_measured", set()) | set(missing)
+                st.session_state.setdefault("latencies", {})[architecture] = latency(architecture)
         st.rerun()
 
 
