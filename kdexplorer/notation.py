@@ -117,8 +117,8 @@ def _read(value: str) -> float | str:
 
 def format_student(student: StudentConfig) -> str:
     """The notation that `parse_student` reads back to the same student."""
-    own = student.objective.model_copy(update={"label_smoothing": 0.0})
-    preset = next((name for name, values in PRESETS.items() if Objective(**values) == own), None)
+    values = student.model_dump(mode="json")
+    preset = find_preset(values)
     words = [student.architecture, preset or "+".join(map(_format_term, student.terms)) or SCRATCH]
     if preset is None and student.ce_weight != 1.0:
         words.append(f"ce_weight={format_number(student.ce_weight)}")
@@ -126,10 +126,24 @@ def format_student(student: StudentConfig) -> str:
         words.append(f"smoothing={format_number(student.label_smoothing)}")
     if student.initial is not None:
         words.append(f"initial={student.initial}")
-    objective = preset or "+".join(term.method for term in student.terms) or SCRATCH
-    if student.name != f"{student.architecture}-{objective}":
+    if student.name != usual_name(values):
         words.append(f"name={student.name}")
     return ":".join(words)
+
+
+_OBJECTIVES = {name: Objective(**values).model_dump(mode="json") for name, values in PRESETS.items()}
+
+
+def find_preset(objective: Mapping[str, Any]) -> str | None:
+    """The preset with these terms and this weight of cross-entropy."""
+    own = objective["ce_weight"], objective["terms"]
+    return next((name for name, one in _OBJECTIVES.items() if (one["ce_weight"], one["terms"]) == own), None)
+
+
+def usual_name(student: Mapping[str, Any]) -> str:
+    """A student's name where none is given: `resnet8-response`, or with the methods of another objective."""
+    objective = find_preset(student) or "+".join(term["method"] for term in student["terms"]) or SCRATCH
+    return f"{student['architecture']}-{objective}"
 
 
 def _format_term(term: Any) -> str:

@@ -1,7 +1,7 @@
 """The students of the launch form: presets, names, edits, and their objectives as formulas."""
 
 from kdexplorer import notation
-from kdexplorer.app.launch.students import edit_student, find_preset, make_student
+from kdexplorer.app.launch.students import edit_student, make_student
 from kdexplorer.presets import PRESETS
 
 
@@ -15,17 +15,17 @@ def test_a_preset_sets_the_objective_and_a_name_that_was_not_typed_follows():
 
     def edit(name, value):
         edit_student(students, 0, name, value)
-        return students[0]["name"], find_preset(students[0])
+        return students[0]["name"], notation.find_preset(students[0])
 
     assert edit("preset", "combined") == ("resnet8-combined-2", "combined")
     assert students[0]["terms"] == students[1]["terms"]
     assert edit("architecture", "resnet20") == ("resnet20-combined", "combined")
-    assert edit("ce_weight", 0.5) == ("resnet20-kd+at", "custom")
-    assert edit("preset", "custom") == ("resnet20-kd+at", "custom")
-    assert edit("name", "RESNET8-combined") == ("RESNET8-combined", "custom")
-    assert edit("ce_weight", None) == ("RESNET8-combined", "custom")  # until it is reported
+    assert edit("ce_weight", 0.5) == ("resnet20-kd+at", None)
+    assert edit("preset", "custom") == ("resnet20-kd+at", None)
+    assert edit("name", "RESNET8-combined") == ("RESNET8-combined", None)
+    assert edit("ce_weight", None) == ("RESNET8-combined", None)  # until it is reported
     assert students[0]["ce_weight"] is None
-    assert edit("name", "") == ("resnet20-kd+at", "custom")
+    assert edit("name", "") == ("resnet20-kd+at", None)
 
 
 def test_an_objective_without_cross_entropy_and_with_smoothing():

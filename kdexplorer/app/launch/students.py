@@ -14,13 +14,12 @@ from pydantic.fields import FieldInfo
 
 from kdexplorer import notation
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.config import MAX_STUDENTS, SCRATCH, Objective, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import PRESETS
 
 CUSTOM = "custom"
 """The preset of an objective that is none of the presets."""
-_OBJECTIVES = {name: Objective.model_validate(values).model_dump(mode="json") for name, values in PRESETS.items()}
 LABELS = {
     "name": "Name", "architecture": "Network", "preset": "Preset", "ce_weight": "CE ×", "label_smoothing": "Smoothing",
 }  # fmt: skip
@@ -35,7 +34,7 @@ Student = dict[str, Any]
 def show_students(students: list[Student]) -> None:
     """Draws the table and the chosen student; edits change `students`."""
     st.markdown("**Students**: they see the same batches from the same initial weights")
-    shown = [student | {"preset": find_preset(student)} for student in students]
+    shown = [student | {"preset": notation.find_preset(student) or CUSTOM} for student in students]
     st.dataframe(
         [{LABELS[name]: one[name] for name in LABELS} | {"Terms": notation.describe_terms(one)} for one in shown],
         hide_index=True, placeholder="?", height="content",
@@ -71,7 +70,7 @@ def _draw(label: str, field: FieldInfo, key: str, value: Any, edit: Callable[[An
 
 def _add(students: list[Student], number: int) -> None:
     names = [student["name"] for student in students]
-    students.append(students[number] | {"name": find_free_name(_usual_name(students[number]), names)})
+    students.append(students[number] | {"name": find_free_name(notation.usual_name(students[number]), names)})
     st.session_state["form_student"] = len(students) - 1
 
 
@@ -122,27 +121,14 @@ def edit_student(students: list[Student], number: int, name: str, value: Any) ->
     A name that was made of network and objective follows them, and one that is deleted is made of them.
     """
     student = students[number]
-    follows = name != "name" and re.sub(r"-\d+$", "", student["name"]) == _usual_name(student)
+    follows = name != "name" and re.sub(r"-\d+$", "", student["name"]) == notation.usual_name(student)
     if name != "preset":
         student[name] = value
     elif value in PRESETS:
-        student |= _OBJECTIVES[value]
+        student |= Objective.model_validate(PRESETS[value]).model_dump(mode="json")
     if follows or not student["name"]:
         names = [other["name"] for other in students if other is not student]
-        student["name"] = find_free_name(_usual_name(student), names)
-
-
-def find_preset(student: Student) -> str:
-    """The preset that has this student's objective, or `CUSTOM`."""
-    own = (student["ce_weight"], student["terms"])
-    return next((name for name, one in _OBJECTIVES.items() if (one["ce_weight"], one["terms"]) == own), CUSTOM)
-
-
-def _usual_name(student: Student) -> str:
-    """As in the command line's notation."""
-    methods = "+".join(term["method"] for term in student["terms"]) or SCRATCH
-    preset = find_preset(student)
-    return f"{student['architecture']}-{methods if preset == CUSTOM else preset}"
+        student["name"] = find_free_name(notation.usual_name(student), names)
 
 
 def find_free_name(name: str, taken: Collection[str]) -> str:
