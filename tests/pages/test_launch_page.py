@@ -238,9 +238,6 @@ def test_an_estimate_is_shown_until_the_run_changes_and_says_what_costs_time(mea
         assert "Estimated time: **1 min 15 s**" in words
         assert sentence in words
         assert ("the teacher computes every batch" in words) == bool(sentence)
-    at.number_input(key="form_term_0_2_fitnets_stage").set_value(4).run()
-    assert "no stage 4" in text(at)
-    assert button(at, "Start training").disabled
 
 
 def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(bundled_networks, measured, open_page):
