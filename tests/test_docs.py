@@ -9,7 +9,7 @@ from benchmarks.app import ROOT
 from kdexplorer.analysis.results import build_rows
 from kdexplorer.analysis.verdicts import REPEATED, RIGHT, count_inheritance, share_of
 from kdexplorer.cli import main
-from kdexplorer.datasets.human_labels import find_human_labels
+from kdexplorer.datasets.cifar10 import find_human_labels
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.notation import format_number, parse_student
 from kdexplorer.presets import PRESETS

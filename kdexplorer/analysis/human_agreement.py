@@ -67,7 +67,7 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
     """One row for each network whose logits of CIFAR-10's whole test split are stored; the others are left out.
 
     A scratch baseline is searched among the networks. Temperatures are fitted to the images on which they are used.
-    `human_labels` are `[10000, classes]`, as `load_human_labels` gives them.
+    `human_labels` are `[10000, classes]`, as `Dataset.human_labels` gives them.
     """
     stored = {c.path: whole_split_logits(c, c.logits_or_none(), Cifar10.key) for c in checkpoints}
     logits = {path: one for path, one in stored.items() if one is not None}

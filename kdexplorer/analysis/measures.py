@@ -31,7 +31,7 @@ class Evaluation:
     logits: np.ndarray  # [N, K]
     labels: np.ndarray | None = None  # int [N]
     teacher: np.ndarray | None = None  # its logits of the same images, [N, K]
-    human_labels: np.ndarray | None = None  # of the first images, as `load_human_labels` gives them
+    human_labels: np.ndarray | None = None  # of the first images, as `Dataset.human_labels` gives them
 
     @cached_property
     def scaled(self) -> tuple[np.ndarray, float]:

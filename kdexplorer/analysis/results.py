@@ -223,7 +223,7 @@ def build_rows(
         labels: `[N]` of the evaluation images.
         teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
         latency: seconds for one image by architecture.
-        human_labels: `[10000, 10]` as `load_human_labels` gives them.
+        human_labels: `[10000, 10]` as `Dataset.human_labels` gives them.
         others: teachers that have no row.
     """
     known_networks = {**entries, **(others or {})}

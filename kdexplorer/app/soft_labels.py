@@ -12,7 +12,7 @@ from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.verdicts import describe_kl, describe_push
 from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.parts import chart_view, downloads, network_picker, picture
-from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import class_maps, temperature
 from kdexplorer.charts import soft_labels as label_charts
@@ -73,7 +73,7 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
     human = None
     try:
-        human = cached.human_labels_of(picture.dataset)
+        human = get_dataset(picture.dataset).human_labels()
     except KDError as error:
         show_error(error)
     found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))

@@ -15,7 +15,7 @@ from kdexplorer.analysis.results import dataset_of
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
-from kdexplorer.datasets.human_labels import FILES, VARIABLE, find_human_labels, load_human_labels
+from kdexplorer.datasets.cifar10 import HUMAN_FILES, HUMAN_VARIABLE, Cifar10
 from kdexplorer.errors import ConfigError, DataError, KDError
 from kdexplorer.files import check_place, write_bytes
 from kdexplorer.networks import all_architectures
@@ -111,11 +111,12 @@ def compare_attention(options: argparse.Namespace) -> None:
 )
 def compare_with_humans(options: argparse.Namespace) -> None:
     """Compare networks with human labels (CIFAR-10H)."""
-    path = find_human_labels()
-    if path is None:
-        raise DataError(f"the human labels are missing: set {VARIABLE} to the path of CIFAR-10H's {FILES[0]}.")
+    human = Cifar10().human_labels()
+    if human is None:
+        file = f"CIFAR-10H's {HUMAN_FILES[0]}"
+        raise DataError(f"the human labels are missing: set {HUMAN_VARIABLE} to the path of {file}.")
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
-    rows = human_agreement.build_rows(chosen, load_human_labels(path))
+    rows = human_agreement.build_rows(chosen, human)
     if left := sorted({one.name for one in chosen} - {row.name for row in rows}):
         text = f"without stored logits of CIFAR-10's test images, left out: {', '.join(left)}"
         if not rows:

@@ -112,6 +112,13 @@ class Dataset:
         """The labels int64 `[N]` of the whole test split, or None where they are missing. Raises DataError."""
         return self.load("test").labels if self.is_available() else None
 
+    def human_labels(self) -> np.ndarray | None:
+        """The shares of annotators who chose each class, `[N, K]`, for the whole test split; None where unknown.
+
+        Raises DataError where their file contains something else.
+        """
+        return None
+
     def superclasses(self, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray] | None:
         """The names of the groups and the group of each class `[K]`, where these classes are the data set's."""
         if not self.groups or classes != self.classes:

@@ -10,6 +10,11 @@ The bundled part is for training and looking without a download. `bundled/cifar1
 images (position: in the training split's order by content), the first 2,000 test images, and the labels of all 10,000
 test images (rows without an image), so that stored logits match by position. The images are lossless WebP. Made, and
 compared pixel by pixel with the complete data, by `python -m benchmarks.make_cifar10_small`.
+
+Human labels are CIFAR-10H's: Peterson, Battleday, Griffiths & Russakovsky, "Human uncertainty makes classification more
+robust", ICCV 2019: the labels of about 50 annotators for each of the 10,000 test images, in the order of the test
+split. The license (CC BY-NC-SA 4.0) differs from this project's, so nothing of it is bundled: its owner says where the
+file is.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import os
 import shutil
 import socket
 import tempfile
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +35,7 @@ from filelock import FileLock, Timeout
 import kdexplorer.datasets.base as base
 from kdexplorer.datasets.base import Dataset, Normalization, Order, Progress, Split, SplitName, data_root, find_kept
 from kdexplorer.errors import DataError
+from kdexplorer.files import read_once
 from kdexplorer.images.decode import read_pixels
 
 FILE = Path(__file__).parent / "bundled" / "cifar10-small.parquet"
@@ -268,6 +275,48 @@ class Cifar10(Cifar):
     def test_labels(self) -> np.ndarray | None:
         """The labels of the test split; the bundled ones where the images are missing."""
         return super().test_labels() if self.is_available() else read_labels("test")
+
+    def human_labels(self) -> np.ndarray | None:
+        """See `Dataset.human_labels`."""
+        path = find_human_labels()
+        return None if path is None else read_once(load_human_labels, path)
+
+
+HUMAN_VARIABLE = "KDEXPLORER_CIFAR10H"
+HUMAN_FILES = ("cifar10h-counts.npy", "cifar10h-probs.npy")
+
+
+def find_human_labels() -> Path | None:
+    """The file: `KDEXPLORER_CIFAR10H` (a file or its folder), else beside CIFAR-10, else None."""
+    given = os.environ.get(HUMAN_VARIABLE)
+    root = data_root()
+    places = [Path(given).expanduser()] if given else [root, root / "cifar10h", root.resolve().parent / "cifar10h"]
+    paths = (path for place in places for path in (place, *(place / name for name in HUMAN_FILES)))
+    return next(filter(Path.is_file, paths), None)
+
+
+def load_human_labels(path: Path) -> np.ndarray:
+    """The shares of annotators who chose each class, float64 `[10000, 10]`, in the order of the test split.
+
+    Raises DataError when the file is not CIFAR-10H, or its rows are not in that order.
+    """
+    try:
+        counts = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as human labels ({error}): download {HUMAN_FILES[0]} again.") from error
+    shape = (Cifar10.sizes["test"], len(Cifar10.classes))
+    if not isinstance(counts, np.ndarray):
+        raise DataError(f"{path} is an archive of several arrays, not human labels: download {HUMAN_FILES[0]}.")
+    if counts.shape != shape or counts.dtype.kind not in "iuf":
+        raise DataError(f"{path} contains {counts.dtype} of shape {counts.shape}, not human labels {shape}.")
+    counts = counts.astype(np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    if not np.isfinite(counts).all() or counts.min() < 0 or totals.min() <= 0:
+        raise DataError(f"{path} contains values that are neither counts nor shares: download {HUMAN_FILES[0]} again.")
+    labels = Cifar10().test_labels()
+    if labels is not None and (counts.argmax(axis=1) == labels).mean() < 0.7:
+        raise DataError(f"{path} is not in the order of CIFAR-10's test split: download {HUMAN_FILES[0]} again.")
+    return counts / totals
 
 
 _SUPERCLASSES = {

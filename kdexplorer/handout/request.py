@@ -17,7 +17,7 @@ from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
 from kdexplorer.datasets import Split, get_dataset
-from kdexplorer.datasets.human_labels import find_human_labels, load_human_labels
+from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import ConfigError, ImageError
 from kdexplorer.images.decode import decode_image
 from kdexplorer.images.picture import Picture
@@ -75,7 +75,7 @@ class HandoutRequest:
     votes: tuple[Question, ...] = ()  # closed questions of the audience's vote, whose totals are included
     order: tuple[str, ...] = ()  # the sections that come first, as `Lecture.sections`; empty is the bundled lecture's
     address: str = ""  # where the reader finds the application, for links to its pages; empty where there is none
-    human_labels: np.ndarray | None = None  # of CIFAR-10's test split, as `load_human_labels` returns them, where known
+    human_labels: np.ndarray | None = None  # of CIFAR-10's test split, see `Dataset.human_labels`
 
     def __post_init__(self) -> None:
         compared = on_same_images(self.compared or self.networks)
@@ -154,8 +154,7 @@ def make_request(
             words += [f"--{name}", format_number(options[name])]
     words += ["--story", str(story)] if story else []
     words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
-    path = find_human_labels()
-    human = None if path is None else load_human_labels(path)
+    human = Cifar10().human_labels()
     return HandoutRequest(networks, pictures, command=shlex.join(words), human_labels=human, **options)
 
 

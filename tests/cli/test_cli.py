@@ -13,7 +13,7 @@ from kdexplorer.cli import train
 from kdexplorer.cli.main import COMMANDS, build_parser, main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
-from kdexplorer.datasets.human_labels import VARIABLE
+from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE
 from kdexplorer.errors import KDError
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
@@ -272,7 +272,7 @@ def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_pa
     for seed, (name, changes) in enumerate({"baseline": {}, "student": {"objective": KD_OBJECTIVE}}.items()):
         logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))
         make_checkpoint(own / name, seed=seed, logits=logits, **facts, **changes)
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "human.npy"))
+    monkeypatch.setenv(HUMAN_VARIABLE, str(tmp_path / "human.npy"))
     rows = json.loads(printed(capsys, "human-labels", "--json"))
     assert [row["name"] for row in rows] == ["baseline", "student"]
     assert rows[1]["all_images"]["count"] == 10_000

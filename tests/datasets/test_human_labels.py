@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.datasets import get_dataset
-from kdexplorer.datasets.human_labels import VARIABLE, find_human_labels, load_human_labels
+from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import DataError
 
 
@@ -40,7 +40,7 @@ def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(folder,
         (folder / "cifar10", folder / "cifar10" / "cifar10h-counts.npy"),
         (folder / "nowhere", None),
     ):
-        monkeypatch.setenv(VARIABLE, str(given))
+        monkeypatch.setenv(HUMAN_VARIABLE, str(given))
         assert find_human_labels() == expected
 
 

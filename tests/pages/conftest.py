@@ -8,7 +8,8 @@ import streamlit as st
 
 from kdexplorer.analysis import metrics
 from kdexplorer.app.server import access
-from kdexplorer.datasets import get_dataset, human_labels
+from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.table import write_table
@@ -108,5 +109,5 @@ def human(tmp_path, monkeypatch):
     labels = CIFAR10.test_labels()
     counts = 1 + 40 * np.eye(10)[labels] + 15 * np.eye(10)[(labels + 1) % 10]
     np.save(tmp_path / "cifar10h-counts.npy", counts)
-    monkeypatch.setenv(human_labels.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(HUMAN_VARIABLE, str(tmp_path))
     return counts / counts.sum(axis=1, keepdims=True)

@@ -11,8 +11,9 @@ from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import network_picker, studies
-from kdexplorer.app.state import cached, choices
+from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
+from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage, run_folder
 from kdexplorer.studies.experiments import lab_claims
 
@@ -121,7 +122,7 @@ def _pick_section() -> str:
 def _read(networks: dict[str, Network], teacher: Network | None, baseline: str, runs: list[str]) -> Comparison:
     """What is known of the networks; latencies only where they were measured."""
     first = next(iter(networks.values()))
-    labels, human = evaluation_labels(first), cached.human_labels_of(first.dataset)
+    labels, human = evaluation_labels(first), get_dataset(first.dataset).human_labels()
     rows = result_rows(networks, labels, teacher, baseline, st.session_state.get("latencies", {}), human)
     logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
     stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}

@@ -1,4 +1,4 @@
-"""What is computed or read once for all visitors: networks and what they answer, images, labels, training records.
+"""What is computed or read once for all visitors: networks and what they answer, images, training records.
 
 A result is computed once for all visitors: never change what it contains. Each cache is bounded, and its keys are what
 determines the result: `KEYS` says how Streamlit shall identify a network.
@@ -17,9 +17,8 @@ import streamlit as st
 from kdexplorer.analysis import inference, results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import Split, base, get_dataset, human_labels
+from kdexplorer.datasets import Split, base, get_dataset
 from kdexplorer.datasets.base import Order
-from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import LineReader
 from kdexplorer.images.picture import Picture, Prediction
@@ -204,17 +203,3 @@ def run_metrics(run: Run) -> tuple[list[EpochMetrics], list[BatchMetrics]]:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _line_readers(run: Run) -> tuple[LineReader[EpochMetrics], LineReader[BatchMetrics]]:
     return run.readers()
-
-
-def human_labels_of(dataset: str) -> np.ndarray | None:
-    """The shares of annotators `[N, K]` for each test image, or None where they are missing.
-
-    Raises DataError when the file contains something else.
-    """
-    path = human_labels.find_human_labels() if dataset == Cifar10.key else None
-    return None if path is None else _human_labels(str(path), path.stat().st_mtime_ns)
-
-
-@st.cache_data(max_entries=2, show_spinner=False)
-def _human_labels(path: str, stamp: int) -> np.ndarray:
-    return human_labels.load_human_labels(Path(path))
