@@ -125,8 +125,9 @@ async def stay_connected(guest: Guest) -> None:
 async def handouts(guest: Guest) -> None:
     """A handout with networks for another temperature."""
     await guest.turn_page("soft_labels", f"T={random.uniform(1, 20):.4f}")
-    guest.values[guest.find("Include the networks")] = True
-    await guest.act("include")
+    for label in ("Handout", "Include the networks"):
+        guest.values[guest.find(label)] = True
+        await guest.act("include")
     message = BackMsg()
     request = message.backend_operation_request
     request.request_id, request.session_id = "1", guest.session

@@ -212,6 +212,8 @@ class Visitor:
             self.repeats.pop(key, None)
 
     def _delta(self, message: ForwardMsg) -> None:
+        if message.delta.HasField("add_block") and message.delta.add_block.HasField("popover"):
+            self.widgets[message.delta.add_block.popover.label] = message.delta.add_block.popover
         element = message.delta.new_element
         kind = element.WhichOneof("type")
         widget: Any = getattr(element, kind) if kind else None

@@ -37,7 +37,8 @@ with chart_view.follow_sliders():
                 (figures if is_figure else story).show()
             else:
                 with st.container(key="share", horizontal=True, gap="xsmall"):
-                    story.offer("present", st.session_state.get(story.STEP, 1))
+                    step = st.session_state.get(story.STEP, 1)
+                    st.button("Present", key="present", help=story.HELP, on_click=story.begin, args=(step,))
                     layout.show_page_link(name)
                 page.run()
         except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do

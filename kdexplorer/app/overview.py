@@ -40,7 +40,7 @@ def show() -> None:
             train = "Train a student in a minute" if access.is_presenter() else "Watch students train"
             if st.button(train, key="train_first", type="primary", icon=":material/model_training:"):
                 st.switch_page(layout.FOLDER / "launch.py", query_params={})
-            story.offer("present_lecture", icon=":material/slideshow:")
+            st.button("Present", "present_lecture", story.HELP, story.begin, icon=":material/slideshow:")
     with right:
         page = soft_labels.build(image, teacher, students)
         chart_view.show_figure("soft_labels", page, "Soft labels")

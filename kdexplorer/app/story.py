@@ -17,16 +17,12 @@ from kdexplorer.story import Lecture, Step, open_lecture
 
 STEP, _BEFORE, _REVEALED = "story_step", layout.BEFORE_STEP, "story_revealed"
 """The keys of the step where the lecture goes on, of what was chosen before it, and of the step with its answer."""
+HELP = "The lecture, step by step"
 _css, _script, _notes_script = (web.read(name) for name in ("story.css", "story.js", "story_notes.js"))
 _notes_button = st.components.v2.component(
     "kdexplorer_story", html="<button type='button'>Notes</button>", js=_script, css=_css
 )
 _notes = st.components.v2.component("kdexplorer_story_notes", html="<main></main>", js=_notes_script, css=_css)
-
-
-def offer(key: str, step: int = 1, icon: str | None = None) -> None:
-    """Draws the button that begins the lecture, at a step."""
-    st.button("Present", key=key, icon=icon, help="The lecture, step by step", on_click=_begin, args=(step,))
 
 
 def show() -> None:
@@ -98,7 +94,7 @@ def _show_notes(lecture: Lecture) -> None:
     _notes(key="story_notes", data={"steps": steps})
 
 
-def _begin(number: int) -> None:
+def begin(number: int = 1) -> None:
     """The callback of Present: the page's link has no choices for the step, as a link to the step may have."""
     _restore()
     st.session_state[_BEFORE] = {}

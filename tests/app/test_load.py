@@ -64,6 +64,8 @@ class RecordingVisitor(load.Visitor):
 
     async def handout(self):
         """The bytes of the handout."""
+        self.values[self.widgets["Handout"].id] = True
+        await self.act("open")
         buttons = [message.delta.new_element.download_button for message in self.seen]
         message = BackMsg()
         request = message.backend_operation_request

@@ -37,6 +37,12 @@ def button(at, label):
     return next(one for one in at.button if one.label == label)
 
 
+def open_popover(at, key):
+    """Opens what is only computed while it is open."""
+    at.session_state[key] = True
+    return at.run()
+
+
 def open_tab(at, name):
     """Opens a tab of Soft labels."""
     at.query_params["tab"] = name

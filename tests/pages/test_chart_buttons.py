@@ -6,7 +6,7 @@ import pytest
 
 from kdexplorer.app.layout import TITLES
 from kdexplorer.app.parts import chart_view
-from tests.pages.reading import open_tab, specs
+from tests.pages.reading import open_popover, open_tab, specs
 from tests.pages.runs import make_run
 
 
@@ -31,8 +31,7 @@ def passed(monkeypatch):
 
 def test_an_open_button_says_what_the_chart_is_of(family, open_page, passed):
     at = open_page("soft_labels", image="25")
-    at.session_state[next(key for key in popovers(at) if key.startswith("save_open_soft-labels"))] = True
-    at.run()
+    open_popover(at, next(key for key in popovers(at) if key.startswith("save_open_soft-labels")))
     (data,) = passed
     assert data["source"] == "KD Explorer, Soft labels: CIFAR-10 test image 25, teacher → small-scratch, small-response"
     assert (data["name"], data["of"]) == ("Soft labels", "CIFAR-10 test image 25")
@@ -46,8 +45,7 @@ def test_the_chart_of_a_run_names_it_and_has_no_button_while_it_trains(open_page
     assert not popovers(at)
     run = make_run()
     at = open_page("launch", run=run.run_id)
-    at.session_state[next(key for key in popovers(at) if "accuracy" in key)] = True
-    at.run()
+    open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
     assert passed[0]["source"] == f"KD Explorer, demo: run {run.run_id}"
 
 

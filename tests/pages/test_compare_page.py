@@ -15,7 +15,7 @@ from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
-from tests.pages.reading import button, link_labels, results_table, specs, text
+from tests.pages.reading import button, link_labels, open_popover, results_table, specs, text
 from tests.pages.runs import distilled, make_run
 from tests.studies.sample import make_table
 
@@ -39,7 +39,7 @@ def test_the_table_and_its_files_with_latencies_on_request(evaluated, monkeypatc
     assert set(table.columns) <= MEASURES.keys()
     assert table["latency"].isna().all()
     assert "16.67 percentage points" in text(at)  # the verdicts are about the table
-    assert len(at.get("download_button")) == 5  # the handout is one, a network another
+    assert len(open_popover(at, "handout_offer").get("download_button")) == 5  # the handout is one, a network another
     at.button(key="latency").click().run()
     assert results_table(at)["latency"].tolist() == pytest.approx([2, 2, 2])
     at.selectbox(key="baseline").set_value("teacher").run()

@@ -27,7 +27,7 @@ from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import estimate as estimates
 from kdexplorer.training.estimate import Estimate, format_duration
 from tests.datasets.test_folder import write
-from tests.pages.reading import button, link_labels, specs, text, turn_to
+from tests.pages.reading import button, link_labels, open_popover, specs, text, turn_to
 from tests.pages.runs import make_run
 from tests.training.configs import wait_for
 
@@ -301,6 +301,7 @@ def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkp
     assert {"teacher=teacher", f"students={run.run_id}%2Fs-scratch%2C{run.run_id}%2Fs-response"} <= set(
         links["Soft labels"].split("&")
     )
+    open_popover(at, "handout_offer")
     assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
 
 

@@ -12,7 +12,7 @@ from kdexplorer.app.server import access, turns
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import open_checkpoint
-from tests.pages.reading import PHOTO, specs, text, turn_to, upload
+from tests.pages.reading import PHOTO, open_popover, specs, text, turn_to, upload
 from tests.pages.runs import distilled, make_run
 from tests.pages.test_attention_page import compare
 
@@ -164,7 +164,7 @@ def test_every_filter_shows_its_first_image_or_says_that_none_passes(family, mon
     names = "teacher", "small-scratch", "small-response"
     logits = (open_checkpoint(family / name).logits()[: len(labels)] for name in names)
     predictions = image_filters.Predictions(labels, *logits)
-    at = open_page("soft_labels")
+    at = open_popover(open_page("soft_labels"), "picture_source")
     assert at.selectbox(key="filter").options == image_filters.available_filters(predictions)
     for name in at.selectbox(key="filter").options[-2:]:
         at.selectbox(key="filter").select(name).run()
@@ -222,4 +222,4 @@ def test_the_whole_split(family, real_root, monkeypatch, open_page):
     monkeypatch.setenv("KDEXPLORER_DATA", str(real_root))
     at = open_page("soft_labels", image="9999")
     assert "Test image 9999:" in text(at)
-    assert "10,000 of 10,000 images" in text(at)
+    assert "10,000 of 10,000 images" in text(open_popover(at, "picture_source"))

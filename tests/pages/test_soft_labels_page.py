@@ -6,7 +6,7 @@ import pytest
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
-from tests.pages.reading import PHOTO, dataset, open_tab, params, results_table, specs, text, upload
+from tests.pages.reading import PHOTO, dataset, open_popover, open_tab, params, results_table, specs, text, upload
 from tests.pages.runs import distilled
 
 
@@ -15,16 +15,18 @@ def test_the_first_state_and_every_tab_with_labels_and_without(family, monkeypat
     assert at.selectbox(key="teacher").value == "teacher"
     assert at.multiselect(key="students").value == ["small-scratch", "small-response"]
     assert params(specs(at)[0])["logT"] == 2  # T = 4
-    assert "2,000 of 2,000 images" in text(at)
-    assert "These are the first of the test split" in text(at)
     counts = {"Gradient on the student": 2, "Curves over T": 5, "Class similarity": 4, "Logits": 1}
     assert [tab.label for tab in at.tabs] == list(counts)  # without human labels
-    assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
     for tab, count in counts.items():
         open_tab(at, tab)
         assert len(specs(at)) == count, tab
         assert "the class that the teacher predicts" not in text(at)  # there are labels
     assert at.dataframe[0].value["class"].tolist()[:2] == ["airplane", "automobile"]
+    open_popover(at, "picture_source")
+    assert "2,000 of 2,000 images" in text(at)
+    assert "These are the first of the test split" in text(at)
+    open_popover(at, "handout_offer")
+    assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
     monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
     assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 

@@ -27,7 +27,7 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, open_checkpoint
 from kdexplorer.web import export_network
 from tests.images.image_files import encode
-from tests.pages.reading import link_labels, turn_to
+from tests.pages.reading import link_labels, open_popover, turn_to
 from tests.tab import DESKTOP, Tab, drag, give
 
 
@@ -312,13 +312,14 @@ class TestWithoutABrowser:
         assert "does not run" in open_page("live", teacher="wide").info[0].value
 
     def test_the_handouts_switch_says_how_large_the_networks_are(self, open_page):
-        at = open_page("soft_labels", teacher="small", students="s0,s1,wide")
+        at = open_popover(open_page("soft_labels", teacher="small", students="s0,s1,wide"), "handout_offer")
         known = {name: open_checkpoint(bundled_root() / name) for name in ("small", "s0", "s1")}
         written = sum(len(base64.b64encode(export_network(c).weights)) for c in known.values())
         offer = at.toggle(key="handout_live")
         assert f"(+ {written / 1e6:.1f} MB)" in offer.label
         assert not offer.value
         wide = open_page("soft_labels", teacher="wide", students="s0")  # a teacher that no page can run
+        open_popover(wide, "handout_offer")
         assert "handout_live" not in [toggle.key for toggle in wide.toggle]
 
     def test_a_handout_with_networks_is_another_file_than_one_without(self, monkeypatch):

@@ -67,11 +67,19 @@ _export = st.cache_data(max_entries=2, show_spinner=False, hash_funcs=KEYS)(prog
 def show_handout(
     networks: Mapping[str, Network], first: Sequence[Picture] = (), compared: Mapping[str, Network] | None = None
 ) -> None:
-    """Draws the button for a handout of these networks, the teacher first; it is built when the button is pressed.
+    """Draws what opens the offer of a handout of these networks, the teacher first.
 
     The pictures in `first` come before test images that are chosen, together `COUNT`. `compared` are the rows of the
     results table, the networks if not given.
     """
+    popover = st.popover("Handout", icon=":material/download:", key="handout_offer", on_change="rerun")
+    if popover.open:
+        with popover:
+            _offer_handout(networks, first, compared or {})
+
+
+def _offer_handout(networks: Mapping[str, Network], first: Sequence[Picture], compared: Mapping[str, Network]) -> None:
+    """Draws what it shall include, and the button; it is built when the button is pressed."""
     teacher, *students = networks.values()
     closed, address = open_store().closed(), _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
@@ -79,31 +87,31 @@ def show_handout(
     def build() -> bytes:
         pictures = choose_pictures(COUNT, teacher, students, first, gallery(teacher.dataset))
         request = HandoutRequest(
-            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
+            networks, pictures, compared, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address,
             human_labels=Cifar10().human_labels(),
         )  # fmt: skip
         return build_handout(request, visitor)
 
-    with st.container(horizontal=True, vertical_alignment="center"):
-        button = st.container(width="content")
-        live = False
-        if web.runs_in_browser(teacher):
-            included = web.select_networks(networks)
-            megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
-            live = st.toggle(
-                f"Include the networks (+ {megabytes:.1f} MB)",
-                key="handout_live",
-                help="The file can then classify the reader's own pictures and the camera's, without a server. "
-                f"It includes {as_text(', '.join(included))}.",
-            )
-        experiments = st.toggle(
-            "Include the experiments", key="handout_experiments", help="What was asked, expected and found there."
-        )
-        votes = bool(closed) and st.toggle(
-            "Include the audience's votes", key="handout_votes", help="The totals of closed questions."
-        )
-    button.download_button(
+    live = False
+    if web.runs_in_browser(teacher):
+        included = web.select_networks(networks)
+        megabytes = sum(2 * c.card.parameters * 4 / 3 for c in included.values()) / 1e6  # two bytes each, as base64
+        live = st.toggle(
+            f"Include the networks (+ {megabytes:.1f} MB)",
+            key="handout_live", persist_state="session",
+            help="The file can then classify the reader's own pictures and the camera's, without a server. "
+            f"It includes {as_text(', '.join(included))}.",
+        )  # fmt: skip
+    experiments = st.toggle(
+        "Include the experiments", key="handout_experiments", help="What was asked, expected and found there.",
+        persist_state="session",
+    )  # fmt: skip
+    votes = bool(closed) and st.toggle(
+        "Include the audience's votes", key="handout_votes", help="The totals of closed questions.",
+        persist_state="session",
+    )  # fmt: skip
+    st.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",
         key="handout", on_click="ignore", icon=":material/download:",
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "

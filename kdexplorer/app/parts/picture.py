@@ -327,6 +327,9 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
     """
     dataset = teacher.dataset
     labels = cached.gallery(dataset).labels
+    is_open = place is not None and place.open
+    if not is_open and not any(map(choices.is_chosen, ("filter", "class"))):
+        return range(len(labels)), False
     predictions = image_filters.gather_predictions(teacher, students, dataset, labels)
     if predictions is None:
         return range(len(labels)), False
