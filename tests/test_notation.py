@@ -43,9 +43,7 @@ def dkd(**settings):
         ("resnet8:kd:alpha=0.6+dkd:alpha=3:T=2", (0.4, [kd(0.6), dkd(alpha=3, temperature=2)]), "resnet8-kd+dkd"),
         # and several terms have settings of their own.
         ("resnet8:kd:T=2:weight=0.5:ce=0.5", (0.5, [kd(0.5, 2.0)]), "resnet8-kd"),
-        ("resnet8:kd+at", (1.0, [kd(), at()]), "resnet8-kd+at"),
         ("resnet8:kd+at:weight=5", (1.0, [kd(), at(5.0)]), "resnet8-kd+at"),
-        ("resnet8:kd+at:T=3", (1.0, [kd(temperature=3.0), at()]), "resnet8-kd+at"),
         ("resnet8:kd:T=2+at:weight=5:power=2", (1.0, [kd(temperature=2.0), at(5.0, 2)]), "resnet8-kd+at"),
         ("resnet8:kd:T=2+at+kd:T=8", (1.0, [kd(temperature=2.0), at(), kd(temperature=8.0)]), "resnet8-kd+at+kd"),
         ("resnet8:response+at:beta=5", (0.3, [kd(), at(5.0)]), "resnet8-response+at"),
@@ -85,11 +83,9 @@ def test_every_methods_short_keys_mean_its_settings(method):
     [
         ("resnet9:scratch", "architecture.*resnet8.*'resnet9'"),
         ("resnet8:magic", "'magic'.*scratch, response, feature, combined.*kd"),
-        ("resnet8:kd:T=1+magic", "'magic'.*scratch, response, feature, combined.*kd"),
         ("resnet8:", "''.*scratch"),
         ("resnet8:kd:tau=4", "'tau'.*weight, temperature, T.*smoothing"),
         ("resnet8:kd:power=2", "'power'"),
-        ("resnet8:scratch:temperature=3", "'temperature'"),
         ("resnet8:combined:weight=3", "weight.*several terms"),
         ("resnet8:response:T", "'T' is not KEY=VALUE"),
         ("resnet8:response:T=hot", "temperature.*number.*'hot'"),
@@ -98,7 +94,6 @@ def test_every_methods_short_keys_mean_its_settings(method):
         ("resnet8:response:alpha=1.5", "alpha.*at most 1.*'1.5'"),
         ("resnet8:response:alpha=0", "alpha.*above 0.*'0'"),
         ("resnet8:reverse_kl:alpha=0.3", "'alpha'.*weight"),
-        ("resnet8:kd:beta=1000", "'beta'.*weight"),
         ("resnet8:feature:beta=-1", "weight.*greater than 0"),
         ("resnet8:feature:power=3", "power.*1 or 2"),
         ("resnet8:scratch:ce_weight=0", "no term.*ce_weight"),
@@ -147,12 +142,6 @@ def students(draw):
 @settings(deadline=None)
 def test_what_is_formatted_is_read_back_to_the_same(student):
     assert parse_student(format_student(student)) == student
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_is_short_and_exact(value):
-    assert float(format_number(value)) == value
-    assert len(format_number(value)) <= len(repr(value))
 
 
 @pytest.mark.parametrize(

@@ -173,13 +173,3 @@ def test_a_hostile_guest_costs_no_more_than_a_guest_may(capsys):
     with capsys.disabled():
         print("\n" + capsys.readouterr().out)
     assert kept
-
-
-def test_a_few_visitors_are_served(app, capsys):
-    tally = load.main(
-        ["--people", "3", "--minutes", "0.03", "--join", "0.5", "--think", "0.2", "0.4", "--empty-caches", "--url", app]
-    )
-    assert tally.errors == []
-    assert len(tally.actions) >= 6
-    assert len(tally.first_pages) == 3
-    assert "errors 0, connections lost 0" in capsys.readouterr().out

@@ -6,13 +6,10 @@ import shutil
 import pytest
 import streamlit as st
 
-from kdexplorer import files
-from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import all_networks, unusable_networks
 from kdexplorer.config import RunConfig
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.launch import create_run
-from kdexplorer.runs.run_folder import EpochMetrics
 from tests.runs.forgery import edit_card
 
 
@@ -57,14 +54,3 @@ def test_a_bad_card_is_unusable_with_the_reason_and_the_others_are_there(network
     assert "parameters: " in unusable[first]
     assert str(tmp_path) not in json.dumps(unusable)
     assert str(networks[0].path.parent) not in json.dumps(unusable)
-
-
-def test_a_runs_lines_are_parsed_once_for_all_visitors(networks, monkeypatch):
-    parsed, parse = [], files.parse_json
-    monkeypatch.setattr(files, "parse_json", lambda line: parsed.append(line) or parse(line))
-    run = networks[0]
-    for epoch in range(3):
-        run.append_metrics([EpochMetrics(epoch=epoch, student="a")])
-        for _ in range(2):
-            assert [row.epoch for row in cached.run_metrics(run)[0]] == list(range(epoch + 1))
-    assert len(parsed) == 3

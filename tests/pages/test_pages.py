@@ -24,17 +24,14 @@ def alt_texts(at):
     return [picture.alt for element in at.image for picture in element.proto.imgs]
 
 
-def test_overview_begins_with_a_chosen_example_its_soft_labels_and_results(open_page):
+def test_overview_begins_with_a_chosen_example_and_its_examples_replace_a_photo(open_page):
     at = open_page()
     soft, _ = specs(at)
     assert "resnet20-response" in soft["description"]
     assert alt_texts(at)[0] == "Test image 1066: truck"
     assert re.search(r"a truck that .* nearer to the teacher's .* on 75% of all 10,000 test images", text(at))
     assert at.dataframe[0].value["Network"].tolist()[:2] == ["resnet56", "resnet20-scratch"]
-
-
-def test_overview_shows_what_was_chosen_elsewhere_and_its_examples_replace_a_photo(open_page):
-    at = open_page("overview", image="15")
+    at = open_page("overview", image="15")  # as chosen elsewhere
     assert alt_texts(at)[0].startswith("Test image 15")
     upload(at, "cat.png", PHOTO)
     assert alt_texts(at)[:2] == ["Your photo before it was reduced", "Your photo"]
@@ -216,10 +213,3 @@ def test_who_has_as_many_computations_as_one_may_have_waits_whichever_page_start
         downloads.build_handout(SimpleNamespace(networks={}, compared={}, temperature=4.0, pictures=[]), busy)
     for at in (compare(open_page("attention")), open_page("compare").button(key="latency").click().run()):
         assert "computations at a time" in at.error[0].value
-
-
-def test_the_whole_split(family, real_root, monkeypatch, open_page):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(real_root))
-    at = open_page("soft_labels", image="9999")
-    assert "Test image 9999:" in text(at)
-    assert "10,000 of 10,000 images" in text(open_popover(at, "picture_source"))
