@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ import numpy as np
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.difference import LEVEL, over_logits, wilson_interval
 from kdexplorer.analysis.inference import predict_batches
-from kdexplorer.analysis.results import evaluation_dataset, known_dataset, on_part
-from kdexplorer.datasets import Dataset, Normalization, Split, available_dataset, get_dataset
+from kdexplorer.analysis.results import on_part
+from kdexplorer.datasets import Normalization, Split, available_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
@@ -69,7 +69,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     used.
     """
     checkpoint = find_checkpoint(name)
-    card, dataset = checkpoint.card, _prepared(checkpoint, evaluation_dataset)
+    _prepare(checkpoint)
+    card, dataset = checkpoint.card, checkpoint.card.evaluation_dataset
     if dataset is None:
         held = card.data.evaluation_split == "holdout"
         instead = f": once its settings are chosen, use --after-choice {name}" if held else ""
@@ -93,8 +94,8 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     )  # fmt: skip
 
 
-def _prepared(checkpoint: Checkpoint, find: Callable[[Checkpoint], Dataset | None]) -> Dataset | None:
-    """What `find` says after the card's data set was prepared. Raises DataError where its images were replaced."""
+def _prepare(checkpoint: Checkpoint) -> None:
+    """Prepares the data set that the card names. Raises DataError where its images were replaced."""
     card = checkpoint.card.data
     if card.sha256:
         now = get_dataset(card.dataset)
@@ -102,7 +103,6 @@ def _prepared(checkpoint: Checkpoint, find: Callable[[Checkpoint], Dataset | Non
         if now.sha256 != card.sha256:
             was = label_folder(card.dataset, card.sha256)
             raise DataError(f"{checkpoint.name} was evaluated on {was}, whose images were replaced since: {now.label}.")
-    return find(checkpoint)
 
 
 def format_report(report: EvaluationReport) -> str:
@@ -123,7 +123,8 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
     has them is not measured again. Raises KDError when the network was evaluated on the test split, or it or the data
     cannot be used.
     """
-    card, dataset = checkpoint.card, _prepared(checkpoint, known_dataset)
+    _prepare(checkpoint)
+    card, dataset = checkpoint.card, checkpoint.card.known_dataset
     if card.after_choice is not None:
         return card.after_choice
     if dataset is None or card.data.evaluation_split != "holdout":
@@ -234,7 +235,7 @@ def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str
     number of normalizations that were tried is not below 0.05) is not named. `show` draws a progress bar on stderr.
     Raises KDError when the weights or the data cannot be read.
     """
-    network, card, dataset = checkpoint.network(), checkpoint.card, evaluation_dataset(checkpoint)
+    network, card, dataset = checkpoint.network(), checkpoint.card, checkpoint.card.evaluation_dataset
     if dataset is None:
         return None
     split = dataset.load("test")

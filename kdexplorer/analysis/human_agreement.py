@@ -15,7 +15,7 @@ import numpy as np
 from kdexplorer.analysis.difference import Difference, over_mean
 from kdexplorer.analysis.measures import TextTable
 from kdexplorer.analysis.metrics import cross_entropy_to_humans, fit_temperature
-from kdexplorer.analysis.results import evaluation_labels, whole_split_logits
+from kdexplorer.analysis.results import evaluation_labels
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -69,7 +69,7 @@ def build_rows(checkpoints: Sequence[Checkpoint], human_labels: np.ndarray) -> l
     A scratch baseline is searched among the networks. Temperatures are fitted to the images on which they are used.
     `human_labels` are `[10000, classes]`, as `Dataset.human_labels` gives them.
     """
-    stored = {c.path: whole_split_logits(c, c.logits_or_none(), Cifar10.key) for c in checkpoints}
+    stored = {c.path: c.card.split_logits(c.logits_or_none(), Cifar10.key) for c in checkpoints}
     logits = {path: one for path, one in stored.items() if one is not None}
     fitted = {path: _fit(human_labels, one) for path, one in logits.items()}
     rows = []

@@ -9,7 +9,6 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
-from kdexplorer.analysis.results import whole_split_logits
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -70,7 +69,7 @@ def gather_predictions(
     """
 
     def stored(network: Checkpoint) -> np.ndarray | None:
-        logits = whole_split_logits(network, network.logits_or_none(), dataset)
+        logits = network.card.split_logits(network.logits_or_none(), dataset)
         return None if logits is None else logits[: len(labels)]
 
     logits = stored(teacher)

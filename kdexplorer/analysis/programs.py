@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.results import dataset_of, describe_evaluation
+from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.datasets import Dataset, Normalization, Split, get_dataset
 from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.datasets.base import SplitName
@@ -138,7 +138,7 @@ def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:
 
 def _images(checkpoint: Checkpoint) -> np.ndarray:
     """Test images uint8 of the data that fit the network, and noise where there are fewer."""
-    images = get_dataset(dataset_of(checkpoint)).gallery().images[:CHECKED]
+    images = get_dataset(checkpoint.card.dataset).gallery().images[:CHECKED]
     noise = np.random.default_rng(0).integers(0, 256, (CHECKED - len(images), *images.shape[1:]), np.uint8)
     return np.concatenate([images, noise])
 

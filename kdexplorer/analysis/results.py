@@ -16,7 +16,7 @@ from kdexplorer.analysis import difference, measures, metrics
 from kdexplorer.analysis.difference import Difference, wilson_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, TextTable
 from kdexplorer.config import SCRATCH, Objective, objective_label
-from kdexplorer.datasets import Dataset, all_datasets, find_dataset, get_dataset
+from kdexplorer.datasets import Dataset, find_dataset, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import ConfigError, RunError
@@ -49,36 +49,18 @@ def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str
     return groups
 
 
-def dataset_of(checkpoint: Checkpoint) -> str:
-    """The key of the data set that fits a network: its card's where the classes agree, else the first one."""
-    dataset = find_dataset(checkpoint.card.data.dataset)
-    return dataset.key if dataset.classes == checkpoint.classes else all_datasets()[0].key
-
-
-def evaluation_dataset(checkpoint: Checkpoint) -> Dataset | None:
-    """The data set on whose test split a card was computed; None for held-out images and for other classes."""
-    return known_dataset(checkpoint) if checkpoint.card.data.evaluation_split == "test" else None
-
-
-def known_dataset(checkpoint: Checkpoint) -> Dataset | None:
-    """The data set that a card names; None where it is not known, or has other classes or images."""
-    data = checkpoint.card.data
-    dataset = find_dataset(data.dataset)
-    return dataset if (dataset.classes, dataset.sha256) == (checkpoint.classes, data.sha256) else None
-
-
 def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
     """The labels `[N]` of the test split that a card was computed on, or None where they are missing."""
-    dataset = evaluation_dataset(checkpoint)
+    dataset = checkpoint.card.evaluation_dataset
     return dataset.test_labels() if dataset is not None else None
 
 
 def is_evaluated_on(checkpoint: Checkpoint, other: Checkpoint) -> bool:
     """Whether a network's stored logits contain those of the images that another one was evaluated on."""
-    own, wanted = evaluation_dataset(checkpoint), evaluation_dataset(other)
+    own, wanted = checkpoint.card.evaluation_dataset, other.card.evaluation_dataset
     if own is None or wanted is None:
         return describe_evaluation(checkpoint) == describe_evaluation(other)
-    return _contains(own, wanted)
+    return own.begins_with(wanted)
 
 
 def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
@@ -86,7 +68,7 @@ def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
 
     Their accuracy and cross-entropy are then those on these images; the objective is unknown.
     """
-    evaluated = [evaluation_dataset(one) for one in entries.values()]
+    evaluated = [one.card.evaluation_dataset for one in entries.values()]
     part = next((one for one in evaluated if one is not None and one.first_test_images_of), None)
     if part is None or len(group_by_evaluation(entries)) < 2:
         return dict(entries)
@@ -95,27 +77,14 @@ def on_same_images(entries: Mapping[str, Checkpoint]) -> dict[str, Checkpoint]:
 
 def on_part(checkpoint: Checkpoint, part: Dataset) -> Checkpoint:
     """A network as `on_same_images` has it; as it is where it has no stored logits of all of the part's images."""
-    dataset, labels = evaluation_dataset(checkpoint), part.test_labels()
-    logits = whole_split_logits(checkpoint, checkpoint.logits_or_none(), part.key)
+    dataset, labels = checkpoint.card.evaluation_dataset, part.test_labels()
+    logits = checkpoint.card.split_logits(checkpoint.logits_or_none(), part.key)
     if dataset is None or dataset.key == part.key or logits is None or labels is None:
         return checkpoint
     own: dict[str, Any] = {"test_accuracy": metrics.accuracy(logits, labels), "test_objective": None}
     own |= {"test_cross_entropy": metrics.cross_entropy(logits, labels), "test_terms": {}}
     own["data"] = checkpoint.card.data.model_copy(update={"dataset": part.key, "evaluation_images": len(labels)})
     return replace(checkpoint, card=checkpoint.card.model_copy(update=own))
-
-
-def whole_split_logits(checkpoint: Checkpoint, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
-    """A network's stored logits of this data set's whole test split in its order, or None where they are missing."""
-    evaluated, wanted = evaluation_dataset(checkpoint), get_dataset(dataset)
-    if logits is None or evaluated is None or len(logits) != evaluated.sizes["test"]:
-        return None
-    return logits[: wanted.sizes["test"]] if _contains(evaluated, wanted) else None
-
-
-def _contains(one: Dataset, other: Dataset) -> bool:
-    """Whether its test split begins with the other's: the same images, also where their folder was moved."""
-    return one.key in (other.key, other.first_test_images_of) or bool(one.sha256 and one.sha256 == other.sha256)
 
 
 @dataclass(frozen=True)
@@ -238,7 +207,7 @@ def build_rows(
         if (own := logits.get(name)) is not None:
             known_labels = labels if labels is not None and len(own) == len(labels) else None
             is_comparable = theirs is not None and name != teacher and theirs.shape == own.shape  # not with itself
-            humans = None if whole_split_logits(checkpoint, own, Cifar10.key) is None else human_labels
+            humans = None if checkpoint.card.split_logits(own, Cifar10.key) is None else human_labels
             evaluations[name] = Evaluation(own, known_labels, theirs if is_comparable else None, humans)
             if known_labels is not None:
                 costs[name] = metrics.cross_entropies(evaluations[name].scaled[0], known_labels)
@@ -292,7 +261,7 @@ def find_entries(names: Sequence[str]) -> dict[str, Checkpoint]:
                 found[student] = open_checkpoint(path)
         if not students.keys() & found.keys():
             raise RunError(f"{run.run_id} has no finished student: see 'python -m kdexplorer runs show {run.run_id}'.")
-    short = short_names(list(found))
+    short = lineage.short_names(list(found))
     entries = on_same_images({short[name]: checkpoint for name, checkpoint in found.items()})
     groups = group_by_evaluation(entries)
     if len(groups) > 1:
@@ -355,16 +324,6 @@ def disagreements(first: np.ndarray, second: np.ndarray, labels: np.ndarray | No
         return {"all": order}
     right, other_right = (predicted == labels)[order], (other == labels)[order]
     return {"all": order, "first": order[right], "second": order[other_right], "neither": order[~right & ~other_right]}
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
-    parts, named = [key.rstrip("/").rpartition("/") for key in keys], {}
-    students = [student for *_, student in parts]
-    for key, (run_id, _, student) in zip(keys, parts, strict=True):
-        end = run_id.split("-", 2)[2] if run_id.count("-") > 2 else run_id
-        named[key] = f"{student} ({end})" if run_id and students.count(student) > 1 else student
-    return named if len(set(named.values())) == len(keys) else {key: key for key in keys}
 
 
 def learning_curves(

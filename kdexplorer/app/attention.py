@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -41,18 +42,12 @@ def show() -> None:
         with st.container(key="map_controls", horizontal=True, gap="small", vertical_alignment="bottom"):
             first = st.container(width="content")
             mode = choices.pick_option("colors", "Colors show", FIGURES)
-            with st.popover("Scale", icon=":material/tune:", width="content"):
-                power = choices.pick_option(
-                    "power", "Power", POWERS,
-                    help="1: mean of absolute values over channels, as in the lab. 2: mean of squares, as in the paper",
-                )  # fmt: skip
-                shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
-                smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
+            scale = st.popover("Scale", icon=":material/tune:", width="content")
             st.button(
                 "Full screen", key="full_screen", icon=":material/fullscreen:",
                 on_click=st.query_params.update, args=({layout.FIGURE: FIGURES[mode]},),
             )  # fmt: skip
-        source = Maps(read_maps(image, teacher, students, power), image.pixels_last, shared, smooth, power)
+        source = pick_maps(image, teacher, students, scale)
         chart_view.show_figure(FIGURES[mode], source, "Attention", choices_in=first)
     st.caption(
         "Each map is scaled to unit length, as in the loss, and multiplied by √(H·W): 1 is attention spread evenly. "
@@ -63,14 +58,18 @@ def show() -> None:
     )
 
     st.header("Over many images", divider="grey")
-    show_study(teacher, students, image.dataset, power)
+    show_study(teacher, students, image.dataset, source.power)
 
 
-def read_source(picture: Picture, teacher: Network, students: list[Network]) -> Maps:
-    """What a figure alone is drawn from, as it was last set on the page; see `read_maps`."""
-    power = int(choices.choose_one("power", [str(one) for one in POWERS], "1", kind="option"))
-    is_shared = choices.choose_one("scale", SCALES, SCALES[0], kind="option") == SCALES[0]
-    smooth = bool(choices.get("smooth", lambda text: text == "true"))
+def pick_maps(picture: Picture, teacher: Network, students: list[Network], place: Any) -> Maps:
+    """What the figures are drawn from, see `read_maps`; draws the choice of how in `place`."""
+    with place:
+        power = choices.pick_option(
+            "power", "Power", POWERS,
+            help="1: mean of absolute values over channels, as in the lab. 2: mean of squares, as in the paper",
+        )  # fmt: skip
+        is_shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
+        smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
     return Maps(read_maps(picture, teacher, students, power), picture.pixels_last, is_shared, smooth, power)
 
 

@@ -80,7 +80,7 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         return
     source: Any
     if figure.page == "attention":
-        source = attention.read_source(image, teacher, students)
+        source = attention.pick_maps(image, teacher, students, layout.unseen("scale"))
     else:
         source = soft_labels.build(image, teacher, students)
         if source.students:

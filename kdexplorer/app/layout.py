@@ -8,6 +8,7 @@ in slides or in a course's text.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,8 +20,8 @@ from kdexplorer.files import bundled
 from kdexplorer.images.picture import data_url, qr_png
 from kdexplorer.runs import lineage
 
-ARROW = ":material/arrow_forward:"
-"""The icon of links."""
+ARROW, DOWNLOAD = ":material/arrow_forward:", ":material/download:"
+"""The icons of links and of what saves files."""
 FOLDER = bundled("pages")
 TITLES = {
     "overview": "Overview",
@@ -133,19 +134,23 @@ def show_copy_button(key: str, text: str = "") -> None:
     _copy_button(data={"text": text}, key=key)
 
 
+def draw_popover(label: str, key: str, show: Callable[[], object], icon: str | None = DOWNLOAD) -> None:
+    """A button and what it opens: `show` draws that, and is only called while it is open."""
+    popover = st.popover(label, icon=icon, width="content", key=key, on_change="rerun")
+    if popover.open:
+        with popover:
+            show()
+
+
 def show_page_link(page: str) -> None:
-    """The button in the header; what it opens is only computed while it is open. `page` is a key of `TITLES`."""
-    popover = st.popover("Share", on_change="rerun", key="share_page")
-    if not popover.open:
-        return
-    with popover:
-        show_copy_button("copy_page")
-        _show_code(page_url(), "page")
-        if names := [name for name, figure in all_figures().items() if figure.page == page]:
-            name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
-            link = page_url(figure=name, embed="true")
-            show_copy_button("copy_figure", link)
-            _show_code(link, "figure")
+    """What the button in the header opens. `page` is a key of `TITLES`."""
+    show_copy_button("copy_page")
+    _show_code(page_url(), "page")
+    if names := [name for name, figure in all_figures().items() if figure.page == page]:
+        name = st.selectbox("A figure alone, for slides", names, format_func=lambda name: all_figures()[name].title)
+        link = page_url(figure=name, embed="true")
+        show_copy_button("copy_figure", link)
+        _show_code(link, "figure")
 
 
 def _show_code(link: str, of: str) -> None:

@@ -6,7 +6,6 @@ back is the picture of "Use this picture": a PNG of 32 × 32 pixels, checked lik
 
 import base64
 import contextlib
-from collections.abc import Sequence
 
 import streamlit as st
 
@@ -19,7 +18,6 @@ from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, gallery
 from kdexplorer.charts.style import role_of
 from kdexplorer.errors import ImageError
-from kdexplorer.handout.request import choose_pictures
 from kdexplorer.images.decode import SIZE
 from kdexplorer.networks import all_architectures
 
@@ -64,7 +62,7 @@ _view = st.components.v2.component(
 )
 
 
-def show_view(teacher: Network, students: Sequence[Network]) -> bytes | None:
+def show_view(teacher: Network, students: list[Network]) -> bytes | None:
     """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
 
     It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
@@ -84,14 +82,14 @@ def show_view(teacher: Network, students: Sequence[Network]) -> bytes | None:
     return None if result.picture is None else _decode(result.picture)
 
 
-def _find_sample(teacher: Network, students: Sequence[Network]) -> tuple[str, str] | None:
+def _find_sample(teacher: Network, students: list[Network]) -> tuple[str, str] | None:
     """This visit's photo, else a test image: its data URL and what it is."""
     if (photo := picture.find_photo(teacher.dataset)) is not None:
         return photo[0].data_url, "This is your photo"
-    known = gallery(teacher.dataset)
-    examples = picture.list_examples(teacher, range(len(known)))
-    first = teacher.test_images(examples[:1]) if examples else choose_pictures(1, teacher, students, gallery=known)
-    return (first[0].data_url, f"This is a sample ({first[0].caption(teacher.classes)})") if first else None
+    if not len(known := range(len(gallery(teacher.dataset)))):
+        return None
+    (sample,) = teacher.test_images([picture.choose_first(teacher, students, known)])
+    return sample.data_url, f"This is a sample ({sample.caption(teacher.classes)})"
 
 
 def _keep_temperature() -> None:

@@ -39,7 +39,7 @@ with chart_view.follow_sliders():
                 with st.container(key="share", horizontal=True, gap="xsmall"):
                     step = st.session_state.get(story.STEP, 1)
                     st.button("Present", key="present", help=story.HELP, on_click=story.begin, args=(step,))
-                    layout.show_page_link(name)
+                    layout.draw_popover("Share", "share_page", lambda: layout.show_page_link(name), icon=None)
                 page.run()
         except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do
             layout.show_error(error)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from pydantic import ValidationError
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
@@ -22,6 +23,7 @@ from kdexplorer.images.picture import Picture
 from kdexplorer.methods import FAMILIES, Method, all_methods, describe_methods, get_method
 from kdexplorer.networks import get_architecture
 from kdexplorer.notation import objective_formula
+from kdexplorer.schema import problems
 
 
 def show() -> None:
@@ -100,9 +102,8 @@ def pick_settings(method: type[Method]) -> Method:
             values[name] = draw_field(name.replace("_", " ").capitalize(), field, key, persist_state="session")
     try:
         return method(**values)
-    except ValueError as error:
-        details = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
-        st.error(f"{' '.join(map(str, details['loc']))}: {details['msg']}. The defaults are shown instead.")
+    except ValidationError as error:
+        st.error(f"{': '.join(problems(error)[0])}. The defaults are shown instead.")
         return method()
 
 

@@ -10,7 +10,7 @@ from kdexplorer.analysis import human_agreement, metrics
 from kdexplorer.analysis.human_agreement import Closeness
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.verdicts import describe_kl, describe_push
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text, draw_popover, show_error
 from kdexplorer.app.parts import chart_view, downloads, network_picker, picture
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network
@@ -39,7 +39,7 @@ def show() -> None:
             "Effective classes: the number of equally likely classes that have this entropy. KL: how far a student's "
             "soft label is from the teacher's, 0 if they are the same; T² · KL is the term that KD minimizes."
         )
-    downloads.show_handout(page.networks, [image])
+    draw_popover("Handout", "handout_offer", lambda: downloads.show_handout(page.networks, [image]))
 
     tabs = [tab for tab, show in TABS.items() if show is not show_human_labels or page.human is not None]
     tab, place = choices.pick_tab("tab", tabs)

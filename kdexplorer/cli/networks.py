@@ -11,7 +11,6 @@ from pathlib import Path
 from kdexplorer.analysis import attention_similarity, human_agreement, programs
 from kdexplorer.analysis import evaluate as evaluation
 from kdexplorer.analysis.measures import to_json, to_markdown
-from kdexplorer.analysis.results import dataset_of
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.datasets import Normalization, available_dataset, dataset_choices, get_dataset
@@ -94,7 +93,7 @@ def compare_attention(options: argparse.Namespace) -> None:
     if others:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
-    images = get_dataset(dataset_of(teacher)).gallery().images[: options.images]
+    images = get_dataset(teacher.card.dataset).gallery().images[: options.images]
     with shared.progress_bar("comparing attention") as update:
         count = len(images)
         attention_similarity.measure(teacher, students, images, lambda share: update(round(share * count), count))

@@ -119,6 +119,11 @@ class Dataset:
         """
         return None
 
+    def begins_with(self, other: Dataset) -> bool:
+        """Whether its test split begins with the other's: the same images, also where their folder was moved."""
+        same = bool(self.sha256 and self.sha256 == other.sha256)
+        return same or self.key in (other.key, other.first_test_images_of)
+
     def superclasses(self, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray] | None:
         """The names of the groups and the group of each class `[K]`, where these classes are the data set's."""
         if not self.groups or classes != self.classes:

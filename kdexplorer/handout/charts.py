@@ -19,7 +19,7 @@ from kdexplorer.analysis import metrics, results
 from kdexplorer.analysis.attention_similarity import attention_weight
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.analysis.inference import predict_picture
-from kdexplorer.analysis.results import ResultRow, whole_split_logits
+from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import attention, class_maps, evaluation, gradients, methods, soft_labels, style, temperature
 from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
 from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student, vega_lite_version
@@ -72,7 +72,7 @@ class Charts:
     def _read_logits(self, dataset: str) -> dict[str, np.ndarray]:
         """The networks' logits `[N, K]` of this data set's whole test split, where they are stored."""
         networks = self.request.networks.items()
-        found = {name: whole_split_logits(one, one.logits_or_none(), dataset) for name, one in networks}
+        found = {name: one.card.split_logits(one.logits_or_none(), dataset) for name, one in networks}
         return {name: logits for name, logits in found.items() if logits is not None}
 
     def add(self, spec: Spec) -> Chart:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdexplorer.analysis import image_filters
-from kdexplorer.analysis.results import dataset_of, group_by_evaluation, on_same_images, short_names
+from kdexplorer.analysis.results import group_by_evaluation, on_same_images
 from kdexplorer.charts.style import role_of
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import trained_alpha
@@ -23,7 +23,7 @@ from kdexplorer.images.decode import decode_image
 from kdexplorer.images.picture import Picture
 from kdexplorer.notation import format_number
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
-from kdexplorer.runs.lineage import is_distilled, list_teachers
+from kdexplorer.runs.lineage import is_distilled, list_teachers, short_names
 from kdexplorer.vote.questions import Question
 
 MAX_NETWORKS, MAX_PICTURES = 5, 48
@@ -46,7 +46,7 @@ def choose_pictures(
 
     Where the networks' logits are not stored, the first images of the gallery: `gallery` where it is known.
     """
-    dataset = get_dataset(dataset_of(teacher))
+    dataset = get_dataset(teacher.card.dataset)
     gallery = dataset.gallery() if gallery is None else gallery
     known = image_filters.gather_predictions(teacher, students, dataset.key, gallery.labels)
     orders = [np.arange(len(gallery))]
@@ -104,7 +104,7 @@ class HandoutRequest:
 
     @property
     def dataset(self) -> str:
-        return dataset_of(self.teacher)
+        return self.teacher.card.dataset
 
     @property
     def baseline(self) -> str | None:
@@ -144,7 +144,7 @@ def make_request(
     networks = {short: find_checkpoint(name) for name, short in short_names(list(names)).items()}
     teacher, *students = networks.values()
     pictures = [_read_photo(path) for path in photos]
-    pictures += get_dataset(dataset_of(teacher)).pictures(test_images, teacher.classes)
+    pictures += get_dataset(teacher.card.dataset).pictures(test_images, teacher.classes)
     pictures = choose_pictures(count, teacher, students, pictures)
     words = ["python", "-m", "kdexplorer", "handout", "--networks", *names, "--images", str(count)]
     words += ["--test-images", *map(str, test_images)] if test_images else []

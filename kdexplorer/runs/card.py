@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, JsonValue, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
-from kdexplorer.datasets import Normalization
+from kdexplorer.datasets import Dataset, Normalization, all_datasets, find_dataset, get_dataset
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
 from kdexplorer.networks import STORED
@@ -130,6 +131,30 @@ class Card(Record):
     def objective_key(self) -> str:
         """The methods' keys (see `Objective.key`); weights of unknown origin count as trained on labels alone."""
         return self.objective.key if self.objective else SCRATCH
+
+    @property
+    def dataset(self) -> str:
+        """The key of the data set that fits the network: the card's where the classes agree, else the first one."""
+        dataset = find_dataset(self.data.dataset)
+        return dataset.key if dataset.classes == self.classes else all_datasets()[0].key
+
+    @property
+    def known_dataset(self) -> Dataset | None:
+        """The data set that is named here; None where it is not known, or has other classes or images."""
+        dataset = find_dataset(self.data.dataset)
+        return dataset if (dataset.classes, dataset.sha256) == (self.classes, self.data.sha256) else None
+
+    @property
+    def evaluation_dataset(self) -> Dataset | None:
+        """The data set on whose test split it was evaluated; None for held-out images and for other classes."""
+        return self.known_dataset if self.data.evaluation_split == "test" else None
+
+    def split_logits(self, logits: np.ndarray | None, dataset: str) -> np.ndarray | None:
+        """Of the stored logits those of this data set's whole test split in its order, or None where any is missing."""
+        evaluated, wanted = self.evaluation_dataset, get_dataset(dataset)
+        if logits is None or evaluated is None or len(logits) != evaluated.sizes["test"]:
+            return None
+        return logits[: wanted.sizes["test"]] if evaluated.begins_with(wanted) else None
 
     @property
     def teacher_hashes(self) -> frozenset[str]:

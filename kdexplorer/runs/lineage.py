@@ -7,7 +7,7 @@ same initial weights, so the one that was trained without a teacher there is the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kdexplorer.config import SCRATCH
@@ -59,6 +59,16 @@ def _shared_settings(checkpoint: Checkpoint) -> tuple[Any, ...]:
     if earlier and name == card.name:  # its own earlier leg: a continued baseline starts in that run, too
         start = earlier
     return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, start
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Names for tables and legends: `STUDENT` where that is unique, else with the end of its run's id."""
+    parts, named = [key.rstrip("/").rpartition("/") for key in keys], {}
+    students = [student for *_, student in parts]
+    for key, (run_id, _, student) in zip(keys, parts, strict=True):
+        end = run_id.split("-", 2)[2] if run_id.count("-") > 2 else run_id
+        named[key] = f"{student} ({end})" if run_id and students.count(student) > 1 else student
+    return named if len(set(named.values())) == len(keys) else {key: key for key in keys}
 
 
 def name_relatives(

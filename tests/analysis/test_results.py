@@ -10,7 +10,7 @@ import pytest
 from kdexplorer.analysis import results
 from kdexplorer.analysis.measures import to_json
 from kdexplorer.datasets import get_dataset
-from kdexplorer.runs.lineage import is_distilled
+from kdexplorer.runs.lineage import is_distilled, short_names
 
 
 def test_rows_agree_with_the_logits(family):
@@ -49,9 +49,9 @@ def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_c
     synthetic = get_dataset("synthetic")
     checkpoint = make_checkpoint(tmp_path / "a", logits=np.zeros((60, 10)))
     np.testing.assert_array_equal(results.evaluation_labels(checkpoint), synthetic.load("test").labels)
-    assert results.whole_split_logits(checkpoint, checkpoint.logits(), "synthetic") is not None
-    assert results.whole_split_logits(checkpoint, checkpoint.logits()[:50], "synthetic") is None
-    assert results.whole_split_logits(checkpoint, checkpoint.logits(), "cifar10") is None
+    assert checkpoint.card.split_logits(checkpoint.logits(), "synthetic") is not None
+    assert checkpoint.card.split_logits(checkpoint.logits()[:50], "synthetic") is None
+    assert checkpoint.card.split_logits(checkpoint.logits(), "cifar10") is None
     for name, changes in (("held", {"data": HELD}), ("classes", {"classes": list("0123456789")})):
         assert results.evaluation_labels(make_checkpoint(tmp_path / name, **changes)) is None
 
@@ -66,8 +66,8 @@ def test_disagreements_begin_with_the_most_confident_pair():
 
 def test_short_names_are_unique():
     keys = ["a", "20260101-000000-demo-1234/a", "20260102-000000-demo-5678/a", "20260102-000000-demo-5678/b"]
-    assert list(results.short_names(keys).values()) == ["a", "a (demo-1234)", "a (demo-5678)", "b"]
-    assert len(set(results.short_names(["x/a", "x/y/a"]).values())) == 2
+    assert list(short_names(keys).values()) == ["a", "a (demo-1234)", "a (demo-5678)", "b"]
+    assert len(set(short_names(["x/a", "x/y/a"]).values())) == 2
 
 
 def test_the_teachers_figures_come_with_curves_only_where_it_is_the_only_teacher(family, tmp_path, make_checkpoint):

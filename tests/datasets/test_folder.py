@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
-from kdexplorer.analysis.results import describe_evaluation, evaluation_dataset
+from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.cli.main import main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
@@ -139,7 +139,7 @@ def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monk
     assert main([*command, "resnet8:response", "--teacher", f"{list_runs()[0].run_id}/teacher"]) == 0
     (student,) = run_checkpoints(list_runs()[0])
     assert RunConfig.load(list_runs()[0].path / "config.json").dataset == f"folder:{root}"
-    assert student.card.data.sha256 == read(root).sha256 == evaluation_dataset(student).sha256
+    assert student.card.data.sha256 == read(root).sha256 == student.card.evaluation_dataset.sha256
     assert student.card.classes == CLASSES
     images = describe_evaluation(student)
     assert read(root).label in images
@@ -148,5 +148,5 @@ def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monk
     write(root, seed=2)
     assert main(["evaluate", name]) == 1
     assert "replaced" in capsys.readouterr().err
-    assert evaluation_dataset(student) is None
+    assert student.card.evaluation_dataset is None
     assert describe_evaluation(student) == images

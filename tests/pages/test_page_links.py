@@ -125,6 +125,7 @@ def test_the_link_to_share_names_all_networks_and_one_from_before_is_translated(
     links = []
     monkeypatch.setattr(layout, "show_page_link", lambda page: links.append(layout.page_url(embed="true")))
     at = open_page("compare", show="Calibration", networks="small-response,small-scratch", scaled="on")
+    open_popover(at, "share_page")
     assert at.toggle(key="scaled").value
     both = "networks=small-response&networks=small-scratch"
     assert links[-1].endswith(f"?show=Calibration&{both}&scaled=true&embed=true")

@@ -188,7 +188,7 @@ def _require_same_images(entries: dict[str, Network]) -> None:
 
 def _pick_references(entries: dict[str, Network], found: dict[str, Network]) -> tuple[str | None, str]:
     """The teacher for agreement and KL, and the baseline of the differences."""
-    first, names = next(iter(entries.values())), results.short_names(list(entries))
+    first, names = next(iter(entries.values())), lineage.short_names(list(entries))
     options = [name for name, c in found.items() if results.is_evaluated_on(c, first)]
     known = {name: found[name] for name in options} | entries
     teachers = lineage.name_relatives(known, lineage.teacher_of)

@@ -63,7 +63,7 @@ class Comparison:
     @property
     def has_images(self) -> bool:
         """Whether the evaluation images are those of a test split, with labels."""
-        return results.evaluation_dataset(self.first) is not None
+        return self.first.card.evaluation_dataset is not None
 
     def explain_missing(self) -> str:
         """What gives missing labels, or why nothing does."""
@@ -158,7 +158,8 @@ def show_table(compared: Comparison) -> None:
         others = [one for one, c in networks.items() if c.sha256 != teacher.sha256 and c.classes == teacher.classes]
         own = set(lineage.students_of(networks, teacher))
         students = sorted(others, key=lambda one: one not in own)[: network_picker.MAX_STUDENTS]
-        downloads.show_handout({teacher.name: teacher} | {one: networks[one] for one in students}, compared=networks)
+        shown = {teacher.name: teacher} | {one: networks[one] for one in students}
+        layout.draw_popover("Handout", "handout_offer", lambda: downloads.show_handout(shown, compared=networks))
 
 
 def _configure(key: str, baseline: str) -> Any:

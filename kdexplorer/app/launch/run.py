@@ -233,7 +233,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         else:
             draw_losses()
     if (tested := [row for row in shown if row.test]) and find_dataset(config.dataset).classes:
-        kept = all(results.known_dataset(one) for one in found.values())  # its images, since then
+        kept = all(one.card.known_dataset for one in found.values())  # its images, since then
         _show_soft_labels(config, tested, source, live, kept)
     if found:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
@@ -326,8 +326,8 @@ def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultR
             for row in rows:
                 _show_images(found, row, query)
     if teacher:
-        shown = [known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]]
-        downloads.show_handout(label_together(shown))
+        shown = label_together([known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]])
+        layout.draw_popover("Handout", "handout_offer", lambda: downloads.show_handout(shown))
 
 
 def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:

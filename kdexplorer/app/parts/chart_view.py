@@ -66,13 +66,12 @@ def draw(
         st.vega_lite_chart(spec | {"datasets": tables}, width="stretch", height=height, key=key)
         if not savable:
             return
-        popover = st.container(key=f"save_{slug}", width="content").popover(
-            f"Save: {as_text(name)}", icon=":material/download:", width="content", key=f"save_open_{slug}",
-            on_change="rerun",
-        )  # fmt: skip
-        if popover.open:  # its rows are sent once more, for the table
-            with popover:
-                _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug))
+
+        def offer() -> None:  # its rows are sent once more, for the table
+            _offer(key=f"save_files_{slug}", data=_describe(spec, name, about, slug))
+
+        with st.container(key=f"save_{slug}", width="content"):
+            layout.draw_popover(f"Save: {as_text(name)}", f"save_open_{slug}", offer)
 
 
 def _as_table(rows: list[dict[str, Any]]) -> pa.Table | list[dict[str, Any]]:

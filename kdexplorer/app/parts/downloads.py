@@ -31,9 +31,7 @@ def show_files(name: str, texts: dict[str, str]) -> None:
     with st.container(horizontal=True, key=f"files_{name}"):
         for ending, text in texts.items():
             (label, mime), file = FORMATS[ending], f"{name}.{ending}"
-            st.download_button(
-                f"Download {label}", text, file, mime, key=file, on_click="ignore", icon=":material/download:"
-            )
+            st.download_button(f"Download {label}", text, file, mime, key=file, on_click="ignore", icon=layout.DOWNLOAD)
 
 
 def show_network(networks: Mapping[str, Network]) -> None:
@@ -55,7 +53,7 @@ def show_network(networks: Mapping[str, Network]) -> None:
 
         st.download_button(
             "Save the network", make, f"{name.rpartition('/')[2]}.{chosen}", "application/octet-stream",
-            key="take", on_click="ignore", icon=":material/download:",
+            key="take", on_click="ignore", icon=layout.DOWNLOAD,
             help="pt2 and onnx run without KD Explorer: pixels from 0 to 1 in, logits out. safetensors has the weights "
             "in float32.",
         )  # fmt: skip
@@ -67,19 +65,11 @@ _export = st.cache_data(max_entries=2, show_spinner=False, hash_funcs=KEYS)(prog
 def show_handout(
     networks: Mapping[str, Network], first: Sequence[Picture] = (), compared: Mapping[str, Network] | None = None
 ) -> None:
-    """Draws what opens the offer of a handout of these networks, the teacher first.
+    """Draws what a handout of these networks shall include, the teacher first, and the button that builds it.
 
     The pictures in `first` come before test images that are chosen, together `COUNT`. `compared` are the rows of the
     results table, the networks if not given.
     """
-    popover = st.popover("Handout", icon=":material/download:", key="handout_offer", on_change="rerun")
-    if popover.open:
-        with popover:
-            _offer_handout(networks, first, compared or {})
-
-
-def _offer_handout(networks: Mapping[str, Network], first: Sequence[Picture], compared: Mapping[str, Network]) -> None:
-    """Draws what it shall include, and the button; it is built when the button is pressed."""
     teacher, *students = networks.values()
     closed, address = open_store().closed(), _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
@@ -87,7 +77,7 @@ def _offer_handout(networks: Mapping[str, Network], first: Sequence[Picture], co
     def build() -> bytes:
         pictures = choose_pictures(COUNT, teacher, students, first, gallery(teacher.dataset))
         request = HandoutRequest(
-            networks, pictures, compared, temperature, alpha, live=live, experiments=experiments,
+            networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address,
             human_labels=Cifar10().human_labels(),
         )  # fmt: skip
@@ -113,7 +103,7 @@ def _offer_handout(networks: Mapping[str, Network], first: Sequence[Picture], co
     )  # fmt: skip
     st.download_button(
         "Save as handout", build, "knowledge-distillation.html", "text/html",
-        key="handout", on_click="ignore", icon=":material/download:",
+        key="handout", on_click="ignore", icon=layout.DOWNLOAD,
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
         "browser, with its sliders. Building it takes a few seconds, and longer while something trains.",
     )  # fmt: skip

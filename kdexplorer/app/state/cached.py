@@ -23,7 +23,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.files import LineReader
 from kdexplorer.images.picture import Picture, Prediction
 from kdexplorer.networks import Outputs, measure_latency
-from kdexplorer.runs import checkpoints, run_folder
+from kdexplorer.runs import checkpoints, lineage, run_folder
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run
 from kdexplorer.web import ExportedNetwork, export_network
@@ -60,7 +60,7 @@ class Network(Checkpoint):
     @property
     def dataset(self) -> str:
         """The key of the data set whose images are shown with it."""
-        return results.dataset_of(self)
+        return self.card.dataset
 
     @st.cache_resource(max_entries=16, show_spinner="Loading the network …", hash_funcs=KEYS)
     def network(self) -> "StagedNetwork":
@@ -74,7 +74,7 @@ class Network(Checkpoint):
 
     def split_logits(self, dataset: str) -> np.ndarray | None:
         """The stored logits `[N, K]` where they are those of this data set's whole test split in its order."""
-        return results.whole_split_logits(self, self.logits_or_none(), dataset)
+        return self.card.split_logits(self.logits_or_none(), dataset)
 
     @st.cache_data(max_entries=512, show_spinner=False, hash_funcs=KEYS)
     def predict(self, pixels: np.ndarray) -> Prediction:
@@ -113,7 +113,7 @@ def all_networks() -> dict[str, Network]:
 
 def label_together(chosen: Sequence[Network]) -> dict[str, Network]:
     """These networks by labels that are unique among them: with the end of a run's id where two have the same."""
-    labels = results.short_names([one.key for one in chosen])
+    labels = lineage.short_names([one.key for one in chosen])
     return {labels[one.key]: replace(one, label=labels[one.key]) for one in chosen}
 
 
@@ -164,7 +164,7 @@ def result_rows(
 ) -> list[ResultRow]:
     """`results.build_rows` of the stored logits; `entries` were all evaluated on the same images."""
     logits = {name: one.logits_or_none() for name, one in entries.items()}
-    evaluated = results.evaluation_dataset(next(iter(entries.values())))
+    evaluated = next(iter(entries.values())).card.evaluation_dataset
     if teacher and teacher.name not in entries:  # perhaps evaluated on more images
         logits[teacher.name] = teacher.logits_or_none() if evaluated is None else teacher.split_logits(evaluated.key)
     return results.build_rows(entries, logits, labels, teacher.name if teacher else None, baseline, latency, human)
