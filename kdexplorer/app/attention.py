@@ -62,7 +62,10 @@ def show() -> None:
 
 
 def pick_maps(picture: Picture, teacher: Network, students: list[Network], place: Any) -> Maps:
-    """What the figures are drawn from, see `read_maps`; draws the choice of how in `place`."""
+    """What the figures are drawn from; draws the choice of how in `place`.
+
+    A network that cannot be used is reported and left out. Without the teacher's maps the page ends.
+    """
     with place:
         power = choices.pick_option(
             "power", "Power", POWERS,
@@ -70,14 +73,6 @@ def pick_maps(picture: Picture, teacher: Network, students: list[Network], place
         )  # fmt: skip
         is_shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
         smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
-    return Maps(read_maps(picture, teacher, students, power), picture.pixels_last, is_shared, smooth, power)
-
-
-def read_maps(picture: Picture, teacher: Network, students: list[Network], power: int = 1) -> list[NetworkMaps]:
-    """The networks' maps, the teacher first; a network that cannot be used is reported and left out.
-
-    `power` is that of the activations, see `attention_similarity`. Without the teacher's maps the page ends.
-    """
 
     def maps_of(network: Network) -> list[np.ndarray]:
         if not network.computes:
@@ -85,7 +80,8 @@ def read_maps(picture: Picture, teacher: Network, students: list[Network], power
         return network.predict(picture.pixels).maps[power]
 
     found = network_picker.ask_each([teacher, *students], maps_of)
-    return [NetworkMaps(one.name, role_of(one, teacher), maps, attention_weight(one)) for one, maps in found]
+    maps = [NetworkMaps(one.name, role_of(one, teacher), own, attention_weight(one)) for one, own in found]
+    return Maps(maps, picture.pixels_last, is_shared, smooth, power)
 
 
 def show_study(teacher: Network, students: list[Network], dataset: str, power: int) -> None:

@@ -19,10 +19,10 @@ pages = [
     st.Page(FOLDER / f"{name}.py", title=title, url_path=name, default=number == 0)
     for number, (name, title) in enumerate(TITLES.items())
 ]
-is_figure, is_story = (name in st.query_params for name in (layout.FIGURE, layout.STORY))
+is_alone, is_story = layout.is_alone(), layout.STORY in st.query_params
 hidden = layout.hide()
 with chart_view.follow_sliders():
-    page = st.navigation(pages, position="hidden" if is_figure or is_story or "menu" in hidden else "top")
+    page = st.navigation(pages, position="hidden" if is_alone or "menu" in hidden else "top")
     name = page.url_path or next(iter(TITLES))
     title = TITLES[name]
     if is_story:
@@ -30,11 +30,10 @@ with chart_view.follow_sliders():
     st.set_page_config(page_title=f"{title} – KD Explorer")
     choices.carry(page.url_path)
     choices.translate_link()  # the page is known: it begins anew where it is
-    is_alone = is_figure or is_story
     with st.container(key="alone", height="stretch") if is_alone else contextlib.nullcontext():
         try:
             if is_alone:
-                (figures if is_figure else story).show()
+                (story if is_story else figures).show()
             else:
                 with st.container(key="share", horizontal=True, gap="xsmall"):
                     step = st.session_state.get(story.STEP, 1)

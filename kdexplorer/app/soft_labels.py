@@ -41,7 +41,12 @@ def show() -> None:
         )
     draw_popover("Handout", "handout_offer", lambda: downloads.show_handout(page.networks, [image]))
 
-    tabs = [tab for tab, show in TABS.items() if show is not show_human_labels or page.human is not None]
+    human = None
+    try:
+        human = get_dataset(image.dataset).human_labels()
+    except KDError as error:
+        show_error(error)
+    tabs = [tab for tab, show in TABS.items() if show is not show_human_labels or human is not None]
     tab, place = choices.pick_tab("tab", tabs)
     with place:  # only the open tab is computed
         TABS[tab](page)
@@ -54,8 +59,6 @@ class SoftLabels(Source):
     picture: Picture
     networks: dict[str, Network]
     """By the name that they are shown under, the teacher first."""
-    human: np.ndarray | None
-    """The shares of annotators `[N, K]` for the test split, where they are available."""
 
     @property
     def shown(self) -> tuple[object, ...]:
@@ -70,18 +73,11 @@ class SoftLabels(Source):
 
 
 def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLabels:
-    """The networks' logits for a picture; what is missing is reported. Without the teacher's the page ends."""
-    human = None
-    try:
-        human = get_dataset(picture.dataset).human_labels()
-    except KDError as error:
-        show_error(error)
+    """The networks' logits for a picture; a network without is reported. Without the teacher's the page ends."""
     found = network_picker.ask_each([teacher, *students], lambda one: one.logits_of(picture))
     networks = {one.name: one for one, _ in found}
     logits = [NetworkLogits(one.name, role_of(one, teacher), values) for one, values in found]
-    return SoftLabels(
-        logits, teacher.classes, picture.label, choices.pinned("T"), picture=picture, networks=networks, human=human
-    )
+    return SoftLabels(logits, teacher.classes, picture.label, choices.pinned("T"), picture=picture, networks=networks)
 
 
 def show_gradient(page: SoftLabels) -> None:
@@ -216,22 +212,23 @@ def show_class_similarity(page: SoftLabels) -> None:
 
 def show_human_labels(page: SoftLabels) -> None:
     """How close each network is to the annotators over T, for this image and over the split."""
-    if page.human is None or page.label is None:
+    human = get_dataset(page.picture.dataset).human_labels()
+    if human is None or page.label is None:
         st.info("About 50 annotators labeled each test image of CIFAR-10: choose one to see their labels.")
         return
-    _show_annotators(page, page.human)
+    _show_annotators(page, human)
     roles = {one.name: one.role for one in page.logits}
     for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
-        closeness = {name: _closeness(c, page.human, index) for name, c in page.networks.items()}
+        closeness = {name: _closeness(c, human, index) for name, c in page.networks.items()}
         known = {name: one for name, one in closeness.items() if one is not None}
         if not known:
             st.info("These networks have no stored logits of the whole test split.")
             return
-        labels = page.human if index is None else page.human[index]
-        subject = f"{len(page.human):,} test images" if index is None else f"test image {index}"
+        labels = human if index is None else human[index]
+        subject = f"{len(human):,} test images" if index is None else f"test image {index}"
         chart = temperature.closeness_curves(known, roles, labels, subject)
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
-    rows = _agreement_rows(list(page.networks.values()), page.human)
+    rows = _agreement_rows(list(page.networks.values()), human)
     st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
     if description := human_agreement.describe_agreement(rows):
         st.markdown(as_text(description))

@@ -68,8 +68,10 @@ def _draw(lecture: Lecture, number: int) -> None:
         for name, way in (("Back", -1), ("Next", 1)):
             other = lecture.neighbor(number, way)
             st.button(name, key=f"story_{name.lower()}", disabled=other is None, on_click=_go_to, args=(other,))
-        if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[step.page]}"):
-            _leave(step)
+        if st.button("Leave", key="story_leave", help=f"To {layout.TITLES[step.page]}"):  # with all that was chosen
+            _restore()
+            st.query_params.pop(layout.STORY, None)
+            st.switch_page(layout.FOLDER / f"{step.page}.py", query_params={})
     with place:
         if step.answer and is_revealed:
             st.markdown(f"**{as_text(step.answer)}**")
@@ -106,13 +108,6 @@ def _go_to(number: int) -> None:
     """The callback of what changes the step; its answer is hidden again."""
     st.session_state.pop(_REVEALED, None)
     st.query_params[layout.STORY] = str(number)
-
-
-def _leave(step: Step) -> None:
-    """To the page that the step's figure belongs to, with everything that was chosen."""
-    _restore()
-    st.query_params.pop(layout.STORY, None)
-    st.switch_page(layout.FOLDER / f"{step.page}.py", query_params={})
 
 
 def _enter(number: int, step: Step) -> None:

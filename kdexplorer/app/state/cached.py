@@ -175,8 +175,7 @@ def gallery(dataset: str) -> Split:
 
     Raises DataError when the data are damaged.
     """
-    source = get_dataset(dataset).find()
-    return _gallery(dataset, "" if source is None else str(source.resolve()))
+    return _gallery(dataset, str(get_dataset(dataset).find()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
