@@ -21,7 +21,7 @@ from kdexplorer.runs.run_folder import LIVE, Run, State
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies import ray_backend
 from kdexplorer.studies.collect import ATTEMPTS, StudyProgress, collect, describe_progress, say
-from kdexplorer.studies.experiments import get_experiment, read, table_path
+from kdexplorer.studies.experiments import get_experiment, table_path
 from kdexplorer.studies.experiments.base import Experiment
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Study
@@ -191,7 +191,7 @@ def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     studies, found, awaited = experiment.studies(small), list[Left](), set[str | None]()
     for name, study in reversed(studies.items()):
         again, table = name in awaited, str(table_path(experiment.key, name, small))
-        config = StudyConfig(study=study, experiment=experiment.key, table=table)
+        config = folders.settle(StudyConfig(study=study, experiment=experiment.key, table=table), decide=False)
         if runs := folders.left_to_train(config, again):
             teaching, stand_in = _find_awaited(study, studies)
             found.append(Left(name, config, runs, again, stand_in))
@@ -219,31 +219,19 @@ def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str, str] | 
 
 
 def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
-    """Until all studies are trained; None where no run has said how long it takes.
+    """Until all studies are trained, as fast as the run that trains now; None before it says how long it takes.
 
-    A seed takes as long as the current one of its study, else as the study's finished ones, else as much more or less
-    than one of another study as it has more or less to compute. Raises KDError where a teacher is unknown.
+    What is left is counted in multiply-adds. Raises KDError where a table belongs to something else.
     """
-    left = waiting = seconds = work = 0.0  # `waiting` is work of studies of which no seed was timed
-    tables, studies = read(experiment, small).tables, experiment.studies(small)
-    for name, study in studies.items():
-        table = tables.get(name)
-        seeds = set(table.missing() if table else study.seeds)
-        known = [one.seconds for one in table.runs if one.seconds] if table else []
-        for run in list_working(study):
-            status = run.status()
-            if (share := status.share_done(run.config().epochs)) and status.seconds_left is not None:
-                seeds.discard(run.config().seed)
-                left += status.seconds_left
-                known = [status.seconds_left / (1 - share)] if share < 1 else known
-        teacher = _find_awaited(study, studies)[1] or study.shared.teacher
-        of_seed = count_work(study.shared.model_copy(update={"teacher": teacher}))
-        mean = sum(known) / len(known) if known else None
-        if mean is None:
-            waiting += len(seeds) * of_seed
-        else:
-            left, seconds, work = left + len(seeds) * mean, seconds + mean, work + of_seed
-    return left + waiting * seconds / work if work else None
+    left = list_left(experiment, small)
+    work = {run.run: count_work(one.config_of(run)) for one in left for run in one.runs}
+    for run in (run for one in left for run in list_working(one.config.study) if run.run_id in work):
+        status = run.status()
+        share = status.share_done(run.config().epochs)
+        if share is not None and share < 1 and status.seconds_left is not None:
+            work[run.run_id] *= 1 - share
+            return status.seconds_left * sum(work.values()) / work[run.run_id]
+    return None
 
 
 def list_working(study: Study) -> list[Run]:
