@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -62,37 +63,33 @@ def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, 
     assert again.table().rows == table.rows
 
 
-def test_stopping_a_run_stops_the_study_and_the_next_start_continues(tiny, small, started, monkeypatch):
-    study = open_study(small)
-    train_one = launch.start_run
+def test_a_run_that_fails_costs_itself_alone_one_that_is_stopped_stops_the_study_and_each_start_continues(
+    tiny, small, started, monkeypatch
+):
+    study, finish = open_study(small), launch.start_run
+    ends = {"-0": ("failed", "no luck"), "-1": ("stopped",)}
 
-    def stop_the_second(run):
-        if run.run_id.endswith("-2"):
+    def start(run):
+        if end := ends.get(run.run_id.removeprefix(study.run_id)):
             started.append(run.run_id)
-            run.write_status("stopped")
+            run.write_status(*end)
         else:
-            train_one(run)
+            finish(run)
 
-    monkeypatch.setattr(launch, "start_run", stop_the_second)
+    monkeypatch.setattr(launch, "start_run", start)
     assert execute(study) == "stopped"
     assert (study.status().state, study.status().finished) == ("stopped", 1)
-    assert [run.status().state for run in study.runs()] == ["finished", "stopped", "waiting", "waiting"]
+    assert [run.status().state for run in study.runs()] == ["failed", "finished", "stopped", "waiting"]
     assert [len(one.entries) for one in left_to_train(small)] == [2, 2, 2]
-    monkeypatch.setattr(launch, "start_run", train_one)
-    assert execute(study) == "finished"
-    assert [name.removeprefix(study.run_id) for name in started] == ["-0", "-0-2", "-0-2", "-1", "-1-2"]
-
-
-def test_a_run_that_fails_costs_itself_alone(tiny, small, started, monkeypatch):
-    study, end = open_study(small), launch.start_run
-    first = study.runs()[0].run_id
-    monkeypatch.setattr(
-        launch, "start_run", lambda run: run.write_status("failed", "no luck") if run.run_id == first else end(run)
-    )
-    with pytest.raises(TrainingError, match=f"{first}: no luck"):
+    del ends["-1"]
+    with pytest.raises(TrainingError, match=f"{study.run_id}-0: no luck"):
         execute(study)
     status = study.status()
-    assert (status.state, status.failed, status.finished) == ("failed", {first: "no luck"}, 3)
+    assert (status.state, status.failed, status.finished) == ("failed", {f"{study.run_id}-0": "no luck"}, 3)
+    ends.clear()
+    assert execute(study) == "finished"
+    names = [name.removeprefix(study.run_id) for name in started]
+    assert names == ["-0", "-0-2", "-1", "-0", "-1", "-1-2", "-0"]
 
 
 def vanish(run, **facts):
@@ -148,23 +145,24 @@ def league(tiny, declared, started):
     return lambda *words: main(["league", str(declared), "--yes", *words])
 
 
-def test_the_command_prints_the_table_and_start_takes_a_study(tiny, teacher, started, capsys):
-    words = ["sweep", "--teacher", str(teacher.path), "--student", "resnet8", "--temperature", "2", "4"]
-    words += ["--weight", "0.7", "--seeds", "2", "--dataset", "synthetic", "--epochs", "1"]
-    words += ["--batch-size", "20", "--train-images", "60", "--device", "cpu"]
+def test_the_command_of_a_grid_starts_it_prints_its_table_and_start_takes_it(tiny, recipe, started, capsys):
+    changed = recipe | {"name": "mine", "seed": 5, "compile": True}
+    made = make_grid_study("resnet8", changed, 2, temperatures=[1.5, 20.0], weights=[0.25])
+    words = [*shlex.split(made.grid_command())[3:], "--memory", "2.5"]
     assert main(words) == 2  # nobody can answer
     assert list_runs(StudyFolder.parent_folder()) == []
-    assert "6 students to train in 2 runs, about 3 min on this machine" in capsys.readouterr().err
+    assert "8 students to train in 2 runs, about 3 min on this machine" in capsys.readouterr().err
     assert main([*words, "--yes"]) == 0
     printed = capsys.readouterr()
     (study,) = list_sweeps()
+    assert (study.config().study, study.config().memory_gib) == (made, 2.5)
     assert study.run_id in printed.err
     assert to_markdown(study.table()) in printed.out
     study.write_status("stopped")
     assert main(["start", study.run_id, "--quiet"]) == 0
     assert len(started) == 2
     assert main([*words, "--json"]) == 0  # nothing is left, nothing to ask
-    assert json.loads(capsys.readouterr().out)["sha256"] == study.config().study.sha256
+    assert json.loads(capsys.readouterr().out)["sha256"] == made.sha256
 
 
 def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(

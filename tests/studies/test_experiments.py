@@ -1,4 +1,7 @@
-"""A tiny experiment from its declaration to its tables, through the command line; what the tables are good for."""
+"""A tiny experiment from its declaration to its tables, through the command line; what the tables are good for.
+
+How long it takes: what is added up before it starts, and what is left while it runs.
+"""
 
 import csv
 import io
@@ -9,14 +12,18 @@ import pytest
 
 from kdexplorer.cli import study as command
 from kdexplorer.cli.main import main
+from kdexplorer.errors import ConfigError
 from kdexplorer.files import write_json
 from kdexplorer.runs import launch
 from kdexplorer.studies import driver, experiments
+from kdexplorer.studies.driver import describe_state, list_left, seconds_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, read, table_path
 from kdexplorer.studies.experiments.base import AGAIN, Claim
-from kdexplorer.studies.folder import experiment_folder
+from kdexplorer.studies.folder import experiment_folder, open_experiment, open_study, prepare, settle
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import Entry, Row, Table, read_table, write_table
+from kdexplorer.training import objective
+from kdexplorer.training.estimate import Estimate
 from tests.studies.sample import change, first, make_measured, make_results
 
 RECIPE = {
@@ -243,3 +250,68 @@ def test_what_is_measured_besides_is_complete_and_within_its_range(experiment):
     assert experiments.find_faults(experiment, change(table, lambda row: {first_of_them: 1.5}), table.study)
     del table.rows[0].measures[first_of_them]
     assert experiments.find_faults(experiment, table, table.study)
+
+
+def keep(seed):
+    """Of a table that seed alone, trained on this machine."""
+
+    def change(values):
+        values |= {"rows": [row for row in values["rows"] if row["seed"] == seed], "teacher": ""}
+
+    return change
+
+
+def work_on(part, seed, **status):
+    """A run that trains a seed of a part, with the status of its own process."""
+    left = next(one for one in list_left(TINY) if one.name == part)
+    planned = next(run for run in left.runs if run.seed == seed)
+    folder = open_study(left.config)
+    prepare(folder, [planned])
+    folder.run(planned).write_status("running", "training", **status)
+    folder.write_status("running", "training", working=[planned.run])
+    return folder
+
+
+def test_the_time_left_is_that_of_all_parts(shelf, make_checkpoint):
+    open_experiment("tiny").write_status("running", "2 parts left, now teachers")
+    study = work_on("teachers", 7, epoch=0, epochs=2, step=0, steps_per_epoch=2)
+    assert "until all" not in describe_state(open_experiment("tiny"))  # nothing has said how long it takes
+    work_on("teachers", 7, epoch=1, epochs=2, step=0, steps_per_epoch=2, seconds_left=30)
+    # A student's step costs three forward passes. Two seeds of two students and a teacher: 7 instead of 3 in each.
+    assert seconds_left(TINY) == pytest.approx(30 + 2 * 60 * 7 / 3)
+    assert "about 5 min 10 s until all of it is done" in describe_state(open_experiment("tiny"))
+    study.write_status("finished", "")
+    make_checkpoint(study.runs()[0].path / "plain-after-1")
+    store(TINY, "teachers", keep(7))
+    work_on("students", 5, epoch=0, epochs=2, step=1, steps_per_epoch=2, seconds_left=75)
+    assert seconds_left(TINY) == pytest.approx(75 + 100)
+    store(TINY, "students", keep(3))
+    assert seconds_left(TINY) == pytest.approx(75)
+
+
+def test_what_all_seeds_share_is_added_once(shelf, monkeypatch):
+    teachers, students = list_left(TINY)
+    assert (teachers.times, students.times) == (1, 2)
+    assert (teachers.sample.teacher, students.sample.teacher) == (None, "stand-in")
+    assert students.sample.seed == 3
+    monkeypatch.setattr(driver, "Measurement", lambda configs, add_up, title: (configs, add_up, title))
+    configs, add_up, title = driver.measure_left([teachers, students])
+    assert configs == [teachers.sample, students.sample]
+    alone = Estimate(seconds=50, evaluation=1, epoch=2, images_per_second=100)
+    assert add_up([alone, alone.model_copy(update={"fixing": 10})]) == [50, 10 + 2 * 40]
+    assert title == "Timing a few batches of part {part} of 2"
+
+
+def test_a_teacher_that_cannot_be_trained_again_is_an_error_and_no_endless_loop(shelf, started, monkeypatch):
+    monkeypatch.setattr(objective, "free_memory", lambda device: 0)
+    teachers = list_left(TINY)[0]
+    assert settle(teachers.config).students_per_run is None  # others name its networks by its one run
+    folder = open_study(teachers.config)
+    prepare(folder, teachers.runs)
+    folder.run(teachers.runs[0]).write_status("finished")
+    with pytest.raises(ConfigError, match="without a network that others learn from"):
+        list_left(TINY)
+
+
+def test_complete_tables_need_no_teacher():
+    assert list_left(get_experiment("better-teacher")) == []  # whose trained teachers are not bundled
