@@ -25,6 +25,7 @@ def test_rows_agree_with_the_logits(family):
     assert [row.is_distilled for row in rows] == [is_distilled(c) for c in family.entries.values()]
     assert "teacher_kl" not in rows[0].measures
     assert rows[1].to_baseline is None
+    assert family.rows(teacher="plain")[2].to_teacher.other == "teacher"  # its own, whatever the others agree with
     known, unknown = ([list(line.values())[-2:] for line in results.tabulate(family.rows(of))] for of in (True, False))
     assert known == [["", ""], ["", ""], ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]]
     assert unknown == [["", ""], ["", ""], ["+10.00", "-15.00"]]

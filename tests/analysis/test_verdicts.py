@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import results, verdicts
+from kdexplorer.analysis import verdicts
 from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, count_inheritance, explain_inheritance, share_of
 from kdexplorer.config import Objective
@@ -73,30 +73,6 @@ def test_every_sentence_about_a_table(family, describe, changes, words, absent):
     assert absent not in text
 
 
-def test_a_difference_beyond_chance_is_called_so_and_one_within_chance(family):
-    text = verdicts.compare_with_teacher_and_baseline(family.rows())
-    assert "student is 10.00 percentage points above its scratch baseline plain" in text
-    assert "student is 15.00 percentage points below its teacher teacher" in text
-    assert text.count("more than chance explains") == 2
-    assert "chance alone" not in text
-    assert "overestimated" not in text  # there is one distilled student only
-    logits = family.logits()
-    near = {name: logits["student"].copy() for name in logits}
-    near["plain"][0] = np.roll(near["plain"][0], 1)
-    text = verdicts.compare_with_teacher_and_baseline(results.build_rows(family.entries, near, family.labels))
-    assert text.count("chance alone can explain") == 2
-    assert "more than chance" not in text
-
-
-@pytest.mark.parametrize(("high", "words"), [(0.4, "do not overlap"), (0.9, "intervals overlap")])
-def test_without_a_test_the_intervals_are_compared(family, high, words):
-    rows = family.rows(labels=False)[1:]
-    rows[0] = replace(rows[0], accuracy_low=0.3, accuracy_high=high)
-    text = verdicts.compare_with_teacher_and_baseline([rows[0], replace(rows[1], to_teacher=None)])
-    assert words in text
-    assert "needs the labels" in text
-
-
 def test_it_says_which_networks_to_select(family):
     teacher, plain, student = family.rows()
     for describe in (LOSS, verdicts.compare_with_teacher_and_baseline):
@@ -104,33 +80,6 @@ def test_it_says_which_networks_to_select(family):
     assert CALIBRATION(family.rows(labels=False)) is None
     alone = replace(student, to_scratch_baseline=None, to_teacher=None)
     assert "Select the scratch baseline of student" in verdicts.compare_with_teacher_and_baseline([alone])
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_the_best_of_several_is_corrected_for_all_of_them(family, tmp_path, make_checkpoint, count):
-    """Students with the baseline's predictions on all images but six: p = 2 / 2^6 = 0.031, of five tests 0.16."""
-    card, baseline = family.entries["student"].card, family.logits()["plain"]
-    del family.entries["student"]
-    for number in range(count):
-        logits = baseline.copy()
-        for image in range(60 + 6 * number, 66 + 6 * number):
-            logits[image] = 3 * np.eye(10)[family.labels[image]]
-        facts = {key: getattr(card, key) for key in ("objective", "teacher", "run", "test_terms", "test_objective")}
-        facts |= {"test_accuracy": 66 / 120, "test_cross_entropy": 1.0}
-        family.entries[f"s{number}"] = make_checkpoint(
-            tmp_path / f"s{number}", seed=10 + number, logits=logits, **facts
-        )
-    text = verdicts.compare_with_teacher_and_baseline(family.rows())
-    assert "s0 is 5.00 percentage points above its scratch baseline plain" in text
-    corrected = "(McNemar p = 0.031, p = 0.16 for the best of 5 comparisons), which chance alone can explain"
-    assert (corrected in text) == ("overestimated" in text) == (count == 5)
-    assert ("(McNemar p = 0.031), more than chance explains" in text) == (count == 1)
-
-
-def test_a_student_is_compared_with_its_own_teacher(family, tmp_path, make_checkpoint):
-    other = make_checkpoint(tmp_path / "other", seed=7, logits=family.logits()["plain"], run="x")
-    family.entries = {"other": other} | family.entries
-    assert "below its teacher teacher" in verdicts.compare_with_teacher_and_baseline(family.rows(teacher="other"))
 
 
 def test_students_trained_on_fewer_images_are_named_and_their_teacher_is_not(tmp_path, make_checkpoint):
@@ -149,8 +98,9 @@ BASELINE = make_row("plain", accuracy=0.599)
 
 
 def gaining(name, accuracy, p):
-    pair = Difference(accuracy - BASELINE.accuracy, p=p, p_alone=p, other="plain", gained=1, lost=1)
-    return make_row(name, accuracy=accuracy, to_scratch_baseline=pair)
+    gained = accuracy - BASELINE.accuracy
+    pair = Difference(gained, p=p, p_alone=p, other="plain", gained=1, lost=1, detectable=0.03)
+    return make_row(name, accuracy=accuracy, objective_key="kd", to_scratch_baseline=pair)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +115,28 @@ def gaining(name, accuracy, p):
 def test_what_a_student_gained_is_compared_with_its_baseline(accuracy, p, words):
     (sentence,) = verdicts.describe_gains([BASELINE, gaining("distilled", accuracy, p)])
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("ps", "words"),
+    [
+        ([0.031], ": 1 images are classified correctly only by it, 1 only by plain (McNemar p = 0.031), more than"),
+        ([0.2], "(McNemar p = 0.20), which chance alone can explain (80 % power, alone, at 3.00 points)."),
+        ([0.032] * 5, "(McNemar p = 0.032, p = 0.16 for the best of 5 comparisons), which chance alone can explain"),
+        ([None], "baseline plain; their 95 % intervals overlap. The paired test needs the labels"),
+    ],
+)
+def test_the_best_student_is_compared_with_its_baseline_and_its_teacher(ps, words):
+    students = [gaining(f"s{place}", 0.649 - place / 1000, p) for place, p in enumerate(ps)]
+    text = verdicts.compare_with_teacher_and_baseline([BASELINE, *students])
+    assert text.startswith("s0 is 5.00 percentage points above its scratch baseline plain")
+    assert words in text
+    assert ("overestimated" in text) == (len(ps) > 1)
+    apart = [replace(BASELINE, accuracy_high=0.1), *students]
+    assert ("intervals do not overlap" in verdicts.compare_with_teacher_and_baseline(apart)) == (None in ps)
+    below = replace(students[0], to_teacher=Difference(-0.15, p=1e-5, p_alone=1e-5, other="t", gained=0, lost=15))
+    text = verdicts.compare_with_teacher_and_baseline([BASELINE, below])
+    assert "s0 is 15.00 percentage points below its teacher t: 0 images" in text
 
 
 def test_several_gains_are_corrected_and_networks_without_a_baseline_stand_alone():
