@@ -92,30 +92,20 @@ def test_a_run_that_fails_costs_itself_alone_one_that_is_stopped_stops_the_study
     assert names == ["-0", "-0-2", "-1", "-0", "-1", "-1-2", "-0"]
 
 
-def vanish(run, **facts):
-    """Leaves a run as a process does that ended without a word."""
-    lost = {"state": "running", "pid": 2**22 + 1} | facts
-    (run.path / "status.json").write_text(json.dumps(lost))
-
-
 def test_a_process_that_vanishes_is_not_started_for_ever_unless_it_gets_further(tiny, small, monkeypatch):
     study = open_study(small.model_copy(update={"study": small.study.model_copy(update={"seeds": [0]})}))
     starts = []
-    monkeypatch.setattr(launch, "start_run", lambda run: (starts.append(run.run_id), vanish(run)))
-    with pytest.raises(TrainingError):
-        execute(study)
-    assert len(starts) == 2 * ATTEMPTS
-    assert set(study.status().failed) == set(starts)
-    starts.clear()
 
-    def get_one_step_further(run):
+    def vanish(run):  # after a step more than before, four times, as a process does that ends without a word
         starts.append(run.run_id)
-        vanish(run, epoch=0, step=min(starts.count(run.run_id), 4))
+        lost = {"state": "running", "pid": 2**22 + 1, "epoch": 0, "step": min(starts.count(run.run_id), 4)}
+        (run.path / "status.json").write_text(json.dumps(lost))
 
-    monkeypatch.setattr(launch, "start_run", get_one_step_further)
+    monkeypatch.setattr(launch, "start_run", vanish)
     with pytest.raises(TrainingError):
         execute(study)
     assert len(starts) == 2 * (4 + ATTEMPTS)
+    assert set(study.status().failed) == set(starts)
 
 
 def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, small, recipe, trained, capsys):

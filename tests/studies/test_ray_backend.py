@@ -82,9 +82,9 @@ class FakeRay:
         return message
 
 
-@pytest.mark.parametrize("steps", [[1], [1, 2, 3]])
-def test_a_run_is_submitted_again_while_it_gets_further(study, steps):
-    (run,), ray = study.runs(), FakeRay(steps)
+def test_a_run_is_submitted_again_while_it_gets_further(study):
+    (run,), steps = study.runs(), [1, 2, 3]
+    ray = FakeRay(steps)
     remote = ray_backend._RemoteRun(run, with_gpus=False)
     with study.log() as logger:
         progress = StudyProgress(study, Work(study, logger, threading.Event()), show=False)

@@ -153,13 +153,15 @@ def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch
     monkeypatch.setattr(objective, "free_memory", lambda device: 2**30)
     monkeypatch.setattr(objective, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
-    config = StudyConfig(study=study)
-    packed = settle(config).runs()  # six students for each seed, of which four fit: three and three
-    assert [(one.seed, len(one.entries)) for one in packed] == [(0, 3), (0, 3), (1, 3), (1, 3)]
-    ids = [study.run_id(0), f"{study.run_id(0)}-2", study.run_id(1), f"{study.run_id(1)}-2"]
-    assert [one.run for one in packed] == ids
-    for seed in (0, 1):
-        assert [name for one in packed if one.seed == seed for name in one.entries] == list(study.entries)
+    config, names = StudyConfig(study=study), tuple(study.entries)
+    assert (
+        [(one.run, one.entries) for one in settle(config).runs()]
+        == [  # of six for each seed four fit: three and three
+            (f"{study.run_id(seed)}{end}", part)
+            for seed in (0, 1)
+            for end, part in (("", names[:3]), ("-2", names[3:]))
+        ]
+    )
     assert len(settle(config.model_copy(update={"memory_gib": 64.0})).runs()) == 2
     assert len(settle(config.model_copy(update={"memory_gib": 0.001})).runs()) == 12  # one each, never none
     open_study(settle(config.model_copy(update={"students_per_run": 2})))
