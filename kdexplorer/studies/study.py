@@ -182,19 +182,13 @@ class Study(StrictModel):
         """Where each cell of a grid is; empty where there is no grid."""
         return self.grid.places() if self.grid else {}
 
-    def weight_factors(self) -> dict[float, float]:
-        """By which a grid's weights were multiplied, by temperature; empty where the weight itself is held."""
-        if self.grid is None or self.grid.hold == "weight":
-            return {}
-        places = self.places().items()
-        return {place.temperature: self.students[name].terms[0].weight / place.weight for name, place in places}
-
     def describe_factors(self) -> str:
-        """What the factors mean, in sentences; empty where there are none."""
-        factors = sorted(self.weight_factors().items())
-        if not factors:
+        """By what a grid's weights were multiplied, in sentences; empty where the weight itself is held."""
+        if self.grid is None or self.grid.hold == "weight":
             return ""
-        listed = ", ".join(f"{factor:.3g} at T = {temperature:g}" for temperature, factor in factors)
+        places = self.places().items()
+        factors = {place.temperature: self.students[name].terms[0].weight / place.weight for name, place in places}
+        listed = ", ".join(f"{factor:.3g} at T = {temperature:g}" for temperature, factor in sorted(factors.items()))
         return (
             "The size of the gradient is constant instead of the weight: the weight of the teacher's term is "
             f"multiplied by {listed}, so that at the start of training its gradient is as large as at T = "

@@ -130,11 +130,8 @@ def test_the_gradients_size_can_be_held_instead_of_the_weight(recipe, tmp_path, 
     recipe["teacher"], teacher = str(known.path), known.logits()
     values = {"temperatures": [1.0, 4.0, 16.0], "weights": [0.5, 0.9]}
     held, plain = (make_grid_study("resnet8", recipe, hold=hold, **values) for hold in ("gradient", "weight"))
-    assert plain.weight_factors() == {}
     assert plain.describe_factors() == ""
-    factors = held.weight_factors()
-    assert (factors.keys(), factors[4.0]) == ({1.0, 4.0, 16.0}, 1)
-    assert f"{factors[1.0]:.3g} at T = 1" in held.describe_factors()
+    assert ", 1 at T = 4, " in held.describe_factors()
     assert "--hold gradient" in held.grid_command()
     assert held.places() == plain.places()
     default = plain.students[plain.references[0]].terms[0]
@@ -154,14 +151,9 @@ def test_students_of_one_seed_share_a_run_while_memory_lasts(recipe, monkeypatch
     monkeypatch.setattr(objective, "estimate_memory", lambda config, elsewhere: 2**28 * len(config.students))
     study = make_grid_study("resnet8", recipe, 2, temperatures=[1.0, 2.0], weights=[0.3, 0.5])
     config, names = StudyConfig(study=study), tuple(study.entries)
-    assert (
-        [(one.run, one.entries) for one in settle(config).runs()]
-        == [  # of six for each seed four fit: three and three
-            (f"{study.run_id(seed)}{end}", part)
-            for seed in (0, 1)
-            for end, part in (("", names[:3]), ("-2", names[3:]))
-        ]
-    )
+    packed = [(one.run, one.entries) for one in settle(config).runs()]  # six for each seed, four fit: three and three
+    ids = [study.run_id(0), f"{study.run_id(0)}-2", study.run_id(1), f"{study.run_id(1)}-2"]
+    assert packed == list(zip(ids, 2 * [names[:3], names[3:]], strict=True))
     assert len(settle(config.model_copy(update={"memory_gib": 64.0})).runs()) == 2
     assert len(settle(config.model_copy(update={"memory_gib": 0.001})).runs()) == 12  # one each, never none
     open_study(settle(config.model_copy(update={"students_per_run": 2})))
