@@ -127,11 +127,6 @@ def over_images(right: np.ndarray, other_right: np.ndarray, other: str = "") -> 
     return replace(over_mean(score / len(one), other), p=p, p_alone=p, gained=gained, lost=lost)
 
 
-def over_logits(logits: np.ndarray, other_logits: np.ndarray, labels: np.ndarray, other: str = "") -> Difference:
-    """`over_images` of the predictions of two networks' logits `[N, classes]` for labels int `[N]`."""
-    return over_images(logits.argmax(axis=1) == labels, other_logits.argmax(axis=1) == labels, other)
-
-
 def over_mean(differences: np.ndarray, other: str = "") -> Difference:
     """The mean of two networks' differences `[N]` on the same images, with the normal interval; without a test.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.difference import LEVEL, over_logits, wilson_interval
+from kdexplorer.analysis.difference import LEVEL, over_images, wilson_interval
 from kdexplorer.analysis.inference import predict_batches
 from kdexplorer.analysis.results import on_part
 from kdexplorer.datasets import Normalization, Split, available_dataset, get_dataset
@@ -246,7 +246,8 @@ def find_better_normalization(checkpoint: Checkpoint, show: bool = False) -> str
             logits[one] = predict_split(network, split, one, card.name, show)
     accuracies = {one: metrics.accuracy(found, split.labels) for one, found in logits.items()}
     best = max(accuracies, key=accuracies.__getitem__)
-    gain = over_logits(logits[best], logits[card.normalization], split.labels)
+    right = [logits[one].argmax(axis=1) == split.labels for one in (best, card.normalization)]
+    gain = over_images(*right)
     if best == card.normalization or (gain.p or 0) * (len(logits) - 1) >= LEVEL:
         return None
     name = next(name for name, one in COMMON_NORMALIZATIONS.items() if one == best)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kdexplorer.analysis import difference, measures, metrics
-from kdexplorer.analysis.difference import Difference, wilson_interval
+from kdexplorer.analysis import measures, metrics
+from kdexplorer.analysis.difference import Difference, over_images, over_mean, wilson_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, TextTable
 from kdexplorer.config import SCRATCH, Objective, objective_label
 from kdexplorer.datasets import Dataset, find_dataset, get_dataset
@@ -218,7 +218,7 @@ def build_rows(
         if name in evaluations:
             known["measures"] = measures.measure(evaluations[name])
         if name in costs and (other := baselines.get(name)) in costs:
-            known["scaled_to_scratch_baseline"] = difference.over_mean(costs[name] - costs[other], other)
+            known["scaled_to_scratch_baseline"] = over_mean(costs[name] - costs[other], other)
         if name in {teacher, *teachers.values()} and checkpoint.card.objective_key == SCRATCH:
             known["method"] = "teacher"
         rows.append(_describe(name, checkpoint, (latency or {}).get(checkpoint.architecture), known))
@@ -286,7 +286,7 @@ def _compare(
         if describe_evaluation(first) != describe_evaluation(second):
             return None
         return Difference(first.card.test_accuracy - second.card.test_accuracy, other=other)
-    return difference.over_logits(mine, theirs, labels, other)
+    return over_images(mine.argmax(axis=1) == labels, theirs.argmax(axis=1) == labels, other)
 
 
 def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: dict[str, Any]) -> ResultRow:

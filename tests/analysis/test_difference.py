@@ -24,12 +24,8 @@ def test_wilsons_interval_agrees_with_scipy(case):
 
 def test_mcnemars_test_by_hand():
     """Of ten images on which two networks differ the first wins eight: p = 2 (1 + 10 + 45) / 1024."""
-    labels = np.zeros(20, dtype=int)
-    first, other = np.zeros(20, dtype=int), np.zeros(20, dtype=int)
-    other[:8], first[8:10] = 1, 1  # both right on the rest but one
-    first[19] = other[19] = 1
-    logits = [np.eye(10)[predicted] * 5 for predicted in (first, other)]
-    found = difference.over_logits(*logits, labels, "the other")
+    right, other = (np.isin(np.arange(20), wrong, invert=True) for wrong in ([8, 9, 19], [*range(8), 19]))
+    found = difference.over_images(right, other, "the other")
     assert (found.gained, found.lost, found.estimate) == (8, 2, 6 / 20)
     assert (found.unit, found.count, found.other) == ("images", 20, "the other")
     assert found.p == found.p_alone == pytest.approx(2 * (1 + 10 + 45) / 1024)
@@ -37,8 +33,8 @@ def test_mcnemars_test_by_hand():
     assert found.interval == pytest.approx((0.3 - 1.96 * deviation / 20**0.5, 0.3 + 1.96 * deviation / 20**0.5))
     assert found.sign == 0
     assert found.points == "+30.00 (p = 0.11)"
-    assert difference.over_logits(*logits[::-1], labels).p == pytest.approx(found.p)
-    same = difference.over_logits(logits[0], logits[0], labels)
+    assert difference.over_images(other, right).p == pytest.approx(found.p)
+    same = difference.over_images(right, right)
     assert (same.p, same.gained, same.lost, same.estimate) == (1.0, 0, 0, 0.0)
 
 
@@ -144,7 +140,7 @@ def test_nothing_uses_a_half_loaded_torch(monkeypatch):
     logits, other = generator.normal(size=(2, 500, 10)) + 2 * np.eye(10)[labels]
     assert difference.wilson_interval(round(500 * metrics.accuracy(logits, labels)), 500)
     assert metrics.kl_divergence(other, logits) > 0
-    assert difference.over_logits(logits, other, labels).p <= 1
+    assert difference.over_images(logits.argmax(axis=1) == labels, other.argmax(axis=1) == labels).p <= 1
     assert difference.over_seeds([0.1, 0.2]).p
     assert difference.over_counts(1, 5, 2, 5).p
     assert fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
