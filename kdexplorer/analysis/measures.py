@@ -157,7 +157,6 @@ MEASURES = {measure.key: measure for measure in (
     Measure("memory", "Memory", "MB", ".1f", 1e-6, "", "What training a student takes beside the data and the teacher"),
     Measure("train_images", "Training images", "", ",", help="Images that it was trained on"),
     Measure("epochs", "Epochs", "", "d", help="Passes over them, in all runs of its training"),
-    Measure("seed", "Seed", "", "d"),
 )}  # fmt: skip
 """Every measure by key, in the order of a table's columns."""
 

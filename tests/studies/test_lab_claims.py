@@ -110,15 +110,14 @@ def test_whether_the_loss_is_larger(differences, verdict):
 def test_a_study_is_judged_by_seeds(bundled):
     """Both distilled students are better than the one from labels; none reaches the bundled teacher, ResNet-56."""
     accuracies = ACCURACIES | {"at": [value + 0.001 for value in ACCURACIES["kd"]]}
-    ahead, behind = lab_claims.judge_study(make_table(accuracies))
-    assert ahead.verdict == "supported"
-    means = {name: np.mean(values) for name, values in accuracies.items()}
+    scratch, kd, at = (np.mean(values) for values in accuracies.values())
     teacher = bundled.entries["resnet56"].card.test_accuracy
-    for claim, other in ((ahead, means["scratch"]), (behind, teacher)):
-        for name, label in (("kd", "Kd: "), ("at", "at: ")):
-            assert f"{label}{100 * (means[name] - other):+.2f} points" in claim.evidence
-    assert behind.verdict == "not supported"
-    assert "resnet56" in behind.claim
+    judged = lab_claims.judge_study(make_table(accuracies))
+    for claim, other, verdict in zip(judged, (scratch, teacher), ("supported", "not supported"), strict=True):
+        assert claim.verdict == verdict
+        assert f"Kd: {100 * (kd - other):+.2f} points" in claim.evidence
+        assert f"at: {100 * (at - other):+.2f} points" in claim.evidence
+    assert "resnet56" in judged[1].claim
     assert [one.verdict for one in lab_claims.judge_study(make_table(accuracies, seeds=4))] == [OPEN, OPEN]
     assert lab_claims.judge_study(None) == []
 

@@ -97,7 +97,7 @@ The objective cannot be compared between rows, so it is not one.
 """
 PAGE_SIZE = 12
 """Images shown at a time."""
-HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "seed", "scaling_temperature")
+HIDDEN = ("accuracy_interval", "to_scratch_baseline", "to_teacher", "scaling_temperature")
 COLUMNS = [key for key in MEASURES if key not in HIDDEN]
 """Columns of the whole table: all but those that say the same as others."""
 
