@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.studies.experiments import lab_claims
-from kdexplorer.studies.table import Entry, Row, Table, pack_bits
+from kdexplorer.studies.table import Row, Table, pack_bits
 from tests.studies.sample import ACCURACIES, NOISE, first, make_table
 
 OPEN = "cannot be decided"
@@ -47,7 +47,7 @@ def test_channels_can_differ_where_maps_have_equal_sizes():
 
 
 def networks(*rows, images=1000):
-    """A table of rows `(part, name, measures)`, where `right` among the measures is bits; `t` and `b` are scratch."""
+    """A table of rows `(part, name, measures)`, where `right` among the measures is bits."""
     found = [
         Row(
             part=part, entry=name, right=pack_bits(measures["right"]) if "right" in measures else "",
@@ -56,9 +56,7 @@ def networks(*rows, images=1000):
         )
         for part, name, measures in rows
     ]  # fmt: skip
-    names = {row.entry for row in found}
-    entries = [Entry(name=name, key="scratch" if name in ("t", "b") else "kd") for name in names]
-    return Table(images=images, entries=entries, rows=found)
+    return Table(images=images, rows=found)
 
 
 @pytest.mark.parametrize(

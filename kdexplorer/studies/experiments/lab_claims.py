@@ -91,7 +91,7 @@ def judge(results: Results) -> list[Claim]:
         judge_channels(("resnet18", "resnet50")),
         judge_beta(table),
         *judge_beating(table),
-        *judge_study(find_study()),
+        *judge_study(bundled_tables(with_grid=False).get(LAB_STUDY)),
         judge_larger_loss(table),
     ]
 
@@ -168,13 +168,11 @@ def judge_beta(table: Table) -> Claim:
 
 
 def _related(table: Table, kind: str) -> Iterator[tuple[Row, Row, Row]]:
-    """Of each distilled student that has such a relation: its row, the other network's, and that of the relation."""
+    """Of each student that has such a relation: its row, the other network's, and that of the relation."""
     alone = {row.entry: row for row in table.rows if not row.part}
-    distilled = {entry.name for entry in table.entries if entry.key != SCRATCH}
     for row in table.rows:
-        other = row.part.removeprefix(kind)
-        if row.part.startswith(kind) and row.entry in distilled and other in alone:
-            yield alone[row.entry], alone[other], row
+        if row.part.startswith(kind):
+            yield alone[row.entry], alone[row.part.removeprefix(kind)], row
 
 
 def judge_beating(table: Table) -> list[Claim]:
@@ -205,12 +203,6 @@ def judge_beating(table: Table) -> list[Claim]:
         )
         judged.append(Claim(f"{claim} {teacher}", evidence, verdict, base.say_what_decides(paired)))
     return judged
-
-
-def find_study() -> Table | None:
-    """The table of `LAB_STUDY`, once it has all its seeds."""
-    table = bundled_tables(with_grid=False).get(LAB_STUDY)
-    return None if table is None or table.missing() else table
 
 
 def judge_study(study: Table | None) -> list[Claim]:
@@ -311,7 +303,8 @@ def describe_with_seeds(study: Table | None) -> str:
 
 def describe_tables(results: Results) -> str:
     """What the lab reported beside these networks, and beside students of several seeds, as Markdown."""
-    return "\n\n".join(filter(None, [describe_lab(results.measured), describe_with_seeds(find_study())]))
+    seeds = describe_with_seeds(bundled_tables(with_grid=False).get(LAB_STUDY))
+    return "\n\n".join(filter(None, [describe_lab(results.measured), seeds]))
 
 
 def to_markdown(results: Results) -> str:
