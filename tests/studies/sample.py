@@ -117,7 +117,7 @@ def make_measured(rows):
     found = [
         Row(
             part=part, entry=entry, right=pack_bits(right), agrees=pack_bits(agrees),
-            measures={"accuracy": float(np.mean(right)), "teacher_agreement": float(np.mean(agrees))},
+            measures=MEASURES | {"accuracy": float(np.mean(right)), "teacher_agreement": float(np.mean(agrees))},
         )
         for part, entry, _, right, agrees in rows
     ]  # fmt: skip

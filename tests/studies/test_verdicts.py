@@ -189,7 +189,6 @@ def test_shifts(student, baseline, verdict):
     assert ("resnet8-combined, blur, 1.2 pixels +10.00 (" in claim.evidence) == (verdict == YES)
     assert ("Of 9, 0 are clearly above zero and 9 below" in claim.evidence) == (verdict == NO)
     assert ("80 % power, alone, at" in claim.evidence) == (verdict == OPEN)
-    assert "alibration" not in claim.evidence  # it was not measured
     apart = [
         row if SHIFTS[row[0]][0] not in ("adversarial", "transferred") else before
         for row, before in zip(shifted(100, 100), shifted(student, baseline), strict=True)
