@@ -207,6 +207,7 @@ def change_default(values):
     [
         (edit_declaration, "declaration that is stored in the table was altered"),
         (change_default, "a default has changed"),
+        (lambda values: values.update(rows=3), "is not the table of a study"),
     ],
 )
 def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change, reason, capsys):
