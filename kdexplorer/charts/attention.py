@@ -16,7 +16,7 @@ from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_ma
 from kdexplorer.charts import common, style
 from kdexplorer.charts.common import INK, Rows, Spec, across, data, join_parts, name_networks, spec, tooltips
 from kdexplorer.charts.style import DESIGN_EM, area, em
-from kdexplorer.images.picture import data_url, enlarge_png, interpolate_palette, map_png
+from kdexplorer.images.picture import PALETTES, data_url, enlarge_png, map_png
 
 ALL_STAGES = "all"
 HEIGHT, LARGE = 321, 400
@@ -123,11 +123,11 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         "interpolated between the maps' pixels" if source.smooth else "",
     )
     return common.fill_shape(
-        _grid_shape(max(1, len(heads)), len(listed), mode == "map"),
-        {"cells": cells, "heads": heads, **_scale(*limits, mode, source.shared)},
+        _grid_shape(max(1, len(heads)), len(listed), mode, source.shared),
+        {"cells": cells, "heads": heads},
         {
             "photo": data_url(enlarge_png(gray, 192)), "heading": heading, "subtitle": subtitle,
-            "longest": max(len(row.name) for row in rows),
+            "longest": max(len(row.name) for row in rows), "low": limits[0], "high": limits[1],
         },
         f"{heading}, over the image in gray: {', '.join(head['network'] for head in heads)} in columns, {which}; "
         "under each student's map its similarity to the teacher's.",
@@ -160,20 +160,20 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> Rows:
 
 
 @lru_cache(maxsize=32)
-def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
+def _grid_shape(networks: int, stages: int, mode: str, shared: bool) -> Spec:
     """The grid without its maps and numbers; a single stage is large, with its correlations as numbers and bars."""
     slider = alt.binding_range(min=0, max=1, step=0.01, name="Opacity of the maps, 0 to 1")
     wipe = alt.binding_range(min=0, max=1, step=0.01, name="Wipe to the teacher")
     is_large, line = stages == 1, _LARGE if stages == 1 else _LINE
     own = f"{(LARGE if is_large else HEIGHT) / DESIGN_EM:.4g} * em"
-    strip = 0 if is_large and with_teacher else 3.2
+    strip = 0 if is_large and mode == "map" else 3.2
     side = f"(room > 0 ? room - names - {strip} * em : {own}) / {stages} - {line} * em"
     params = [
         alt.param(name="opacity", value=OPACITY, bind=slider),
-        alt.param(name="wipe", value=0, bind=wipe if with_teacher and networks > 1 else alt.Undefined),
+        alt.param(name="wipe", value=0, bind=wipe if mode == "map" and networks > 1 else alt.Undefined),
         alt.param(name="photo", value=""),
         alt.param(name="column", expr=f"width / {max(networks, 3)}"),
-        alt.param(name="longest", value=0),
+        *(alt.param(name=name, value=0) for name in ("longest", "low", "high")),
         alt.param(name="names", expr=common.NAMES),
         alt.param(name="room", value=0),
         alt.param(name="cell", expr=f"max(0, min({side}, column - em / 4))"),  # the first layout may have no width
@@ -184,7 +184,8 @@ def _grid_shape(networks: int, stages: int, with_teacher: bool) -> Spec:
         alt.param(name="long", expr=f"max(0, {'column' if strip else 'cell'} - em / 2)"),
     ]
     heads = alt.Chart(alt.NamedData("heads")).transform_calculate(left="datum.column * column")
-    layers = [*_pictures(line), *(_correlations() if is_large else []), *_scale_bar(), *name_networks(heads)]
+    layers = [*_pictures(line), *(_correlations() if is_large else []), *_scale_bar(mode, shared)]
+    layers += name_networks(heads)
     return spec(layers, "", "—", "", f"{maps} + {strip} * em", *params)
 
 
@@ -256,44 +257,32 @@ def _correlations() -> list[alt.Chart]:
     ]
 
 
-def _scale(low: float, high: float, mode: str, shared: bool) -> dict[str, Rows]:
-    """The rows of the bar that says what the colors measure, and of the numbers below it."""
-    says, short, middle = ("attention (1 = even)", "1 = even", 1.0)
-    if mode == "difference":
-        says, short, middle = "student minus teacher", "minus teacher", 0.0
-    words = [f"{value:.1f}".replace("-", "−") for value in (low, middle, high)]
+def _scale_bar(mode: str, shared: bool) -> list[alt.Chart]:
+    """The bar of the colors, a legend from the parameters `low` to `high`, and what it measures.
+
+    The parameters `scale` and `long` are its top and width.
+    """
+    is_map = mode == "map"
+    says, short = ("attention (1 = even)", "1 = even") if is_map else ("student minus teacher", "minus teacher")
+    number = "format(datum.value, '.1f')"
     if not shared:
-        says, short = f"{says.split(' (')[0]}, each map's own scale", "own scales"
-        words = ["−", "0", "+"] if mode == "difference" else ["least", "", "most"]
-    places = 0.0, (middle - low) / (high - low), 1.0
-    ticks = [
-        {"at": place, "text": word, "align": align}
-        for place, word, align in zip(places, words, ("left", "center", "right"), strict=True)
-        if align != "center" or (word and 0.2 < place < 0.8)
-    ]
-    bar = data_url(enlarge_png(interpolate_palette(mode)[None], 1))
-    return {"scale": [{"bar": bar, "says": says, "short": short}], "ticks": ticks}
-
-
-def _scale_bar() -> list[alt.Chart]:
-    """The bar of the colors with numbers and name; the parameters `scale` and `long` are its top and width."""
-    x, y = across("left"), alt.Y("top:Q", scale=None, axis=None)
-    bar = alt.Chart(alt.NamedData("scale")).transform_calculate(
-        left="0", top="scale", below="scale + 2.3 * em", words="long < 10 * em ? datum.short : datum.says"
+        says, short = f"{says.split(' (')[0]}, each map\\'s own scale", "own scales"
+        least, middle, most = ("least", "", "most") if is_map else ("−", "0", "+")
+        number = f"datum.value <= low ? '{least}' : datum.value >= high ? '{most}' : '{middle}'"
+    scale = alt.Scale(domain=[alt.expr("low"), alt.expr("high")], range=[*PALETTES[mode]], nice=False)
+    legend = alt.Legend(
+        orient="none", direction="horizontal", legendX=0, legendY=alt.expr("scale"), title=None, padding=0, offset=0,
+        values=alt.expr(f"[low, min({int(is_map)}, high), high]"), labelExpr=number,
+        gradientLength=alt.expr("long"), gradientThickness=em(9), gradientOpacity=1,
+    )  # fmt: skip
+    base = alt.Chart(data([{"value": 0}]))
+    words = base.mark_text(color=INK, align="left", baseline="middle").encode(
+        x=alt.XValue(0),
+        y=alt.YValue(alt.expr("scale + 2.3 * em")),
+        text=alt.TextValue(alt.expr(f"long < 10 * em ? '{short}' : '{says}'")),
     )
-    size: dict[str, Any] = {"width": alt.expr("long"), "height": em(9), "aspect": False, "aria": False}
-    ticks = alt.Chart(alt.NamedData("ticks")).transform_calculate(left="datum.at * long", top="scale + 1.25 * em")
-    text: dict[str, Any] = {"color": INK, "baseline": "middle"}
-    return [
-        bar.mark_image(align="left", baseline="top", **size).encode(x=x, y=y, url="bar:N"),
-        bar.mark_text(align="left", **text).encode(x=x, y=alt.Y("below:Q", scale=None, axis=None), text="words:N"),
-        *(
-            ticks.transform_filter(f"datum.align == '{side}'")
-            .mark_text(align=side, **text)
-            .encode(x=x, y=y, text="text:N")
-            for side in ("left", "center", "right")
-        ),
-    ]
+    unseen = base.mark_square(opacity=0, aria=False)
+    return [unseen.encode(fill=alt.Fill("value:Q", scale=scale, legend=legend)), words]
 
 
 def similarity_by_stage(
