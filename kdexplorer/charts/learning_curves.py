@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from kdexplorer.analysis.measures import Measure
+from kdexplorer.analysis.measures import MEASURES, Measure
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.charts import style
 from kdexplorer.charts.common import Rows, Spec, data, describe_selection, join_parts, select_classes, spec, tooltips
@@ -22,12 +22,8 @@ from kdexplorer.methods import all_methods, find_method
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, TeacherMeasures
 
-_FIXED = {
-    "accuracy": Measure("accuracy", "Accuracy", format=".2~%", axis="Accuracy (share of images)"),
-    "cross_entropy": Measure("cross_entropy", "Cross-entropy", format=".2f", axis="Cross-entropy (nats)"),
-    "objective": Measure("objective", "Objective", format=".2f", axis="Objective (each student's own sum)"),
-}
-"""The measures that are no method's term; formats are those of the axis."""
+FIXED = ("accuracy", "cross_entropy", "objective")
+"""The measures that are no method's term."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +51,14 @@ class Curves:
         return "test" if any(row.test for row in self.rows) else "train"
 
 
-def _format(measure: Measure, value: float) -> str:
-    """A value in words."""
-    return f"{value:.1%}" if measure.format.endswith("%") else f"{value:.4g}"
-
-
 def get_measure(key: str) -> Measure:
     """The measure of that key: `accuracy`, `cross_entropy`, `objective`, or a method's, numbered where it repeats."""
-    if key in _FIXED:
-        return _FIXED[key]
+    if key in FIXED:
+        return MEASURES[key]
     method, number = split_term_name(key)
     at_stage = ", stage" if key.endswith(f"_{number}") else ""
     label = f"{find_method(method).label} term" + (f"{at_stage} {number}" if number else "")
-    return Measure(key, label, format=".3~g", axis=f"{label}, unweighted")
+    return Measure(key, label, axis=f"{label}, unweighted")
 
 
 def list_measures(source: Curves) -> list[str]:
@@ -75,7 +66,7 @@ def list_measures(source: Curves) -> list[str]:
     split = source.first_split
     known = {key for row in source.rows or source.batches for key in getattr(row, split)}
     order = {method.key: rank for rank, method in enumerate(all_methods())}
-    terms = [key for key in known - _FIXED.keys() if split_term_name(key)[0].isidentifier()]
+    terms = [key for key in known.difference(FIXED) if split_term_name(key)[0].isidentifier()]
     terms.sort(key=lambda key: (order.get(split_term_name(key)[0], len(order)), key))
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
@@ -85,32 +76,33 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
 
     `split` is `test` or `train`, by default the first with values.
     """
-    split = split or source.first_split
+    split, facts = split or source.first_split, get_measure(measure)
     rows = [
-        {"epoch": row.epoch + 1, "network": name, "value": getattr(row, split)[measure]}
+        {"epoch": row.epoch + 1, "network": name, "value": value}
         for name, own in source.by_network.items()
         for row in own
-        if measure in getattr(row, split)
+        if (value := facts.value(getattr(row, split))) is not None
     ]
     within: Rows = [
-        {"epoch": round(row.epoch, 3), "network": row.student, "value": row.train[measure]}
+        {"epoch": round(row.epoch, 3), "network": row.student, "value": value}
         for row in source.batches
-        if measure in row.train
+        if (value := facts.value(row.train)) is not None
     ]
     if not rows and not within:
         return None
     looks = [look for look in source.looks if any(row["network"] == look.name for row in rows + within)]
-    facts, last = get_measure(measure), {row["network"]: row["value"] for row in rows or within}
+    last = {row["network"]: row["value"] for row in rows or within}
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
-    words = f"{facts.label} by epoch; latest: " + ", ".join(f"{name} {_format(facts, v)}" for name, v in last.items())
+    listed = ", ".join(f"{name} {value:.4g} {facts.unit}".rstrip() for name, value in last.items())
+    words = f"{facts.label} by epoch; latest: {listed}"
     layers = _curves(rows, within, looks, facts, source.epochs)
     teacher = source.teacher if split == "test" else None
-    if teacher is not None and (value := getattr(teacher, measure, None)) is not None:
-        shown = f"{_format(facts, value)} {teacher.note}".rstrip()
+    if teacher is not None and (value := facts.value(teacher)) is not None:
+        shown = f"{value:.4g} {facts.unit} {teacher.note}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
         color = style.look_of(style.TEACHER).color
         rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
-        layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis_title)))
+        layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis or facts.heading)))
     thin = "Thin lines: the training batches" if within else ""
     starts = {name: min((row.epoch for row in own), default=0) for name, own in source.by_network.items()}
     late = ", ".join(f"{name} from epoch {start + 1}" for name, start in starts.items() if start)
@@ -125,17 +117,15 @@ def _curves(
     rows: Rows, within: Rows, looks: Sequence[style.Series], measure: Measure, epochs: int | None
 ) -> list[alt.Chart]:
     """Lines and points of the rows `epoch`, `network` and `value`, and thin lines of those within epochs."""
-    number_format = ",.0f" if max(row["value"] for row in rows + within) >= 100 else measure.format
-    last = max(row["epoch"] for row in rows + within)
+    last, title = max(row["epoch"] for row in rows + within), measure.axis or measure.heading
     span = alt.Scale(domain=[0 if within else 1, max(epochs or 1, last, 2)], nice=False)
-    scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(format=number_format)
-    value = ("value:Q", measure.label, ".2%" if measure.format.endswith("%") else ".4g")
+    scale = alt.Scale(zero=False, nice=True)
     axis_x = alt.Axis(tickMinStep=1, format="d", labelExpr="datum.value % 1 ? '' : datum.label", grid=False)
     drawn: dict[str, Any] = {
         "x": alt.X("epoch:Q", title="Epoch", axis=axis_x, scale=span),
-        "y": alt.Y("value:Q", title=measure.axis_title, axis=axis, scale=scale),
+        "y": alt.Y("value:Q", title=title, scale=scale),
         "color": style.color(looks),
-        "tooltip": tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), value),
+        "tooltip": tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), ("value:Q", title, ".4g")),
     }
     layers = []
     if within:

@@ -46,10 +46,10 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
     spec = draw_curves(Curves(points(), LOOKS, 10, TeacherMeasures(accuracy=0.9)))
     drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
     assert len(drawn) == 6
-    assert drawn["distilled", 3] == pytest.approx(0.4)
-    assert {"value": 0.9} in rows_of(spec, "value")
+    assert drawn["distilled", 3] == pytest.approx(40)
+    assert {"value": 90} in rows_of(spec, "value")
     assert domains(spec) == [(1, 10)] * 2  # the axis keeps its length while curves grow
-    assert "90.0%" in spec["description"]
+    assert "teacher 90 %" in spec["description"]
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_learning_curves_draw_the_metrics_and_the_teacher():
 )
 def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
     spec = draw_curves(Curves(points(), LOOKS, teacher=TeacherMeasures(accuracy=0.9, **facts)))
-    assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90.0%", label]))
-    assert spec["description"].endswith(label or "90.0%")
+    assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90 %", label]))
+    assert spec["description"].endswith(label or "90 %")
 
 
 def test_a_network_that_is_seldom_evaluated_has_few_points_and_was_not_continued():
@@ -76,7 +76,7 @@ def test_training_batches_are_shown_before_an_evaluation_or_on_request_and_the_t
     for known, split in ((without_test(), None), (points(), "train")):
         spec = draw_curves(Curves(known, LOOKS, teacher=teacher), split=split)
         assert heading(spec) == "Accuracy on the training batches, by epoch"
-        assert {row["value"] for row in rows_of(spec, "value")} == {0.1}
+        assert {row["value"] for row in rows_of(spec, "value")} == {10}
     objective = draw_curves(Curves(points(), LOOKS, teacher=teacher), "objective")
     assert all("network" in row for row in rows_of(objective, "value"))
 
@@ -91,7 +91,7 @@ def test_thin_lines_show_the_training_batches_within_epochs_before_and_after_the
         assert learning_curves.list_measures(source) == measures
         spec = draw_curves(source)
         drawn = [(row["network"], row["epoch"], row["value"]) for row in rows_of(spec, "epoch")]
-        assert drawn[:3] == [("plain", 0.25, 0.025), ("plain", 0.5, 0.05), ("plain", 1.2, 0.12)]
+        assert drawn[:3] == [("plain", 0.25, 2.5), ("plain", 0.5, 5), ("plain", 1.2, 12)]
         assert len(drawn) == 3 + count
         assert set(domains(spec)) == {(0, 4)}
         assert "training batches" in json.dumps(spec["params"])
@@ -102,7 +102,7 @@ def test_every_method_has_a_measure(method):
     assert learning_curves.get_measure(method.key).label == f"{method.label} term"
     assert learning_curves.get_measure(f"{method.key}.2").label == f"{method.label} term 2"
     assert learning_curves.get_measure(f"{method.key}_2").label == f"{method.label} term, stage 2"
-    assert method.label in learning_curves.get_measure(method.key).axis_title
+    assert method.label in learning_curves.get_measure(method.key).axis
     assert draw_curves(Curves(points(), LOOKS), method.key) is None  # where no network has it
 
 
