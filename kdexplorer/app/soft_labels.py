@@ -189,11 +189,10 @@ def show_class_similarity(page: SoftLabels) -> None:
     if grouped and choices.pick_toggle("superclasses", "By superclass", True):
         classes, members = grouped
         limit = len(classes)
-    maps = {name: metrics.class_similarity(one, groups, page.temperature, members) for name, one in logits.items()}
-    off_diagonal = ~np.eye(len(classes), dtype=bool)
-    top = max(float(np.nanmax(rows if diagonal else np.where(off_diagonal, rows, np.nan))) for rows in maps.values())
+    t = page.temperature
+    maps = {name: metrics.class_similarity(one, groups, t, members)[None] for name, one in logits.items()}
     if of_teacher is not None:
-        shares = np.where(off_diagonal, np.nan_to_num(maps[page.teacher.name]), 0)
+        shares = np.nan_to_num(maps[page.teacher.name][0]) * ~np.eye(len(classes), dtype=bool)
         pairs = (np.unravel_index(k, shares.shape) for k in np.argsort(-shares, axis=None)[:2])
         texts = " and ".join(
             f"**{shares[i, j]:.0%} {as_text(classes[j])}** to images of {as_text(classes[i])}" for i, j in pairs
@@ -201,12 +200,8 @@ def show_class_similarity(page: SoftLabels) -> None:
         st.markdown(f"On average {as_text(page.teacher.name)} gives {texts}.")
     if labels is None:
         st.caption("The test labels are missing, so images are grouped by the class that the teacher predicts.")
-    shown = class_maps.most_similar_classes(np.stack(list(maps.values())), limit)
     grid = st.grid(2, min_column_width=300)
-    for name, rows in maps.items():
-        chart = class_maps.similarity(
-            rows, classes, name, max(top, 1e-6), diagonal, shown=shown, temperature=page.temperature
-        )
+    for name, chart in class_maps.similarities(maps, classes, [t], diagonal, limit).items():
         chart_view.draw(chart, f"Class similarity {name}", (), grid)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -19,53 +19,54 @@ CELL = 30
 """Height of a class where there are many, in pixels in a window of 1280 pixels."""
 
 
-def most_similar_classes(matrices: np.ndarray, limit: int = CLASS_LIMIT) -> list[int]:
-    """The classes that share most probability with others off the diagonal, as indices; see `largest_classes`.
-
-    `matrices` is `[K, K]`, or a stack of those; see `analysis.metrics.class_similarity`.
-    """
-    mean = np.nan_to_num(matrices.reshape(-1, *matrices.shape[-2:]).mean(axis=0))
-    return _largest(mean * ~np.eye(len(mean), dtype=bool), limit)
-
-
 def _largest(sizes: np.ndarray, limit: int) -> list[int]:
     return largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
 
 
-def similarity(
+def similarities(
+    matrices: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    temperatures: Sequence[float],
+    diagonal: bool = False,
+    limit: int = CLASS_LIMIT,
+) -> dict[str, Spec]:
+    """The mean soft label per class as a map for each network, on one color scale.
+
+    Args:
+        matrices: by network, one for each temperature: `[T, K, K]`, see `analysis.metrics.class_similarity`.
+        temperatures: one, or several at equal ratios; between those the browser interpolates at its slider `logT`.
+        diagonal: whether the diagonal is shown.
+        limit: at most so many classes are shown, those that share most probability with others.
+    """
+    every, off_diagonal = np.stack([*matrices.values()]), ~np.eye(len(classes), dtype=bool)
+    shown = _largest(np.nan_to_num(every.mean(axis=(0, 1))) * off_diagonal, limit)
+    top = max(float(np.nanmax(every if diagonal else every[..., off_diagonal])), 1e-6)
+    octaves = np.log2(temperatures).tolist()
+    return {name: _similarity(one, classes, shown, name, top, diagonal, octaves) for name, one in matrices.items()}
+
+
+def _similarity(
     matrices: np.ndarray,
     classes: Sequence[str],
+    shown: Sequence[int],
     name: str,
     top: float,
     diagonal: bool,
-    octaves: tuple[float, ...] = (),
-    shown: Sequence[int] | None = None,
-    temperature: float | None = None,
+    octaves: Sequence[float],
 ) -> Spec:
-    """The mean soft label per class as a map.
-
-    Args:
-        matrices: `[K, K]`; or one for each of `octaves`, `[S, K, K]`.
-        classes, name: the classes' names and the network's.
-        top: the probability at the end of the color scale.
-        diagonal: whether the diagonal is shown.
-        octaves: log2 T of each matrix, evenly spaced; values at `logT` are interpolated in the browser.
-        shown: indices of the classes to show; by default see `most_similar_classes`.
-        temperature: of these soft labels, for the title.
-    """
-    shown = most_similar_classes(matrices) if shown is None else shown
-    rounded = np.round(matrices if octaves else matrices[None], 5)
+    """One network's map; `top` is the probability at the end of the color scale, `octaves` are log2 T."""
+    rounded = np.round(matrices, 5)
     rows = [
         {"of": classes[i], "as": classes[j]}
-        | ({"values": rounded[:, i, j].tolist()} if octaves else {"value": float(rounded[0, i, j])})
+        | ({"values": rounded[:, i, j].tolist()} if len(octaves) > 1 else {"value": float(rounded[0, i, j])})
         for i in shown
         for j in shown
         if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
     ]
     chart = alt.Chart(data(rows))
-    heading: str | alt.ExprRef = name if temperature is None else f"{name} at T = {temperature:g}"
+    heading: str | alt.ExprRef = f"{name} at T = {2 ** octaves[0]:g}"
     params: list[alt.Parameter] = []
-    if octaves:
+    if len(octaves) > 1:
         first, spacing, last = octaves[0], octaves[1] - octaves[0], len(octaves) - 1
         place = f"clamp((logT - {first}) / {spacing}, 0, {last})"
         above = f"datum.values[min(step + 1, {last})]"

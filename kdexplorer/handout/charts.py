@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,8 @@ LOOK: dict[str, Any] = style.CONFIG | {
 }
 """What the application's theme does to a chart."""
 
-OCTAVES = tuple(k / 4 for k in range(-4, 19))
-"""log2 T of the class maps, four steps per octave: beyond both ends of the slider."""
+TEMPERATURES = tuple(2 ** (k / 4) for k in range(-4, 19))
+"""Of the class maps, four steps per octave: beyond both ends of the slider."""
 
 Chart = dict[str, Any]
 """A chart as `page.js` draws it: `shape` (an index of `Charts.compile_shapes`), `rows` by data set, parameters'
@@ -176,16 +175,9 @@ class Charts:
         classes, members, limit = self.request.teacher.classes, None, CLASS_LIMIT
         if grouped := dataset.superclasses(classes):
             (classes, members), limit = grouped, len(grouped[0])
-        similar = partial(metrics.class_similarity, groups=groups, superclasses=members)
         stacks = dict[str, np.ndarray]()
         for name, logits in self.stored.items():
             self.give_way()
-            stacks[name] = np.stack([similar(logits, temperature=2**octave) for octave in OCTAVES])
-        off_diagonal = ~np.eye(len(classes), dtype=bool)
-        top = max(float(np.nanmax(stack[:, off_diagonal])) for stack in stacks.values())
-        shown = class_maps.most_similar_classes(next(iter(stacks.values())), limit)
-        return {
-            f"classes {number}": class_maps.similarity(stacks[name], classes, name, top, False, OCTAVES, shown)
-            for number, name in enumerate(self.request.networks)
-            if name in stacks
-        }
+            stacks[name] = np.stack([metrics.class_similarity(logits, groups, t, members) for t in TEMPERATURES])
+        drawn, names = class_maps.similarities(stacks, classes, TEMPERATURES, limit=limit), [*self.request.networks]
+        return {f"classes {names.index(name)}": chart for name, chart in drawn.items()}

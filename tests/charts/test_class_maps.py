@@ -64,22 +64,19 @@ def test_of_many_classes_the_most_similar_are_shown_with_or_without_the_diagonal
     pair = (count - 1, count - 4)
     matrix[pair], matrix[1] = 0.5, np.nan
     classes = [f"class {index}" for index in range(count)]
-    found = class_maps.most_similar_classes(matrix)
-    assert len(found) == 10
-    assert {*pair} <= {*found}
-    spec = class_maps.similarity(matrix, classes, "big", 1.0, False)
+    spec = class_maps.similarities({"big": matrix[None]}, classes, [4.0])["big"]
     cells = {(row["of"], row["as"]): row["value"] for row in rows_of(spec)}
     assert cells[classes[pair[0]], classes[pair[1]]] == 0.5
     assert len(cells) == 90
     assert f"10 of {count} classes" in heading(spec, "subtitle")
-    given = class_maps.similarity(matrix, classes, "big", 1.0, True, shown=[3, 0])
-    assert [(row["of"], row["as"]) for row in rows_of(given)][:2] == [("class 3", "class 3"), ("class 3", "class 0")]
+    whole = class_maps.similarities({"big": matrix[None]}, classes, [4.0], diagonal=True, limit=count)["big"]
+    assert len(rows_of(whole)) == count * (count - 1)  # a class without images has no row
 
 
 @pytest.mark.parametrize("name", ["big", "o'brien", 'a"b', "x' + format(now(), '.0f') + '\\"])
 def test_a_stack_of_matrices_has_a_value_for_each_temperature_and_its_networks_name_is_text(name):
     stack = np.stack([np.full((10, 10), value) for value in (0.1, 0.2, 0.3)])
-    spec = class_maps.similarity(stack, [*"abcdefghij"], name, 0.5, True, (0.0, 0.25, 0.5))
+    spec = class_maps.similarities({name: stack}, [*"abcdefghij"], [2**0, 2**0.25, 2**0.5], diagonal=True)[name]
     assert rows_of(spec)[0]["values"] == [0.1, 0.2, 0.3]
     svg = draw(spec, logT=0.375)
     assert "25%" in texts(svg)  # half-way between two matrices

@@ -82,7 +82,10 @@ def charts():
     labels = np.arange(200) % count
     logits = {name: generator.normal(size=(200, count)) + 2.0 * np.eye(count)[labels] for name in ROLES}
     shares = generator.dirichlet(np.ones(count), 200)
-    matrix = np.full((count, count), 1 / count)
+    matrices = np.full((3, count, count), 1 / count)
+    similar = {
+        len(t): class_maps.similarities({"big": matrices[: len(t)]}, classes, t)["big"] for t in ([4.0], [1, 2, 4])
+    }
     near = {name: closeness(shares, values) for name, values in logits.items()}
     stages = [StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
     outcomes = {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}
@@ -94,8 +97,8 @@ def charts():
     results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
     curves, known = learning_curves.learning_curves, Curves(points, LOOKS)
     return one_image | of_votes | {
-        "similarity": class_maps.similarity(matrix, classes, "big", 0.2, False),
-        "similarity over T": class_maps.similarity(np.stack([matrix] * 3), classes, "big", 0.2, True, (0.0, 0.5, 1.0)),
+        "similarity": similar[1],
+        "similarity over T": similar[3],
         "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
         "losses": evaluation.losses(rows, ROLES),

@@ -20,7 +20,7 @@ from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
 from kdexplorer.handout import page
-from kdexplorer.handout.charts import OCTAVES
+from kdexplorer.handout.charts import TEMPERATURES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.methods import all_methods
@@ -205,7 +205,7 @@ def test_the_counts_follow_the_numbers(gained, lost, change):
 def test_the_class_maps_follow_the_temperature(networks, library):
     split = get_dataset("synthetic").load("test")
     (rows,) = read(networks).data()["shared"]["classes 2"]["rows"].values()
-    at = OCTAVES.index(2.0)
+    at = TEMPERATURES.index(4.0)
     expected = class_similarity(networks["distilled"].logits(), split.labels, 4.0)
     names = list(split.classes)
     for row in rows:
