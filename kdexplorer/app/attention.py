@@ -100,14 +100,14 @@ def show_study(teacher: Network, students: list[Network], dataset: str, power: i
     sample = pixels[: choices.pick_option("sample", "Sample", sizes, "first {:,} test images".format, sizes[:2][-1])]
     _measure(teacher, comparable, sample)
     rows = attention_similarity.build_rows(teacher, comparable, sample, power)
-    compared = {one.name: found for one in comparable if (found := [row for row in rows if row.name == one.name])}
-    missing = [one.name for one in comparable if one.name not in compared]
+    known = {row.name for row in rows}
+    missing = [one.name for one in comparable if one.name not in known]
     if missing:
         st.caption(f"Not compared yet: {as_text(', '.join(missing))}. Each comparison is computed once and stored.")
     if rows:
         roles = {one.name: role_of(one, teacher) for one in comparable}
         place, text = st.columns([3, 2], gap="large")
-        chart = charts.similarity_by_stage(compared, roles, len(sample))
+        chart = charts.similarity_by_stage(rows, roles, len(sample))
         chart_view.draw(chart, f"Attention similarity {len(sample)} images", place=place)
         text.header("Does the student's attention match the teacher's?")
         text.markdown(describe_similarity(rows, {one.name: one for one in comparable}, teacher))

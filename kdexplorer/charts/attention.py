@@ -285,29 +285,24 @@ def _scale_bar(mode: str, shared: bool) -> list[alt.Chart]:
     return [unseen.encode(fill=alt.Fill("value:Q", scale=scale, legend=legend)), words]
 
 
-def similarity_by_stage(
-    summaries: Mapping[str, Sequence[StageSimilarity]], roles: Mapping[str, str], count: int
-) -> Spec:
+def similarity_by_stage(compared: Sequence[StageSimilarity], roles: Mapping[str, str], count: int) -> Spec:
     """Mean correlation with the teacher's map by stage and student; lines span the middle 80 % of `count` images.
 
     A tick marks the chance level: the correlation with the teacher's map of another image. For roles see
     `style.role_of`.
     """
-    looks = style.series({name: roles[name] for name in summaries})
+    names = list(dict.fromkeys(one.name for one in compared))
+    looks, kept = style.series({name: roles[name] for name in names}), ("correlation", "low", "high", "cosine", "mse")
     rows = [
-        {
-            "correlation": one.correlation, "low": one.low, "high": one.high,
-            "chance": None if math.isnan(one.chance) else one.chance,
-            "cosine": one.cosine, "mse": one.mse, "network": name, "stage": f"stage {one.stage}",
-        }
-        for name, stages in summaries.items()
-        for one in stages
-    ]  # fmt: skip
+        {key: getattr(one, key) for key in kept}
+        | {"network": one.name, "stage": f"stage {one.stage}", "chance": None if math.isnan(one.chance) else one.chance}
+        for one in compared
+    ]
     stages = list(dict.fromkeys(str(row["stage"]) for row in rows))
     words = "correlation with the teacher's map (1 = same)"
     base = alt.Chart(data(rows)).encode(
         x=alt.X("stage:N", sort=stages, title=None, axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("network:N", sort=list(summaries)),
+        xOffset=alt.XOffset("network:N", sort=names),
         color=style.color(looks),
     )
     spread = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(y=alt.Y("low:Q", title=words), y2="high:Q")
@@ -324,7 +319,7 @@ def similarity_by_stage(
     chance = chance.encode(y=alt.Y("chance:Q", title=words))
     over = f"mean of {count:,} test images; lines: 10th to 90th percentile; ticks: chance, another image's map"
     described = (
-        f"Points with spread: centered correlation with the teacher's attention per stage for {', '.join(summaries)}, "
+        f"Points with spread: centered correlation with the teacher's attention per stage for {', '.join(names)}, "
         "and ticks for its chance level."
     )
     return spec([spread, points, chance], "Similarity to the teacher's attention", over, described, 360)

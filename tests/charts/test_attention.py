@@ -35,9 +35,9 @@ def test_one_bright_pixel_does_not_decide_the_scale():
 
 
 def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
-    known = StageSimilarity(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5)
-    unknown = StageSimilarity(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5)
-    spec = attention.similarity_by_stage({"small": [known, unknown]}, {"small": "scratch"}, 200)
+    known = StageSimilarity(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5, name="small")
+    unknown = StageSimilarity(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5, name="small")
+    spec = attention.similarity_by_stage([known, unknown], {"small": "scratch"}, 200)
     rows = rows_of(spec, "correlation")
     assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]
 

@@ -87,7 +87,11 @@ def charts():
         len(t): class_maps.similarities({"big": matrices[: len(t)]}, classes, t)["big"] for t in ([4.0], [1, 2, 4])
     }
     near = {name: closeness(shares, values) for name, values in logits.items()}
-    stages = [StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5) for stage in (1, 2)]
+    compared = [
+        StageSimilarity(stage, 0.9, 0.8, 0.95, 0.3, 0.99, 1e-3, 0.5, name=name)
+        for name in ("small", "distilled")
+        for stage in (1, 2)
+    ]
     outcomes = {name: count_inheritance(logits[name], logits["big"], labels) for name in ("small", "distilled")}
     test = {"accuracy": 0.2, "objective": 3.0, "kd": 0.4}
     points = {
@@ -99,7 +103,7 @@ def charts():
     return one_image | of_votes | {
         "similarity": similar[1],
         "similarity over T": similar[3],
-        "stages": attention.similarity_by_stage({"small": stages, "distilled": stages}, ROLES, 1000),
+        "stages": attention.similarity_by_stage(compared, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
         "losses": evaluation.losses(rows, ROLES),
         "replay": learning_curves.replay_curves(curves(known), 1, 3),

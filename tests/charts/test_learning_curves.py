@@ -42,27 +42,16 @@ def domains(spec):
     return [tuple(layer["encoding"]["x"]["scale"]["domain"]) for layer in spec["layer"] if "x" in layer["encoding"]]
 
 
-def test_learning_curves_draw_the_metrics_and_the_teacher():
-    spec = draw_curves(Curves(points(), LOOKS, 10, TeacherMeasures(accuracy=0.9)))
+@pytest.mark.parametrize("note", ["", "on the 10,000 test images of X"])
+def test_learning_curves_draw_the_metrics_and_the_teacher_with_the_images_that_it_alone_was_evaluated_on(note):
+    spec = draw_curves(Curves(points(), LOOKS, 10, TeacherMeasures(accuracy=0.9, note=note)))
     drawn = {(row["network"], row["epoch"]): row["value"] for row in rows_of(spec, "epoch")}
     assert len(drawn) == 6
     assert drawn["distilled", 3] == pytest.approx(40)
     assert {"value": 90} in rows_of(spec, "value")
     assert domains(spec) == [(1, 10)] * 2  # the axis keeps its length while curves grow
-    assert "teacher 90 %" in spec["description"]
-
-
-@pytest.mark.parametrize(
-    ("facts", "label"),
-    [
-        ({}, None),
-        ({"note": "on the 10,000 test images of X"}, "on the 10,000 test images of X"),
-    ],
-)
-def test_the_teachers_line_is_labeled_where_its_images_are_not_unseen_evaluation_images(facts, label):
-    spec = draw_curves(Curves(points(), LOOKS, teacher=TeacherMeasures(accuracy=0.9, **facts)))
-    assert heading(spec, "subtitle") == " ".join(filter(None, ["Blue line: the teacher, 90 %", label]))
-    assert spec["description"].endswith(label or "90 %")
+    assert heading(spec, "subtitle") == f"Blue line: the teacher, 90 % {note}".rstrip()
+    assert spec["description"].endswith(f"; teacher 90 % {note}".rstrip())
 
 
 def test_a_network_that_is_seldom_evaluated_has_few_points_and_was_not_continued():

@@ -49,15 +49,12 @@ def test_every_role_has_a_color_and_a_second_cue():
     assert len({(look.color, look.dash) for look in looks}) == len(looks)
 
 
-def test_the_family_decides_the_color_and_several_have_a_mixed_one(crowded):
+def test_the_family_decides_the_color_and_other_cues_are_a_methods_own_or_those_that_are_left(crowded):
     assert set(style.FAMILY_COLORS) == set(FAMILIES)
     assert all(style.look_of(method.key).color == style.FAMILY_COLORS[method.family] for method in crowded)
     assert style.look_of("kd+at").color == style.SEVERAL_FAMILIES
     within = style.look_of("kd+m0")
     assert (within.color, within.shape, within.label) == (style.look_of("kd").color, "triangle-down", "KD + M0")
-
-
-def test_a_method_keeps_its_own_cues_and_others_get_those_that_are_left(crowded):
     looks = {method.key: style.look_of(method.key) for method in crowded}
     for method in crowded:
         if method.marker:

@@ -12,8 +12,6 @@ from tests.charts.drawing import rows_of
 from tests.charts.test_soft_labels import networks
 
 ROLES = {"small": "scratch"}
-
-
 LOGITS = np.random.default_rng(0).normal(0, 2, (50, 10))
 
 
@@ -27,13 +25,10 @@ def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entrop
     assert min(row["value"] for row in rows_of(spec, "T")) >= floor - 1e-5
     for row in rows_of(spec, "T"):
         assert row["value"] == pytest.approx(cross_entropy_to_humans(labels, LOGITS, row["T"]).mean(), rel=1e-4)
-
-
-def test_without_a_closest_temperature_there_is_no_marker():
     certain = np.eye(10)[LOGITS.argmax(axis=1)]
     spec = temperature.closeness_curves({"small": closeness(certain, LOGITS)}, ROLES, certain, "50 images")
     assert len(spec["layer"]) == 2
-    assert "at no T" in spec["description"]
+    assert "at no T" in spec["description"]  # and no marker
 
 
 def test_curves_over_temperature_are_the_metrics():
