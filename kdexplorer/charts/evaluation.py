@@ -15,32 +15,21 @@ from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, Outcomes, share_of
 from kdexplorer.charts import style
 from kdexplorer.charts.common import INK, Spec, data, describe_selection, join_parts, largest_classes, spec, tooltips
+from kdexplorer.charts.studies import figure_chart
 from kdexplorer.charts.style import DESIGN_EM, area, em
+from kdexplorer.studies.experiments.base import Plot, Point
 
 _LOSSES = ("cross-entropy", "objective")
 
 
-def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
+def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec | None:
     """Test accuracy with its 95 % interval, a line a network; `roles` by the rows' names."""
-    looks = style.series({row.name: roles[row.name] for row in rows})
-    points = [
-        {"network": r.name, "accuracy": 100 * r.accuracy, "low": 100 * r.accuracy_low, "high": 100 * r.accuracy_high}
+    points = tuple(
+        Point(r.name, 100 * r.accuracy, label=r.name, low=100 * r.accuracy_low, high=100 * r.accuracy_high)
         for r in rows
-    ]
-    y = alt.Y("network:N", sort=[row.name for row in rows], title=None, axis=alt.Axis(labelLimit=em(300)))
-    base = alt.Chart(data(points)).encode(y=y, color=style.color(looks).legend(None))
-    scale, axis = alt.Scale(zero=False, padding=12), alt.Axis(tickCount=5)
-    intervals = base.mark_rule(strokeWidth=em(4), opacity=0.5).encode(
-        x=alt.X("low:Q", title="accuracy (%)", scale=scale, axis=axis), x2="high:Q"
     )
-    marks = base.mark_point(size=area(170), filled=True, opacity=1).encode(
-        x=alt.X("accuracy:Q", title="accuracy (%)"),
-        shape=style.shape(looks).legend(None),
-        tooltip=tooltips(("network:N", "network"), ("accuracy:Q", "accuracy (%)", ".2f")),
-    )
-    described = "Accuracy: " + ", ".join(f"{row.name} {100 * row.accuracy:.1f} %" for row in rows) + "."
-    heading, subtitle = "Accuracy of each network", "lines: 95 % interval"
-    return spec([intervals, marks], heading, subtitle, described, 36 * len(points))
+    said = "Accuracy of each network", "lines: 95 % interval", "accuracy (%)"
+    return figure_chart(Plot("dots", *said, points, {row.name: roles[row.name] for row in rows}))
 
 
 def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:

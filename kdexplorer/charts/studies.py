@@ -74,10 +74,12 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     y: dict[str, Any] = {"y": alt.Y("label:N", sort=labels, title=None, axis=axis)}
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
         y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
-    color = style.color(looks)
+    color, shape = style.color(looks), style.shape(looks)
+    if all(point.label == point.series for point in figure.points):  # the rows' names are the legend
+        color, shape = color.legend(None), shape.legend(None)
     base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
     scale = alt.Scale(zero=figure.rule == 0, padding=12)
-    x = alt.X("x:Q", title=figure.x_title, scale=scale, axis=alt.Axis(tickCount=6))
+    x = alt.X("x:Q", title=figure.x_title, scale=scale, axis=alt.Axis(tickCount=5))
     seeds = [{"network": one.series, "label": one.label, "x": value} for one in figure.points for value in one.seeds]
     small = alt.Chart(data(seeds)).mark_point(size=area(16), filled=True, opacity=0.5).encode(x=x, **y, color=color)
     layers = [
@@ -85,7 +87,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
         *([small] if seeds else []),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
-            shape=style.shape(looks),
+            shape=shape,
             tooltip=tooltips(("network:N", "series"), ("label:N", "student"), ("x:Q", figure.x_title, ".2f")),
         ),
     ]

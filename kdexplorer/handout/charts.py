@@ -147,23 +147,23 @@ class Charts:
     def split(self, rows: list[ResultRow]) -> dict[str, Chart]:
         """The charts that no picture changes: class maps over T, accuracies, learning curves, methods, votes."""
         roles = self.request.roles(self.request.compared)
-        drawn = {
+        drawn: dict[str, Spec | None] = {
             "accuracies": evaluation.accuracies(rows, roles),
             "taxonomy": methods.taxonomy(),
             "divergence": methods.mode_figure(),
-        } | self._draw_class_maps()
+            **self._draw_class_maps(),
+        }
         histories, teacher = results.learning_curves(self.request.compared, self.request.teacher)
         curves = Curves(histories, style.series(roles), teacher=teacher)
         for measure in ("accuracy", "cross_entropy"):
-            if (chart := learning_curves(curves, measure, "test")) is not None:
-                drawn[f"curve {measure}"] = chart
+            drawn[f"curve {measure}"] = learning_curves(curves, measure, "test")
         if self.human is not None:
             subject = f"{len(self.human):,} test images"
             near = {name: closeness(self.human, logits) for name, logits in self.annotated.items()}
             drawn["closeness on the split"] = temperature.closeness_curves(near, self.roles, self.human, subject)
         votes = enumerate(self.request.votes, start=1)
         drawn |= {f"votes {k}": soft_labels.vote_bars(one.totals, one.classes, one.label) for k, one in votes}
-        return {name: self.add(spec) for name, spec in drawn.items()}
+        return {name: self.add(spec) for name, spec in drawn.items() if spec is not None}
 
     def _draw_class_maps(self) -> dict[str, Spec]:
         dataset, teacher = get_dataset(self.request.dataset), self.stored.get(next(iter(self.request.networks)))

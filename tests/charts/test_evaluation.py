@@ -41,7 +41,7 @@ def test_networks_of_equal_cost_are_side_by_side():
 def test_accuracies_have_their_intervals_in_percent():
     rows = [make_row("plain", accuracy=0.93, accuracy_low=0.92, accuracy_high=0.94), make_row("distilled")]
     spec = evaluation.accuracies(rows, {"plain": "scratch", "distilled": "kd"})
-    found = {row["network"]: (row["low"], row["accuracy"], row["high"]) for row in rows_of(spec, "low")}
+    found = {row["label"]: (row["low"], row["x"], row["high"]) for row in rows_of(spec, "low")}
     assert found["plain"] == pytest.approx((92, 93, 94))
     assert found["distilled"] == pytest.approx((40, 50, 60))
 

@@ -74,7 +74,7 @@ def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_check
     rows = [{"epoch": epoch, "test": {"accuracy": 0.1 + epoch / 10}, "train": {}} for epoch in range(3)]
     make_checkpoint(evaluated / "curved", history=rows, epochs=3)
     (spec,) = specs(open_page("compare", show="Learning curves", networks="curved"))
-    assert "curved 30.0%" in spec["description"]
+    assert "curved 30 %" in spec["description"]
     assert "from epoch" not in str(spec["params"])
     make_checkpoint(evaluated / "continued", legs=[{"epochs": 5}, {"epochs": 3, "history": rows}])
     (spec,) = specs(open_page("compare", show="Learning curves", networks="continued"))
