@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import altair as alt
@@ -12,18 +12,21 @@ import numpy as np
 from kdexplorer.analysis.human_agreement import CURVE_TEMPERATURES, Closeness
 from kdexplorer.analysis.metrics import entropy, kl_divergence, push_size, softmax
 from kdexplorer.charts import style
-from kdexplorer.charts.common import NetworkLogits, Source, Spec, data, fresh_student, spec, tooltips
+from kdexplorer.charts.common import Source, Spec, data, fresh_student, spec, tooltips
 from kdexplorer.charts.style import area, em
 
 T_MIN, T_MAX = 0.5, 20.0
 
-CURVES = {
-    "entropy": ("Entropy grows with T", "entropy (nats)"),
-    "top": ("The largest probability shrinks with T", "largest probability"),
-    "kl": ("KL from the teacher, with both softened", "KL from the teacher (nats)"),
-    "push": ("Size of the gradient of T²·KL", "Σ|∂(T²·KL)/∂z| over classes"),
-}
-"""What can be drawn over T: its title and its unit."""
+CURVES: dict[str, tuple[str, str, Callable[[np.ndarray, np.ndarray, float], Any]]] = {
+    "entropy": ("Entropy grows with T", "entropy (nats)", lambda own, _, t: entropy(softmax(own, t))),
+    "top": ("The largest probability shrinks with T", "largest probability", lambda own, _, t: softmax(own, t).max()),
+    "kl": (
+        "KL from the teacher, with both softened", "KL from the teacher (nats)",
+        lambda own, teacher, t: kl_divergence(teacher[None], own[None], t),
+    ),
+    "push": ("Size of the gradient of T²·KL", "Σ|∂(T²·KL)/∂z| over classes", push_size),
+}  # fmt: skip
+"""What can be drawn over T: its title, its unit, and what computes it of a network's and the teacher's logits `[K]`."""
 
 COMPARED = ("kl", "push")
 """The curves that compare a student with its teacher."""
@@ -72,9 +75,9 @@ def over_temperature(source: Source, curve: str) -> Spec:
     teacher, networks = source.teacher, source.students if curve in COMPARED else [*source.logits]
     if curve == "push":
         networks.append(fresh_student(teacher))
-    heading, unit = CURVES[curve]
+    heading, unit, measure = CURVES[curve]
     rows = [
-        {"T": t, "value": _measure(teacher, network, curve, t), "network": network.name}
+        {"T": t, "value": float(measure(network.logits, teacher.logits, t)), "network": network.name}
         for network in networks
         for t in np.geomspace(T_MIN, T_MAX, 60).tolist()
     ]
@@ -95,15 +98,6 @@ def over_temperature(source: Source, curve: str) -> Spec:
     layers = [lines, pinned.encode(x=alt.X("T:Q", title="temperature T (log scale)"))]
     described = f"Lines: {unit} over temperature for {', '.join(network.name for network in networks)}."
     return spec(layers, heading, f"dashed rule: T = {source.temperature:g}", described, 260)
-
-
-def _measure(teacher: NetworkLogits, network: NetworkLogits, measure: str, t: float) -> float:
-    if measure == "kl":
-        return kl_divergence(teacher.logits[None], network.logits[None], t)
-    if measure == "push":
-        return float(push_size(network.logits, teacher.logits, t))
-    probabilities = softmax(network.logits, t)
-    return float(entropy(probabilities) if measure == "entropy" else probabilities.max())
 
 
 def closeness_curves(
