@@ -96,7 +96,7 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
         st.warning(as_text(reason))
     if not results or results.small:
         may_start = access.is_presenter() and not layout.is_alone()
-        where = " Start it on Experiments, or from the command line." if may_start else ""
+        where = " Start it on the page Experiments, or from the command line." if may_start else ""
         st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
     if results:
         chart_view.show_figure("experiment", experiment.figure(results), experiment.title, ())

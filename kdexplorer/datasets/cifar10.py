@@ -279,7 +279,7 @@ class Cifar10(Cifar):
     def human_labels(self) -> np.ndarray | None:
         """See `Dataset.human_labels`."""
         path = find_human_labels()
-        return None if path is None else read_once(load_human_labels, path)
+        return None if path is None else read_once(load_human_labels, path.resolve())
 
 
 HUMAN_VARIABLE = "KDEXPLORER_CIFAR10H"
@@ -316,7 +316,9 @@ def load_human_labels(path: Path) -> np.ndarray:
     labels = Cifar10().test_labels()
     if labels is not None and (counts.argmax(axis=1) == labels).mean() < 0.7:
         raise DataError(f"{path} is not in the order of CIFAR-10's test split: download {HUMAN_FILES[0]} again.")
-    return counts / totals
+    shares = counts / totals
+    shares.setflags(write=False)  # it is read once for everybody
+    return shares
 
 
 _SUPERCLASSES = {

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
-from kdexplorer.vote.store import NO_QUESTION, Store, open_store
+from kdexplorer.vote.store import NO_QUESTION, BusyError, Store, open_store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
@@ -62,10 +62,7 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
                 )
             try:
                 open_store().vote(key, choice, known, address, patience=0)
-            except VoteError as error:
-                if error.status != 503:
-                    raise
-                # Another writes now, perhaps: it is tried once more, while the others are answered.
+            except BusyError:  # the others are answered meanwhile
                 await run_in_threadpool(open_store().vote, key, choice, known, address)
         except VoteError as error:
             state, wait = open_store().state(), SHORTEST_WAIT

@@ -41,6 +41,10 @@ CREATE INDEX IF NOT EXISTS choices ON vote (choice);
 """
 
 
+class BusyError(VoteError):
+    """Another thread or process writes."""
+
+
 class Store:
     """The questions and votes in a folder; for any number of threads and processes. A damaged file counts as empty."""
 
@@ -97,9 +101,10 @@ class Store:
         Of an address only the number of devices is remembered, until the next question. `patience` are the seconds to
         wait while another thread or process writes; 0 for a caller that must not wait.
 
-        Raises VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
-        after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES`, when the disk is full, and after
-        that time.
+        Raises:
+            BusyError: after that time, with the status 503.
+            VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
+                after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES` or when the disk is full.
         """
         with self._write(patience) as base:
             question = self.current()
@@ -180,11 +185,11 @@ class Store:
 
     @contextlib.contextmanager
     def _write(self, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
-        """A transaction. Raises VoteError, with the status 503 where it is not possible now."""
+        """A transaction. Raises BusyError, and VoteError with the status 503."""
         if not self._path.exists():
             raise VoteError("This question is closed. Your vote was not counted.", 409)
         if not self._writing_now.acquire(timeout=patience):
-            raise VoteError("The server is busy. Try again.", 503)
+            raise BusyError("The server is busy. Try again.", 503)
         try:
             base = self._connect("write")
             base.execute(f"PRAGMA busy_timeout = {int(1000 * patience)}")
@@ -193,6 +198,8 @@ class Store:
                 base.execute("BEGIN IMMEDIATE")
                 yield base
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                raise BusyError("The server is busy. Try again.", 503) from error
             self._bases.pop("write", None)
             raise VoteError("The vote could not be stored. Try again.", 503) from error
         finally:

@@ -14,7 +14,7 @@ def test_a_preset_sets_the_objective_and_a_name_that_was_not_typed_follows():
     students = [make(), make("combined")]
 
     def edit(name, value):
-        edit_student(students, 0, name, value)
+        edit_student(students, students[0], name, value)
         return students[0]["name"], notation.find_preset(students[0])
 
     assert edit("preset", "combined") == ("resnet8-combined-2", "combined")

@@ -173,7 +173,7 @@ def test_attention_overlay_and_its_opacity(tab):
     pictures = chart.locator("image")
     stages = 3
     networks = chart.inner_text().count("resnet")
-    own = 2 * stages * networks + 1  # the photo, and a map over it; the bar of the colors
+    own = 2 * stages * networks  # the photo, and a map over it
     assert pictures.count() == own
     assert all(picture.get_attribute("href").startswith("data:image/png") for picture in pictures.all())
     sent = tab.sent

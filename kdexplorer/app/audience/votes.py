@@ -18,7 +18,7 @@ from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits, format_share
 from kdexplorer.charts.soft_labels import vote_bars
 from kdexplorer.charts.style import TEACHER
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png, qr_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
@@ -99,7 +99,7 @@ def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
             if teacher.classes == one.classes:
                 logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(one.image))
             if one.index is not None:
-                known = get_dataset(one.dataset).human_labels()
+                known = find_dataset(one.dataset).human_labels()
                 human = None if known is None else known[one.index]
         except (KDError, OSError, IndexError) as error:
             problems[str(error)] = error

@@ -48,16 +48,16 @@ def show_students(students: list[Student]) -> None:
             "Student", range(len(students)), format_func=names.__getitem__, key="form_student", width=220
         )  # fmt: skip
         st.button(
-            "Add student", on_click=_add, args=(students, number), icon=":material/add:",
+            "Add student", on_click=_add, args=(students,), icon=":material/add:",
             disabled=len(students) >= MAX_STUDENTS, help="Like this one: change it then",
         )  # fmt: skip
         st.button(
-            "Remove student", on_click=students.__delitem__, args=(number,), icon=":material/remove:",
+            "Remove student", on_click=_remove, args=(students,), icon=":material/remove:",
             disabled=len(students) < 2,
         )  # fmt: skip
     for column, (name, label) in zip(st.columns(len(LABELS)), LABELS.items(), strict=True):
         with column:
-            edit = partial(edit_student, students, number, name)
+            edit = partial(edit_student, students, students[number], name)
             _draw(label, FIELDS[name], f"form_student_{number}_{name}", shown[number][name], edit)
     _show_terms(students, number)
 
@@ -68,26 +68,36 @@ def _draw(label: str, field: FieldInfo, key: str, value: Any, edit: Callable[[An
     draw_field(label, field, key, on_change=lambda: edit(st.session_state[key]))
 
 
-def _add(students: list[Student], number: int) -> None:
-    names = [student["name"] for student in students]
-    students.append(students[number] | {"name": find_free_name(notation.usual_name(students[number]), names)})
-    st.session_state["form_student"] = len(students) - 1
+# Streamlit may run several of these for one message, in the order of the widgets: a choice is read when they run, and
+# a student or term that another one has removed is left alone.
+
+
+def _add(students: list[Student]) -> None:
+    if (number := st.session_state["form_student"]) in range(len(students)) and len(students) < MAX_STUDENTS:
+        names = [student["name"] for student in students]
+        students.append(students[number] | {"name": find_free_name(notation.usual_name(students[number]), names)})
+        st.session_state["form_student"] = len(students) - 1
+
+
+def _remove(students: list[Student]) -> None:
+    if (number := st.session_state["form_student"]) in range(len(students)) and len(students) > 1:
+        del students[number]
 
 
 def _show_terms(students: list[Student], number: int) -> None:
     """Draws a student's objective as a formula, and its terms."""
-    terms, methods = students[number]["terms"], {method.key: method for method in all_methods()}
+    student, methods = students[number], {method.key: method for method in all_methods()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Method to add", methods, format_func=lambda key: methods[key].label, key="new_method", width=170,
             help="\n".join(f"- {method.label}: {method.summary}" for method in methods.values()),
         )  # fmt: skip
-        st.button("Add term", on_click=_add_term, args=(students, number), icon=":material/add:", key="add_term")
-    st.latex(notation.objective_formula(students[number]))
-    for position, term in enumerate(terms):
+        st.button("Add term", on_click=_add_term, args=(students, student), icon=":material/add:", key="add_term")
+    st.latex(notation.objective_formula(student))
+    for position, term in enumerate(student["terms"]):
         method, key = methods[term["method"]], f"form_term_{number}_{position}_{term['method']}"
         fields = {name: field for name, field in method.Settings.model_fields.items() if name != "method"}
-        edit = partial(_edit_term, students, number, position)
+        edit = partial(_edit_term, students, student, position)
         with st.container(border=True):
             head, *columns = st.columns(1 + len(fields), vertical_alignment="bottom")
         head.markdown(f"**{method.label}**", help=method.summary)
@@ -98,16 +108,16 @@ def _show_terms(students: list[Student], number: int) -> None:
                 _draw(label, field, f"{key}_{name}", term[name], partial(edit, name))
 
 
-def _add_term(students: list[Student], number: int) -> None:
+def _add_term(students: list[Student], student: Student) -> None:
     term = get_method(st.session_state["new_method"]).Settings().model_dump(mode="json")
-    edit_student(students, number, "terms", [*students[number]["terms"], term])
+    edit_student(students, student, "terms", [*student["terms"], term])
 
 
-def _edit_term(students: list[Student], number: int, position: int, name: str = "", value: Any = None) -> None:
+def _edit_term(students: list[Student], student: Student, position: int, name: str = "", value: Any = None) -> None:
     """Changes a setting of a term; without a name removes the term."""
-    terms = students[number]["terms"]
-    changed = [terms[position] | {name: value}] if name else []
-    edit_student(students, number, "terms", [*terms[:position], *changed, *terms[position + 1 :]])
+    terms = student["terms"]
+    changed = [one | {name: value} for one in terms[position : position + 1] if name]
+    edit_student(students, student, "terms", [*terms[:position], *changed, *terms[position + 1 :]])
 
 
 def make_student(values: Student) -> Student:
@@ -115,12 +125,11 @@ def make_student(values: Student) -> Student:
     return StudentConfig.model_validate(values).model_dump(mode="json")
 
 
-def edit_student(students: list[Student], number: int, name: str, value: Any) -> None:
-    """Changes a field; a preset sets the objective.
+def edit_student(students: list[Student], student: Student, name: str, value: Any) -> None:
+    """Changes a field of one of them; a preset sets the objective.
 
     A name that was made of network and objective follows them, and one that is deleted is made of them.
     """
-    student = students[number]
     follows = name != "name" and re.sub(r"-\d+$", "", student["name"]) == notation.usual_name(student)
     if name != "preset":
         student[name] = value

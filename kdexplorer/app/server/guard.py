@@ -31,8 +31,8 @@ LONGEST, SLOW = 5.0, 0.3
 INTERRUPT, PACE = 1.0, 0.01
 """Seconds of a run before the browser's next one interrupts it, and between two messages that begin no run."""
 MESSAGE, VALUE, FILES, NAME = 256 * 1024, 64 * 1024, 8, 100
-"""Bytes of a message and of one widget's value (what was changed in a table, as JSON), uploads of a message, and
-characters of a request's name, which its answer repeats."""
+"""Bytes of a message and of one widget's value, uploads of a message, and characters of a request's name, which its
+answer repeats."""
 BEGIN, END = {"rerun_script", "backend_operation_request"}, {"script_finished", "backend_operation_response"}
 DROPPED = {"clear_cache", "load_git_info", "set_run_on_save", "debug_disconnect_websocket", "debug_shutdown_runtime"}
 """The first empties the caches of all visitors, the others are for developers."""
@@ -47,7 +47,7 @@ class Guard:
         """Whose uploads wait, and whose are read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_tab = scope["type"] == "websocket" and self._knows_protocol
+        is_tab = scope["type"] == "websocket"
         if is_tab or scope.get("method") == "PUT":
             address, cookie = network_of((scope.get("client") or [None])[0]), visitor_of(HTTPConnection(scope).cookies)
             await (self._connect if is_tab else self._upload)(address, cookie or "", scope, receive, send)
@@ -81,12 +81,15 @@ class Guard:
             log_refusal(address, "more WebSockets than a visitor or an address may have")
             await WebSocketClose(1013)(scope, receive, send)  # a browser tries again by itself
             return
-        name, connection = turns.HEADER.encode(), _Connection(visitor, receive, send)
+        name = turns.HEADER.encode()
         headers = [*(one for one in scope["headers"] if one[0] != name), (name, visitor.name.encode())]
-        try:
-            await self.app(dict(scope, headers=headers), connection.receive, connection.send)
-        finally:
-            connection.close()
+        with contextlib.ExitStack() as ending:
+            ending.callback(turns.visitors.pop, visitor.name)
+            if self._knows_protocol:
+                connection = _Connection(visitor, receive, send)
+                ending.callback(connection.close)
+                receive, send = connection.receive, connection.send
+            await self.app(dict(scope, headers=headers), receive, send)
 
 
 class _Connection:
@@ -153,7 +156,6 @@ class _Connection:
 
     def close(self) -> None:
         """The browser has left; a run may go on for a moment."""
-        del turns.visitors[self._visitor.name]
         self._loop.call_later(SLOW, turns.end, self._visitor.page)
         self._next.cancel()
 

@@ -175,7 +175,8 @@ def gallery(dataset: str) -> Split:
 
     Raises DataError when the data are damaged.
     """
-    return _gallery(dataset, str(get_dataset(dataset).find()))
+    source = get_dataset(dataset).find()
+    return _gallery(dataset, "" if source is None else str(source.resolve()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Decoding the images …")
