@@ -123,16 +123,37 @@ def clean_environment(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def runs_root(tmp_path_factory, monkeypatch):
-    """No test writes into the user's runs."""
-    root = tmp_path_factory.mktemp("runs")
-    monkeypatch.setenv("KDEXPLORER_RUNS", str(root))
-    return root
+    """No test writes into the user's runs, or reads what the test before has left among the data."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("runs", "data"):
+        (home / name).mkdir()
+        monkeypatch.setenv(f"KDEXPLORER_{name.upper()}", str(home / name))
+    return home / "runs"
+
+
+@pytest.fixture
+def data_folder(runs_root):
+    """Where the data of a test are searched: an empty folder of its own, in another one."""
+    return runs_root.with_name("data")
 
 
 @pytest.fixture(scope="session")
 def anyio_backend():
     """What runs tests that are coroutines and marked as `anyio`: the event loop of the application."""
     return "asyncio"
+
+
+@pytest.fixture
+def command(capsys):
+    """`command(*words, code=0)` runs a command, which ends with that code; returns what it printed, `out` and `err`."""
+    from kdexplorer.cli.main import main
+
+    def run(*words, code=0):
+        capsys.readouterr()
+        assert main(words) == code
+        return capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture
@@ -304,8 +325,10 @@ def phone(chromium, app):
 def open_page(monkeypatch):
     """`open_page(name, **query)` runs a page without a browser; no run of it may end in what looks like a traceback.
 
-    AppTest starts every run by searching all installed packages for components, which a server does once.
+    The test before has cached nothing. AppTest starts every run by searching all installed packages for components,
+    which a server does once.
     """
+    import streamlit as st
     from streamlit.components.v2 import manifest_scanner
     from streamlit.testing.v1 import AppTest
 
@@ -318,6 +341,8 @@ def open_page(monkeypatch):
 
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", list)
     monkeypatch.setattr(AppTest, "_run", healthy)
+    st.cache_data.clear()
+    st.cache_resource.clear()
 
     def open_page(name=None, **query):
         at = AppTest.from_file(ROOT / "kdexplorer" / "app" / "main.py", default_timeout=120)

@@ -89,21 +89,15 @@ def test_the_presets(page):
     assert rows == expected
 
 
-def run(capsys, *arguments):
-    """What a command prints."""
-    assert main.main(arguments) == 0
-    return capsys.readouterr().out.strip()
-
-
 @pytest.mark.parametrize("page", ["README.md", "results.md"])
-def test_the_results_table_is_what_the_command_prints(page, capsys):
-    assert after_marker(page, "results").split("\n\n")[0] == run(capsys, "runs", "table")
+def test_the_results_table_is_what_the_command_prints(page, command):
+    assert after_marker(page, "results").split("\n\n")[0] == command("runs", "table").out.strip()
 
 
-def test_the_claims_are_what_the_command_prints(capsys):
-    printed = run(capsys, "claims")
+def test_the_claims_are_what_the_command_prints(command):
+    printed = command("claims").out.strip()
     assert after_marker("results.md", "claims").startswith(printed + "\n\n")
-    bundled = {row[0]: row for row in table_rows(run(capsys, "runs", "table"))}
+    bundled = {row[0]: row for row in table_rows(command("runs", "table").out.strip())}
     pair = [row for row in table_rows(printed) if row[0].startswith("resnet")]
     assert [row[0] for row in pair] == ["resnet50", "resnet18-scratch", "resnet18-response", "resnet18-feature"]
     for name, _, _, objective, cross_entropy, accuracy, _ in pair:
@@ -164,16 +158,16 @@ def test_the_texts_have_the_figures_of_the_analysis(bundled):
     assert all(f"{100 * found:.2f} points" in pages[name] for name in ("README.md", "results.md", "studies.md"))
 
 
-def test_the_human_labels_table_is_what_the_command_prints(capsys, real_root):
+def test_the_human_labels_table_is_what_the_command_prints(command, real_root):
     if find_human_labels() is None:
         pytest.skip("CIFAR-10H is missing: set KDEXPLORER_CIFAR10H")
-    assert after_marker("human-labels.md", "human labels").split("\n\n")[0] == run(capsys, "human-labels")
+    assert after_marker("human-labels.md", "human labels").split("\n\n")[0] == command("human-labels").out.strip()
 
 
 @pytest.mark.parametrize("which", ["", "-controls", "-equal-time"])
-def test_the_leagues_tables_are_complete_and_printed_in_the_text(which, capsys):
+def test_the_leagues_tables_are_complete_and_printed_in_the_text(which, command):
     path = ROOT / f"studies/league-resnet8{which}.toml"
-    printed = run(capsys, "study", str(path), "--show").split("\n\n- ")[0]
+    printed = command("study", str(path), "--show").out.strip().split("\n\n- ")[0]
     assert "seeds 0, 1, 2, 3, 4 of 5 declared" in printed
     assert after_marker("results.md", f"league{which}").startswith(printed + "\n")
 

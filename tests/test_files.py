@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-from unittest.mock import Mock
 
 import pytest
 
@@ -11,8 +10,9 @@ from kdexplorer import files
 from kdexplorer.errors import DataError
 from kdexplorer.files import LineReader
 from kdexplorer.runs.run_folder import EpochMetrics
+from tests.accidents import refuse
 
-_full_disk = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+_full_disk = refuse(errno.ENOSPC)
 
 
 def names(folder):
@@ -132,8 +132,8 @@ def test_a_file_is_read_once_for_each_version(tmp_path):
     assert len(calls) == 3
 
 
-def line(epoch, student="a"):
-    return json.dumps({"epoch": epoch, "student": student}) + "\n"
+def line(epoch):
+    return json.dumps({"epoch": epoch, "student": "a"}) + "\n"
 
 
 def epochs(reader):

@@ -13,7 +13,6 @@ import kdexplorer as kd
 from kdexplorer.analysis import programs
 from kdexplorer.analysis.results import find_entries, read_rows
 from kdexplorer.analysis.verdicts import compare_with_teacher_and_baseline
-from kdexplorer.cli.main import main
 from kdexplorer.errors import ConfigError, KDError
 from kdexplorer.methods import all_methods
 
@@ -74,14 +73,13 @@ def test_the_notebook_runs():
 
 
 @pytest.mark.parametrize("format", ["pt2", "onnx", "safetensors"])
-def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_path, monkeypatch, capsys):
+def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     if format == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-    assert main(["export", "resnet8-scratch", "--format", format]) == 0
     file = tmp_path / f"resnet8-scratch.{format}"
-    assert file.name in capsys.readouterr().out
+    assert file.name in command("export", "resnet8-scratch", "--format", format).out
     assert str(Path(kd.__file__).parent).encode() not in file.read_bytes()
     pixels = kd.get_dataset("cifar10-small").load("test").images[:5].astype(np.float32) / 255
     if format == "onnx":
@@ -98,11 +96,10 @@ def test_an_exported_network_computes_the_same_elsewhere(format, bundled, tmp_pa
         logits = kd.predict(network, (255 * pixels).round().astype(np.uint8))
     assert np.allclose(logits, bundled.logits["resnet8-scratch"][:5], atol=0.02)
     monkeypatch.setattr(programs, "TOLERANCE", 0.0)
-    assert main(["export", "resnet8-scratch", "--format", format]) == 1
-    assert f"as {format} its logits differ" in capsys.readouterr().err
+    assert f"as {format} its logits differ" in command("export", "resnet8-scratch", "--format", format, code=1).err
 
 
-def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_checkpoint, bundled, capsys):
+def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_checkpoint, bundled, command):
     """It was evaluated on the bundled images, the first of the teacher's, and the table has one row or both."""
     teacher = bundled.entries["resnet56"]
     reference = {"name": "any name", "sha256": teacher.sha256}
@@ -121,9 +118,9 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     assert both.loc["resnet56", "accuracy"] == pytest.approx(expected)
     assert set(both["images"]) == {2000}
     words = ["handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o"]
-    assert main([*words, str(runs_root / "x.html")]) == 0
+    command(*words, str(runs_root / "x.html"))
     shown = re.sub(r"<script.*?</script>", "", (runs_root / "x.html").read_text(), flags=re.DOTALL)
     assert "2,000 test images" in shown
     assert "10,000 test images" not in shown
-    assert main([*words, str(runs_root / "missing" / "x.html")]) == 1
-    assert capsys.readouterr().err == f"error: {runs_root / 'missing'}: there is no such folder\n"
+    said = command(*words, str(runs_root / "missing" / "x.html"), code=1).err
+    assert said == f"error: {runs_root / 'missing'}: there is no such folder\n"

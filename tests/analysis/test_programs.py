@@ -16,7 +16,7 @@ from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 from kdexplorer.training.objective import estimate_memory
-from tests.datasets.test_folder import data, read, write  # noqa: F401
+from tests.datasets.test_folder import read, write
 from tests.runs.forgery import Marker
 
 SHORT = ["--epochs", "1", "--batch-size", "16", "--students", "resnet8:kd:weight=0.9:ce_weight=0.1"]

@@ -30,17 +30,10 @@ TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32"
 
 
 @pytest.fixture
-def finished(tiny, capsys):
+def finished(tiny, command):
     """A run of one student, and what the command printed."""
-    assert main([*TINY, "--students", "resnet8:scratch"]) == 0
-    return list_runs()[0], capsys.readouterr()
-
-
-def printed(capsys, *words, code=0):
-    """What a command prints, which ends with that code."""
-    capsys.readouterr()
-    assert main(words) == code
-    return capsys.readouterr().out
+    printed = command(*TINY, "--students", "resnet8:scratch")
+    return list_runs()[0], printed
 
 
 def read_back(command):
@@ -89,39 +82,37 @@ def test_every_command_has_help(words, capsys):
     assert capsys.readouterr().out
 
 
-def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0_or_reports_others(finished, capsys):
+def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0_or_reports_others(finished, command):
     run, _ = finished
     path = run.path / "resnet8-scratch" / "card.json"
-    report = json.loads(printed(capsys, "evaluate", f"{run.run_id}/resnet8-scratch", "--json"))
+    report = json.loads(command("evaluate", f"{run.run_id}/resnet8-scratch", "--json").out)
     card = json.loads(path.read_text())
     assert report["matches_card"] is True
     assert report["accuracy"] == card["test_accuracy"]
     path.write_text(json.dumps(card | {"test_accuracy": 0.999}))
-    assert "99.90 %" in printed(capsys, "evaluate", str(path.parent), code=1)
+    assert "99.90 %" in command("evaluate", str(path.parent), code=1).out
 
 
-def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finished, capsys):
+def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finished, command):
     run, trained = finished
     assert run.run_id in trained.err
     assert "| resnet8-scratch " in trained.out
-    assert re.search(rf"{run.run_id} +finished", printed(capsys, "runs", "list"))
-    shown = json.loads(printed(capsys, "runs", "show", run.run_id, "--json"))
+    assert re.search(rf"{run.run_id} +finished", command("runs", "list").out)
+    shown = json.loads(command("runs", "show", run.run_id, "--json").out)
     assert shown["status"]["state"] == "finished"
     assert [row["epoch"] for row in shown["metrics"]] == [0]
-    (command,) = re.findall("^command: (.*)$", printed(capsys, "runs", "show", run.run_id), re.M)
-    assert train.read_config(read_back(command)) == run.config()
-    (row,) = json.loads(printed(capsys, "runs", "table", run.run_id, "--json"))
+    (line,) = re.findall("^command: (.*)$", command("runs", "show", run.run_id).out, re.M)
+    assert train.read_config(read_back(line)) == run.config()
+    (row,) = json.loads(command("runs", "table", run.run_id, "--json").out)
     assert 0 <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= 1
     assert row["objective"] == pytest.approx(row["cross_entropy"], abs=1e-3)  # it minimizes cross-entropy alone
-    for command in (["runs", "stop"], ["resume"]):
-        assert main([*command, run.run_id]) == 1
-        assert "is finished" in capsys.readouterr().err
+    for words in (["runs", "stop"], ["resume"]):
+        assert "is finished" in command(*words, run.run_id, code=1).err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["train", "--students", "resnet8:response"], 2, "no teacher is given"),
         (["train", "--students", "resnet8", "resnet8"], 2, "two students are called resnet8-scratch"),
         (["train", "--students", "resnet8", "--config", "absent.json"], 2, "absent.json"),
         (["train"], 2, "no students are given"),
@@ -129,13 +120,9 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["sweep", "--student", "resnet8", "--teacher", "resnet56", "--weight", "2"], 2, "weights"),
         (["attention", "resnet56", "resnet20-scratch", "--images", "0"], 2, "--images"),
         (["resume", "../../etc"], 2, "there is no run"),
-        (["runs", "delete", "nobody", "--yes"], 2, "there is no run 'nobody'"),
-        (["train", "--students", "resnet8", "--dataset", "synthetic", "--teacher", "nobody"], 2, "no checkpoint 'nob"),
         (["train", "--students", "resnet8", "--dataset", "cifar10"], 2, "data download cifar10"),
         (["train", "--students", "resnet8:scratch:initial=resnet56", "--dataset", "cifar10-small"], 2, "cannot start"),
         (["train", "--students", "resnett8"], 2, "not 'resnett8' (did you mean 'resnet8'?)"),
-        (["train", "--students", "resnet8:scrach"], 2, "(did you mean 'scratch'?)"),
-        (["train", "--students", "resnet8", "--dataset", "cifar11"], 2, "(did you mean 'cifar10'?)"),
         (["experiment", "better-techer"], 2, "(did you mean 'better-teacher'?)"),
         (["evaluate", "resnet5"], 2, "(did you mean 'resnet56'?)"),
         (["import", "absent.pt", "--architecture", "resnet8", "--name", "x"], 1, "absent.pt is not found"),
@@ -149,9 +136,8 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finishe
         (["export", "resnet8-scratch", "-o", "."], 1, "it is a folder: name a file"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys):
-    assert main(words) == code
-    error = capsys.readouterr().err
+def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, command):
+    error = command(*words, code=code).err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert says in error
@@ -160,72 +146,66 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, capsys
         main(["--debug", *words])
 
 
-def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, capsys):
+def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, command):
     (tmp_path / "run.json").write_text('{"students": [{"name": "a", "architecture": "resnet8"}]}')
-    assert main(["train", "--config", str(tmp_path / "run.json")]) == 2
-    assert capsys.readouterr().err.startswith("error: KDEXPLORER_DATA is /")
+    assert command("train", "--config", str(tmp_path / "run.json"), code=2).err.startswith(
+        "error: KDEXPLORER_DATA is /"
+    )
 
 
-def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KDEXPLORER_DATA")
     monkeypatch.setattr(train, "launch_run", lambda config: create_run(config, config.name))
     monkeypatch.setattr(study_folder.launch, "start_run", lambda run: None)
     note = "CIFAR-10 is missing: training on 5,000 CIFAR-10 images (included)\n"
     for given, says in (([], note), (["--dataset", "cifar10-small"], "")):
-        assert main(["train", "--students", "resnet8", "--detach", *given]) == 0
-        out, err = capsys.readouterr()
+        out, err = command("train", "--students", "resnet8", "--detach", *given)
         assert find_run(out.strip()).config().dataset == "cifar10-small"
         assert err == says
-    assert main(["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]) == 0
-    assert capsys.readouterr().err.startswith(note)
+    words = ["sweep", "--student", "resnet8", "--teacher", "resnet56", "--detach", "--yes", "--quiet"]
+    assert command(*words).err.startswith(note)
     (sweep,) = study_folder.list_sweeps()
     assert sweep.config().study.shared.dataset == "cifar10-small"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("", 1), ("y", 0), (None, 2)])
-def test_deleting_runs_asks_first(answer, code, monkeypatch, capsys):
+def test_deleting_runs_asks_first(answer, code, monkeypatch, command):
     run = create_run(RunConfig(name="lab", dataset="synthetic", students=[parse_student("resnet8")]), "lab")
     run.write_status("stopped")
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
     monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)
-    assert main(["runs", "delete", run.run_id]) == code
-    assert run.run_id in capsys.readouterr().err
+    assert run.run_id in command("runs", "delete", run.run_id, code=code).err
     assert run.path.exists() == (code != 0)
 
 
-def test_what_starts_processes_of_its_own_refuses_torchrun(monkeypatch, capsys):
+def test_what_starts_processes_of_its_own_refuses_torchrun(monkeypatch, command):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for words in (["train", "--students", "resnet8", "--detach"], ["sweep", "--student", "resnet8"]):
-        assert main(words) == 2
-        assert "without torchrun" in capsys.readouterr().err
+        assert "without torchrun" in command(*words, code=2).err
 
 
-def test_data_info_names_the_download_for_missing_data(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
-    text = printed(capsys, "data", "info", code=1)
+def test_data_info_names_the_download_for_missing_data(tiny, command):
+    text = command("data", "info", code=1).out
     assert "data download cifar10" in text
     assert all(dataset.label in text for dataset in all_datasets())
 
 
-def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, capsys, tiny):
+def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, command, tiny):
     path = tmp_path / "mine.pt"
     torch.save(build("resnet8", seed=5).state_dict(), path)
     words = ["import", str(path), "--architecture", "resnet8", "--dataset", "synthetic", "--name", "mine"]
-    assert main(words) == 0
-    assert json.loads(printed(capsys, "evaluate", "imported/mine", "--json"))["matches_card"] is True
-    assert main(words) == 1
-    assert "mine is taken" in capsys.readouterr().err
+    command(*words)
+    assert json.loads(command("evaluate", "imported/mine", "--json").out)["matches_card"] is True
+    assert "mine is taken" in command(*words, code=1).err
     for _ in range(2):  # a failed import leaves nothing
-        assert main([*words[:-1], "other", "--std", "0.2", "0.2", "-0.2"]) == 2
-        assert "std" in capsys.readouterr().err
+        assert "std" in command(*words[:-1], "other", "--std", "0.2", "0.2", "-0.2", code=2).err
 
 
-def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny, monkeypatch, capsys):
+def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny, monkeypatch, command):
     changes = {"dataset": "synthetic", "teacher": None, "students": [{"name": "s", "architecture": "resnet8"}]}
     monkeypatch.setitem(STARTING_POINTS, DEMO, STARTING_POINTS[DEMO] | changes | {"batch_size": 32})
-    assert main(["demo", "--epochs", "1"]) == 0
-    first = capsys.readouterr()
+    first = command("demo", "--epochs", "1")
     assert "Measuring this machine" in first.err
     seconds = estimate.demo_seconds(estimate.stored_estimate(), 1)
     assert f"about {estimate.format_duration(seconds)} on this machine" in first.err
@@ -233,37 +213,35 @@ def test_the_demo_measures_the_machine_once_trains_and_says_what_to_do_next(tiny
     assert run.status().state == "finished"
     assert f"/compare?networks={run.run_id}/s" in first.out
     assert f"/launch?run={run.run_id}" in first.out
-    assert main(["demo", "--epochs", "1", "--seed", "1"]) == 0
-    assert "Measuring" not in capsys.readouterr().err
+    assert "Measuring" not in command("demo", "--epochs", "1", "--seed", "1").err
     assert sorted(run.config().seed for run in list_runs()) == [0, 1]
     monkeypatch.setattr(estimate, "_machine", lambda: "another processor")
     assert estimate.stored_estimate() is None
-    assert main(["demo", "--epochs", "0"]) == 2
+    command("demo", "--epochs", "0", code=2)
 
 
-def test_stored_predictions_have_a_size_and_can_be_deleted(capsys):
+def test_stored_predictions_have_a_size_and_can_be_deleted(command):
     save_arrays({"number": 1}, {"logits": np.zeros((1000, 10), np.float32)})
-    assert "1 file, 0.0 MB of at most 1,074 MB" in printed(capsys, "data", "predictions")
-    assert main(["data", "predictions", "--delete"]) == 0
+    assert "1 file, 0.0 MB of at most 1,074 MB" in command("data", "predictions").out
+    command("data", "predictions", "--delete")
     assert list_files() == []
 
 
-def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint, tiny, capsys):
+def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint, tiny, command):
     for seed, name in enumerate(("teacher", "baseline")):
         make_checkpoint(own / name, seed=seed, run="r")
     make_checkpoint(own / "student", seed=2, run="r", objective=KD_OBJECTIVE)
     words = ["attention", "teacher", "baseline", "student", "--images", "30"]
-    rows = json.loads(printed(capsys, *words, "--json"))
+    rows = json.loads(command(*words, "--json").out)
     assert [(row["name"], row["stage"]) for row in rows] == [(n, k) for n in ("baseline", "student") for k in (1, 2, 3)]
-    lines = printed(capsys, *words).splitlines()
+    lines = command(*words).out.splitlines()
     assert len(lines) == 2 + len(rows)
     assert f"{rows[5]['to_scratch_baseline']['estimate']:+.3f} ±" in lines[-1]
     make_checkpoint(own / "other", "mobilenet_v2")
-    assert main(["attention", "teacher", "other", "--images", "10"]) == 1
-    assert "number of stages" in capsys.readouterr().err
+    assert "number of stages" in command("attention", "teacher", "other", "--images", "10", code=1).err
 
 
-def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_path, monkeypatch, capsys):
+def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_path, monkeypatch, command):
     cifar = get_dataset("cifar10")
     facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}, "run": "r"}
     generator = np.random.default_rng(0)
@@ -273,9 +251,9 @@ def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_pa
         logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))
         make_checkpoint(own / name, seed=seed, logits=logits, **facts, **changes)
     monkeypatch.setenv(HUMAN_VARIABLE, str(tmp_path / "human.npy"))
-    rows = json.loads(printed(capsys, "human-labels", "--json"))
+    rows = json.loads(command("human-labels", "--json").out)
     assert [row["name"] for row in rows] == ["baseline", "student"]
     assert rows[1]["all_images"]["count"] == 10_000
-    student, baseline = printed(capsys, "human-labels", "student", "baseline").strip().splitlines()[2:]
+    student, baseline = command("human-labels", "student", "baseline").out.strip().splitlines()[2:]
     assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
     assert "±" not in baseline

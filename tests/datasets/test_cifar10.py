@@ -31,15 +31,12 @@ each_dataset = pytest.mark.parametrize("dataset", SMALL, ids=lambda dataset: dat
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(data_folder, monkeypatch, tmp_path):
     """The sizes scaled down, and a cache folder of the test's own."""
     for dataset, sizes in SMALL.items():
         monkeypatch.setattr(dataset, "sizes", sizes)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
-    root = tmp_path / "data"
-    root.mkdir()
-    monkeypatch.setenv("KDEXPLORER_DATA", str(root))
-    return root
+    return data_folder
 
 
 def source_images(split, dataset=CIFAR10):
@@ -203,7 +200,7 @@ def no_network(monkeypatch):
         monkeypatch.setattr(f"torchvision.datasets.utils.{name}", lambda *_, **__: pytest.fail("the network was used"))
 
 
-def trust(monkeypatch, root, dataset=CIFAR10):
+def trust(monkeypatch, root, dataset):
     """Makes torchvision expect the small files' checksums."""
     folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
     for files in ("train_list", "test_list"):

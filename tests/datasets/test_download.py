@@ -16,14 +16,13 @@ CIFAR10 = get_dataset("cifar10")
 
 
 @pytest.fixture
-def program(monkeypatch, tmp_path):
+def program(monkeypatch, data_folder):
     """Replaces the download by Python code that finds its folder in `root`."""
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
 
     def replace(code):
-        text = f"import pathlib, sys, time; root = pathlib.Path({str(tmp_path)!r}); {code}"
+        text = f"import pathlib, sys, time; root = pathlib.Path({str(data_folder)!r}); {code}"
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", text))
-        return tmp_path
+        return data_folder
 
     return replace
 
@@ -56,11 +55,10 @@ def test_progress_is_the_archives_size_and_a_killed_or_cancelled_download_leaves
     assert not list(root.glob(".download-*/"))
 
 
-def test_a_download_is_alone_and_needs_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
-    with FileLock(tmp_path / ".download.lock"), pytest.raises(DataError, match="another process"):
+def test_a_download_is_alone_and_needs_a_folder(data_folder, monkeypatch):
+    with FileLock(data_folder / ".download.lock"), pytest.raises(DataError, match="another process"):
         CIFAR10.download()
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "file"))
+    (data_folder / "file").write_text("")
+    monkeypatch.setenv("KDEXPLORER_DATA", str(data_folder / "file"))
     with pytest.raises(DataError, match="KDEXPLORER_DATA"):
         download.start_download(CIFAR10)

@@ -8,7 +8,6 @@ from PIL import Image
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.analysis.results import describe_evaluation
-from kdexplorer.cli.main import main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.synthetic import draw_shapes
@@ -17,12 +16,6 @@ from kdexplorer.runs.checkpoints import run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
 
 CLASSES = ("disc", "ring", "square")
-
-
-@pytest.fixture(autouse=True)
-def data(monkeypatch, tmp_path):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
 
 
 def write(folder, count=20, seed=0):
@@ -69,15 +62,14 @@ def test_arrays_of_replaced_images_are_removed_unless_another_folder_has_the_sam
         assert before.is_dir() == remains
 
 
-def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
+def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, command):
     root = tmp_path / "shapes"
     write(root / "train")
     write(root / "test", 5, seed=1)
     (root / "train/disc/notes.txt").write_text("no image")
     (root / "train/disc/.DS_Store").write_text("hidden")
     Image.open(root / "train/ring/0-0.png").resize((64, 64)).save(root / "test/ring/copy.jpg", quality=95)
-    assert main(["data", "info", f"folder:{root}"]) == 0
-    said = capsys.readouterr().err
+    said = command("data", "info", f"folder:{root}").err
     assert "1 of 77 files cannot be read" in said
     assert "train/disc/notes.txt" in said
     assert "1 of 16 test images are nearly copies" in said
@@ -95,23 +87,23 @@ def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, capsys):
     ],
     ids=["one class", "an empty class", "no test folder", "missing", "a name in Latin-1"],
 )
-def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, capsys, break_it, message):
+def test_a_folder_that_cannot_be_used_is_refused_before_training(tmp_path, command, break_it, message):
     write(tmp_path / "shapes")
     break_it(tmp_path / "shapes")
     with pytest.raises(DataError, match=message):
         read(tmp_path / "shapes")
-    assert main(["train", "--dataset", f"folder:{tmp_path / 'shapes'}", "--students", "resnet8:scratch"]) == 1
-    assert str(tmp_path / "shapes") in capsys.readouterr().err
+    words = ["train", "--dataset", f"folder:{tmp_path / 'shapes'}", "--students", "resnet8:scratch"]
+    assert str(tmp_path / "shapes") in command(*words, code=1).err
     assert not list_runs()
 
 
-def test_what_was_kept_last_is_used_wherever_it_is_kept(tmp_path, monkeypatch):
+def test_what_was_kept_last_is_used_wherever_it_is_kept(data_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "home" / name)
-    (tmp_path / "data").chmod(0o555)  # nothing can be kept beside the data
+    data_folder.chmod(0o555)  # nothing can be kept beside the data
     write(tmp_path / "shapes", count=4)
     first = read(tmp_path / "shapes")
     count = len(first.load("train"))
-    (tmp_path / "data").chmod(0o755)
+    data_folder.chmod(0o755)
     write(tmp_path / "shapes", count=5, seed=1)
     again = read(tmp_path / "shapes")
     assert len(again.load("train")) > count
@@ -130,13 +122,13 @@ def test_a_folder_without_a_path_is_no_name_of_a_data_set(tmp_path):
         get_dataset("folder:photos@64")
 
 
-def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monkeypatch, capsys):
+def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monkeypatch, command):
     root = tmp_path / "shapes"
     write(root)
     monkeypatch.chdir(tmp_path)
-    command = ["train", "--dataset", "folder:shapes", "--epochs", "1", "--batch-size", "16", "--students"]
-    assert main([*command, "resnet8:scratch:name=teacher"]) == 0
-    assert main([*command, "resnet8:response", "--teacher", f"{list_runs()[0].run_id}/teacher"]) == 0
+    words = ["train", "--dataset", "folder:shapes", "--epochs", "1", "--batch-size", "16", "--students"]
+    command(*words, "resnet8:scratch:name=teacher")
+    command(*words, "resnet8:response", "--teacher", f"{list_runs()[0].run_id}/teacher")
     (student,) = run_checkpoints(list_runs()[0])
     assert RunConfig.load(list_runs()[0].path / "config.json").dataset == f"folder:{root}"
     assert student.card.data.sha256 == read(root).sha256 == student.card.evaluation_dataset.sha256
@@ -146,7 +138,6 @@ def test_a_student_is_distilled_and_replaced_pictures_are_noticed(tmp_path, monk
     name = f"{list_runs()[0].run_id}/{student.name}"
     assert evaluate_checkpoint(name).matches_card
     write(root, seed=2)
-    assert main(["evaluate", name]) == 1
-    assert "replaced" in capsys.readouterr().err
+    assert "replaced" in command("evaluate", name, code=1).err
     assert student.card.evaluation_dataset is None
     assert describe_evaluation(student) == images

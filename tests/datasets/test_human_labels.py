@@ -17,28 +17,22 @@ def counts():
     return found
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "cifar10"))
-    (tmp_path / "cifar10").mkdir()
-    return tmp_path
-
-
-@pytest.mark.parametrize("place", ["cifar10", "cifar10h", "cifar10/cifar10h"])
-def test_found_beside_the_data(folder, place):
+@pytest.mark.parametrize("place", ["data", "cifar10h", "data/cifar10h"])
+def test_found_beside_the_data(data_folder, place):
     assert find_human_labels() is None
-    (folder / place).mkdir(exist_ok=True)
-    np.save(folder / place / "cifar10h-counts.npy", counts())
-    assert find_human_labels() == folder / place / "cifar10h-counts.npy"
+    folder = data_folder.parent / place
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "cifar10h-counts.npy", counts())
+    assert find_human_labels() == folder / "cifar10h-counts.npy"
 
 
-def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(folder, monkeypatch):
-    np.save(folder / "cifar10" / "cifar10h-counts.npy", counts())
-    np.save(folder / "mine.npy", counts())
+def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(data_folder, tmp_path, monkeypatch):
+    np.save(data_folder / "cifar10h-counts.npy", counts())
+    np.save(tmp_path / "mine.npy", counts())
     for given, expected in (
-        (folder / "mine.npy", folder / "mine.npy"),
-        (folder / "cifar10", folder / "cifar10" / "cifar10h-counts.npy"),
-        (folder / "nowhere", None),
+        (tmp_path / "mine.npy", tmp_path / "mine.npy"),
+        (data_folder, data_folder / "cifar10h-counts.npy"),
+        (tmp_path / "nowhere", None),
     ):
         monkeypatch.setenv(HUMAN_VARIABLE, str(given))
         assert find_human_labels() == expected
@@ -58,11 +52,11 @@ def test_the_variable_names_a_file_or_its_folder_and_replaces_the_search(folder,
         (lambda file: file.write(b"nothing"), "cannot be read"),
     ],
 )
-def test_other_files_are_refused(folder, write, words):
-    with open(folder / "a.npy", "wb") as file:
+def test_other_files_are_refused(tmp_path, write, words):
+    with open(tmp_path / "a.npy", "wb") as file:
         write(file)
     with pytest.raises(DataError, match=words):
-        load_human_labels(folder / "a.npy")
+        load_human_labels(tmp_path / "a.npy")
 
 
 def test_the_real_file_agrees_with_the_labels(real_root):

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from tests.accidents import mutated
 from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, jpeg_with, photo, png, segment
 
 MAX_MEGABYTES = 300
@@ -266,38 +267,14 @@ def repair_checksums(data):
     return b"".join(parts)
 
 
-@st.composite
-def mutated(draw):
-    """A valid file after one to four mutations."""
-    files = [*SOURCES.values()]
-    data = bytearray(draw(st.sampled_from(files)))
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, len(data)))
-        width = draw(st.sampled_from([1, 1, 2, 4, 4, 16, 200]))
-        kind = draw(st.sampled_from(["flip", "write", "extreme", "drop", "repeat", "cut", "splice"]))
-        if kind == "flip" and at < len(data):
-            data[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind == "write":
-            data[at : at + width] = draw(st.binary(min_size=width, max_size=width))
-        elif kind == "extreme":
-            data[at : at + width] = draw(st.sampled_from([b"\xff", b"\0", b"\x7f", b"\x80"])) * width
-        elif kind == "drop":
-            del data[at : at + width]
-        elif kind == "repeat":
-            data[at:at] = data[at : at + width] * draw(st.integers(1, 50))
-        elif kind == "cut":
-            del data[at:]
-        elif kind == "splice":
-            other = draw(st.sampled_from(files))
-            data[at:] = other[draw(st.integers(0, len(other))) :]
-    return repair_checksums(bytes(data)) if draw(st.booleans()) else bytes(data)
-
-
 @pytest.mark.parametrize("examples", [150, pytest.param(20_000, marks=pytest.mark.reliability)])
 def test_mutated_files_give_an_image_or_an_image_error(decoder, examples):
+    files = [*SOURCES.values()]
+
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(mutated())
-    def search(data):
+    @given(st.sampled_from(files).flatmap(lambda data: mutated(data, files)), st.booleans())
+    def search(data, repaired):
+        data = repair_checksums(data) if repaired else data
         decoder.check(data, f"{len(data)} bytes, {data[:12]!r}")
 
     search()

@@ -80,10 +80,6 @@ def one_color(mode, color, **options):
     return encode(image, **options)
 
 
-def gray_of_16_bits(value):
-    return encode(Image.fromarray(np.full((32, 32), value, np.uint16)))
-
-
 FOUR_BITS = zlib.compress((b"\0" + b"\x33" * 16) * 32)
 MODES = {
     "transparent": (one_color("RGBA", (0, 0, 0, 0)), 255),  # over white
@@ -93,9 +89,8 @@ MODES = {
     "palette with a transparent entry": (one_color("P", 0, transparency=0), 255),
     "one bit": (one_color("1", 1), 255),
     "first frame": (one_color("RGB", RED, kind="WEBP", save_all=True, append_images=[BLUE_FRAME], lossless=True), RED),
-    "16 bits, dark": (gray_of_16_bits(200), 1),  # scaled, not clipped
-    "16 bits, gray": (gray_of_16_bits(32896), 128),
-    "16 bits, white": (gray_of_16_bits(65535), 255),
+    "16 bits, dark": (one_color("I;16", 200), 1),  # scaled, not clipped
+    "16 bits, white": (one_color("I;16", 65535), 255),
     "4 bits, transparent value": (png(32, 32, 4, 0, extra=chunk(b"tRNS", b"\0\3"), pixels=FOUR_BITS), 255),
     "16 bits RGB, transparent value": (png(32, 32, 16, 2, 0, extra=chunk(b"tRNS", b"\1\1\1\1\1\1")), 255),
     "16 bits, transparent value": (png(32, 32, 16, 0, 0, extra=chunk(b"tRNS", b"\1\1")), 255),  # of every pixel

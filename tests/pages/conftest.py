@@ -1,31 +1,26 @@
-"""What the tests of the pages share: nothing cached, no real data, and a small family of networks of random weights."""
+"""What the tests of the pages share: no real data, and a small family of networks of random weights."""
 
 import shutil
 
 import numpy as np
 import pytest
-import streamlit as st
 
-from kdexplorer.analysis import metrics
 from kdexplorer.app.server import access
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.table import write_table
-from tests.pages.runs import distilled
+from tests.pages.runs import distilled, figures
 from tests.studies.sample import make_grid
 
 CIFAR10 = get_dataset("cifar10")
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch, tmp_path):
-    """Nothing cached by the test before, a small test split, of CIFAR-10 only the bundled subset."""
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "data"))
+def clean(monkeypatch):
+    """A small test split."""
     monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 120)
-    st.cache_data.clear()
-    st.cache_resource.clear()
 
 
 @pytest.fixture
@@ -78,17 +73,10 @@ def big(family, make_checkpoint, cifar10_card):
 @pytest.fixture
 def evaluated(own, make_checkpoint):
     """A teacher, a scratch baseline and a distilled student with 110, 60 and 80 of 120 synthetic images right."""
-    labels = get_dataset("synthetic").load("test").labels
-
-    def make(name, right, seed, architecture="resnet8", **changes):
-        predicted = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
-        logits = np.random.default_rng(seed).normal(0, 0.1, (120, 10)) + 3 * np.eye(10)[predicted]
-        facts = {"test_accuracy": right / 120, "test_cross_entropy": metrics.cross_entropy(logits, labels)}
-        return make_checkpoint(own / name, architecture, seed, logits, test_objective=1.0, **facts | changes)
-
-    teacher = make("teacher", 110, 0, "resnet20")
-    make("small-scratch", 60, 1, run="r")
-    make("small-response", 80, 2, run="r", test_terms={"cross_entropy": 1.0, "kd": 1.0}, **distilled(teacher))
+    teacher = make_checkpoint(own / "teacher", "resnet20", **figures(110))
+    make_checkpoint(own / "small-scratch", seed=1, run="r", **figures(60, 1))
+    known = figures(80, 2) | distilled(teacher) | {"test_terms": {"cross_entropy": 1.0, "kd": 1.0}}
+    make_checkpoint(own / "small-response", seed=2, run="r", **known)
     return own
 
 

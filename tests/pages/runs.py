@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from kdexplorer.analysis import metrics
 from kdexplorer.config import RunConfig
+from kdexplorer.datasets import get_dataset
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import EpochMetrics
@@ -13,14 +15,23 @@ def distilled(teacher, preset="response"):
     return {"teacher": {"name": teacher.name, "sha256": teacher.sha256}, "objective": PRESETS[preset]}
 
 
-def make_run(state="finished", name="demo", students=("scratch",), epochs=2, teacher=None, **facts):
+def figures(right, seed=0):
+    """Logits that are right on the first so many of 120 synthetic test images, and what a card says of them."""
+    labels = get_dataset("synthetic").load("test").labels
+    predicted = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
+    logits = np.random.default_rng(seed).normal(0, 0.1, (120, 10)) + 3 * np.eye(10)[predicted]
+    cross_entropy = metrics.cross_entropy(logits, labels)
+    return {"logits": logits, "test_accuracy": right / 120, "test_cross_entropy": cross_entropy, "test_objective": 1.0}
+
+
+def make_run(state="finished", students=("scratch",), epochs=2, teacher=None, **facts):
     """A run folder as the trainer would leave it."""
     objectives = PRESETS if teacher else {}
     config = RunConfig(
-        name=name, dataset="synthetic", train_images=300, batch_size=64, epochs=epochs, teacher=teacher,
+        name="demo", dataset="synthetic", train_images=300, batch_size=64, epochs=epochs, teacher=teacher,
         students=[{"name": f"s-{one}", "architecture": "resnet8", **objectives.get(one, {})} for one in students],
     )  # fmt: skip
-    run = create_run(config, name)
+    run = create_run(config, config.name)
     generator = np.random.default_rng(0)
     rows = [
         EpochMetrics(

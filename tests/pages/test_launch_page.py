@@ -28,16 +28,10 @@ from kdexplorer.training import estimate as estimates
 from kdexplorer.training.estimate import Estimate, format_duration
 from tests.datasets.test_folder import write
 from tests.pages.reading import button, link_labels, open_popover, specs, text, turn_to
-from tests.pages.runs import make_run
+from tests.pages.runs import figures, make_run
 from tests.training.configs import wait_for
 
 pytestmark = pytest.mark.usefixtures("own")
-
-
-@pytest.fixture
-def bundled_networks(own, monkeypatch):
-    """The networks of the clone instead."""
-    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
 
 
 @pytest.fixture
@@ -87,7 +81,8 @@ def test_a_recipe_fills_its_fields_and_another_takes_its_place(open_page):
     assert experiment(at)["epochs"] == before["epochs"]
 
 
-def test_the_first_state_is_the_demo_on_the_data_that_are_there(bundled_networks, queued, monkeypatch, open_page):
+def test_the_first_state_is_the_demo_on_the_data_that_are_there(queued, monkeypatch, open_page):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
     assert not open_page("launch").segmented_control  # the form is behind Customize
     at = open_page("launch", customize="true")
     data = at.segmented_control(key="form_dataset")
@@ -255,7 +250,8 @@ def test_an_estimate_is_shown_until_the_run_changes_and_says_what_costs_time(mea
         assert ("the teacher computes every batch" in words) == bool(sentence)
 
 
-def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(bundled_networks, measured, open_page):
+def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(measured, monkeypatch, open_page):
+    monkeypatch.delenv("KDEXPLORER_CHECKPOINTS")
     measured[0] = RunError("The time could not be estimated: no memory")
     at = open_page("launch")
     assert "no memory" in at.error[0].value
@@ -273,7 +269,7 @@ def test_the_demo_has_the_length_that_fits_the_machine_once_it_is_measured(bundl
     assert f"for {estimates.LENGTHS[-1]} epochs" in text(at.run())
 
 
-def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(monkeypatch, tmp_path, open_page):
+def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(monkeypatch, data_folder, open_page):
     def program(code):
         monkeypatch.setattr(download, "COMMAND", (sys.executable, "-c", code))
 
@@ -289,7 +285,7 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
     wait_for(has_ended)
     at.run()
     assert "the network is down" in at.error[0].value
-    program(f"import os; os.mkdir({str(tmp_path / 'data' / 'cifar-10-batches-py')!r})")
+    program(f"import os; os.mkdir({str(data_folder / 'cifar-10-batches-py')!r})")
     button(at, "Download CIFAR-10").click().run()
     wait_for(has_ended)
     at.run()
@@ -301,11 +297,9 @@ def test_a_download_that_fails_is_reported_and_one_that_succeeds_ends_the_offer(
 def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkpoint, own):
     make_checkpoint(own / "teacher")
     run = make_run(students=("scratch", "response"), teacher="teacher")
-    labels = get_dataset("synthetic").load("test").labels
     for preset, right in (("scratch", 60), ("response", 72)):
-        predicted = np.where(np.arange(120) < right, labels, (labels + 1) % 10)
-        facts = {"test_accuracy": right / 120, "objective": PRESETS[preset], "run": run.run_id, "epochs": 2}
-        make_checkpoint(run.path / f"s-{preset}", "resnet8", 0, 3 * np.eye(10)[predicted], **facts)
+        facts = {"objective": PRESETS[preset], "run": run.run_id, "epochs": 2}
+        make_checkpoint(run.path / f"s-{preset}", **facts, **figures(right))
     at = open_page("launch", run=run.run_id)
     assert at.metric[0].value == "+10.0 points"
     assert "+10.0 points over its scratch baseline (60.0 against 50.0 %), 120 test images" in text(at)
@@ -452,8 +446,7 @@ def test_stored_predictions_are_named_and_can_be_deleted(open_page):
     assert not list_files()
 
 
-def test_a_folder_of_ones_own_images_becomes_the_data_of_the_form(monkeypatch, tmp_path, open_page):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_a_folder_of_ones_own_images_becomes_the_data_of_the_form(tmp_path, open_page):
     write(tmp_path / "shapes")
     at = open_page("launch")
     at.text_input(key="own_folder").set_value(str(tmp_path / "missing"))

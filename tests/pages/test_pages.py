@@ -81,9 +81,8 @@ def test_damaged_weights_are_reported_and_the_others_shown_beside_a_usable_teach
 
 
 @pytest.mark.parametrize("name", [*PAGES, "methods", "audience"])
-def test_damaged_data_are_reported_with_what_to_do(family, name, tmp_path, open_page):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / CIFAR10.archive).write_bytes(b"nonsense")
+def test_damaged_data_are_reported_with_what_to_do(family, name, data_folder, open_page):
+    (data_folder / CIFAR10.archive).write_bytes(b"nonsense")
     (error,) = open_page(name).error
     assert CIFAR10.archive in error.value.replace("\\", "")
     assert "Remove it" in error.value

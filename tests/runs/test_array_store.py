@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.runs import array_store
+from tests.accidents import is_killed
 
 FACTS, VALUES = {"number": 1}, np.arange(30, dtype=np.float32).reshape(3, 10)
 SIZE = 4 * 30 + 32
@@ -46,15 +47,13 @@ def during_the_write(monkeypatch, do):
 
 def leave_half():
     """A process that SIGKILL ends in the middle of a write; returns what it left."""
-    child = os.fork()
-    if child == 0:
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                save()
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+    def work():
+        with pytest.MonkeyPatch.context() as patch:
+            during_the_write(patch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            save()
+
+    assert is_killed(work)
     assert stored() == []
     (left,) = array_store.store_root().iterdir()
     return left

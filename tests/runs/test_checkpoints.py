@@ -16,6 +16,7 @@ from kdexplorer.networks import build
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_checkpoint, network_from_state, read_weights
+from tests.accidents import mutated
 from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
 
 
@@ -192,16 +193,12 @@ def test_a_file_that_unpacks_to_more_than_its_size_is_refused_before_it_is_loade
         read_weights(packed)
 
 
-def _save_views(state, path, **options):
-    """Many tensors in a file with the numbers of one."""
-    torch.save(dict(zip(state, torch.zeros(len(state)), strict=True)), path, **options)
-
-
 @pytest.mark.parametrize(
     "save",
-    [torch.save, _save_views, lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
+    [torch.save, lambda state, path: torch.save(dict(zip(state, torch.zeros(len(state)), strict=True)), path),
+     lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False),
      lambda state, path: safetensors.torch.save_file(state, path)],
-    ids=["PyTorch", "views", "PyTorch before 1.6", "safetensors"],
+    ids=["PyTorch", "views of one tensor", "PyTorch before 1.6", "safetensors"],
 )  # fmt: skip
 def test_a_file_of_too_many_tensors_is_refused_before_it_is_loaded(tmp_path, monkeypatch, save):
     path = tmp_path / f"net.{'safetensors' if 'safetensors' in str(save.__code__.co_names) else 'pth'}"
@@ -225,18 +222,17 @@ def test_a_file_without_names_and_tensors_or_with_the_same_weights_twice_is_refu
         read_weights(tmp_path / "net.pth")
 
 
-def test_the_list_has_the_largest_first_then_by_objective_and_skips_unreadable(tmp_path, monkeypatch, make_checkpoint):
+def test_the_list_has_the_largest_first_then_by_objective_and_skips_unreadable(own, make_checkpoint):
     for name, preset in {"b": "combined", "c": "feature", "d": "response", "z": "scratch"}.items():
-        make_checkpoint(tmp_path / name, objective=PRESETS[preset])
-    make_checkpoint(tmp_path / "t", "resnet20")
-    make_checkpoint(tmp_path / "y", objective=None)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").touch()
-    make_checkpoint(tmp_path / "broken")
-    (tmp_path / "broken" / "card.json").write_text("{}")
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
+        make_checkpoint(own / name, objective=PRESETS[preset])
+    make_checkpoint(own / "t", "resnet20")
+    make_checkpoint(own / "y", objective=None)
+    (own / "empty").mkdir()
+    (own / "file").touch()
+    make_checkpoint(own / "broken")
+    (own / "broken" / "card.json").write_text("{}")
     assert [checkpoint.name for checkpoint in bundled_checkpoints()] == ["t", "y", "z", "d", "c", "b"]
-    assert checkpoints.list_checkpoints(tmp_path / "nowhere") == []
+    assert checkpoints.list_checkpoints(own / "nowhere") == []
 
 
 def test_the_bundled_networks_are_readable_and_match_their_cards():
@@ -248,9 +244,8 @@ def test_the_bundled_networks_are_readable_and_match_their_cards():
         assert checkpoint.logits().shape == (checkpoint.card.data.evaluation_images, len(checkpoint.classes))
 
 
-def test_a_checkpoint_is_found_by_name_by_run_and_student_and_folder(tmp_path, runs_root, monkeypatch, make_checkpoint):
-    monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
-    bundled = make_checkpoint(tmp_path / "net")
+def test_a_checkpoint_is_found_by_name_by_run_and_student_and_folder(own, runs_root, make_checkpoint):
+    bundled = make_checkpoint(own / "net")
     student = make_checkpoint(runs_root / "20260101-000000-lab-0000" / "net", seed=1)
     assert find_checkpoint("net") == bundled
     assert find_checkpoint("20260101-000000-lab-0000/net") == student
@@ -258,33 +253,9 @@ def test_a_checkpoint_is_found_by_name_by_run_and_student_and_folder(tmp_path, r
     for name in ("", "nothing", "../net", "net/net", "x" * 5000, "run\0", "net/card.json"):
         with pytest.raises(ConfigError, match="Bundled: net;"):
             find_checkpoint(name)
-    (tmp_path / "net" / "card.json").write_text("{}")
+    (own / "net" / "card.json").write_text("{}")
     with pytest.raises(CheckpointError):
         find_checkpoint("net")
-
-
-@st.composite
-def accidents(draw):
-    """What happens to the bytes of a file: where (as a share of its length), what, and how much."""
-    place, width = st.floats(0, 1), st.sampled_from([1, 1, 4, 16, 300])
-    kind = st.sampled_from(["flip", "zero", "ones", "drop", "again", "cut"])
-    return draw(st.lists(st.tuples(place, kind, width), min_size=1, max_size=4))
-
-
-def mutated(data, accidents):
-    data = bytearray(data)
-    for place, kind, width in accidents:
-        at = int(place**3 * len(data))  # headers are at the beginning
-        part = data[at : at + width]
-        data[at : None if kind == "cut" else at + width] = {
-            "flip": bytes(byte ^ 0x10 for byte in part),
-            "zero": bytes(len(part)),
-            "ones": b"\xff" * len(part),
-            "drop": b"",
-            "again": part * 2,
-            "cut": part,
-        }[kind]
-    return bytes(data)
 
 
 @pytest.mark.parametrize("examples", [40, pytest.param(5000, marks=pytest.mark.reliability)])
@@ -294,9 +265,9 @@ def test_a_mutated_checkpoint_is_usable_or_refused(saved, examples, reliability)
     files = {path.name: path.read_bytes() for path in saved.path.iterdir()}
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.sampled_from(sorted(files)), accidents())
-    def search(name, what):
-        content = mutated(files[name], what)
+    @given(st.sampled_from(sorted(files)), st.data())
+    def search(name, data):
+        content = data.draw(mutated(files[name], sorted(files.values())))
         for other, good in (files | {name: content}).items():
             (saved.path / other).write_bytes(good)
         reliability["checkpoints tried"] += 1

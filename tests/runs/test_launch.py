@@ -17,6 +17,7 @@ from kdexplorer.errors import RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
 from kdexplorer.runs.run_folder import Run, RunStatus, list_runs
+from tests.accidents import refuse
 from tests.runs.conftest import CONFIG, SLEEP, write_status
 from tests.training.configs import wait_for
 
@@ -38,10 +39,6 @@ def popen(monkeypatch):
     for *_, process in calls:
         process.kill()
         process.wait()
-
-
-def refuse(number):
-    return Mock(side_effect=OSError(number, os.strerror(number)))
 
 
 def test_a_launched_run_outlives_its_caller_and_is_not_started_twice_nor_deleted_and_stops_without_a_zombie(popen):

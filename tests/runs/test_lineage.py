@@ -4,26 +4,20 @@ import pytest
 
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs import lineage
-
-SMOOTHED = {"label_smoothing": 0.1}
+from tests.pages.runs import distilled
 
 
 @pytest.fixture
 def families(tmp_path, make_checkpoint):
     """Two teachers; a run of each with students of one architecture, and a scratch student with smoothed labels."""
-
-    def make(name, seed, **facts):
-        return make_checkpoint(tmp_path / name, seed=seed, **facts)
-
-    found = {"large": make("large", 0, run="t"), "small": make("small", 1, run="u")}
+    found = {
+        name: make_checkpoint(tmp_path / name, seed=seed, run=name) for seed, name in enumerate(("large", "small"))
+    }
     for teacher in ("large", "small"):
-        reference = {"name": teacher, "sha256": found[teacher].sha256}
-        for name, facts in (
-            ("smoothed", {"objective": SMOOTHED}),
-            ("scratch", {}),
-            ("response", {"objective": PRESETS["response"], "teacher": reference}),
-        ):
-            found[f"{teacher}-{name}"] = make(f"{teacher}-{name}", len(found), run=f"r-{teacher}", **facts)
+        students = {"smoothed": {"objective": {"label_smoothing": 0.1}}, "scratch": {}}
+        for student, facts in (students | {"response": distilled(found[teacher])}).items():
+            name = f"{teacher}-{student}"
+            found[name] = make_checkpoint(tmp_path / name, seed=len(found), run=f"r-{teacher}", **facts)
     return found
 
 
@@ -39,10 +33,10 @@ def test_each_student_has_its_own_teacher_and_scratch_baseline(families):
 
 
 def test_the_first_family_is_of_one_architecture_and_run_one_for_each_objective(families, tmp_path, make_checkpoint):
-    small, reference = families["small"], {"name": "small", "sha256": families["small"].sha256}
+    small = families["small"]
 
     def add(name, preset, run="r-small", architecture="resnet8", **changes):
-        facts = {"objective": PRESETS[preset] | changes, "teacher": reference, "run": run}
+        facts = distilled(small) | {"objective": PRESETS[preset] | changes, "run": run}
         families[name] = make_checkpoint(tmp_path / name, architecture, len(families), **facts)
 
     add("both", "combined")

@@ -5,7 +5,6 @@ import os
 import pytest
 
 from kdexplorer.analysis import metrics
-from kdexplorer.cli import main
 from kdexplorer.errors import ConfigError
 from kdexplorer.figures import all_figures
 from kdexplorer.runs import lineage
@@ -108,15 +107,11 @@ def test_a_file_that_would_never_end_is_refused(tmp_path, make):
         read_lecture(tmp_path / "endless.toml")
 
 
-def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, capsys):
-    assert main.main(["story"]) == 0
-    printed = capsys.readouterr().out
+def test_the_command_lists_steps_and_figures_and_refuses_a_bad_file(tmp_path, command):
+    printed = command("story").out
     assert all(step.title in printed for step in read_lecture().steps)
-    assert main.main(["story", str(write(tmp_path, f"[[steps]]\n{STEP}"))]) == 0
-    assert "soft_labels" in capsys.readouterr().out
-    assert main.main(["story", "--figures"]) == 0
-    printed = capsys.readouterr().out
+    assert "soft_labels" in command("story", str(write(tmp_path, f"[[steps]]\n{STEP}"))).out
+    printed = command("story", "--figures").out
     assert all(name in printed for name in all_figures())
-    assert main.main(["story", str(tmp_path / "none.toml")]) == 2
-    assert main.main(["story", str(write(tmp_path, "nothing"))]) == 2
-    assert "mine.toml" in capsys.readouterr().err
+    command("story", str(tmp_path / "none.toml"), code=2)
+    assert "mine.toml" in command("story", str(write(tmp_path, "nothing")), code=2).err

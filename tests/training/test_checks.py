@@ -38,8 +38,7 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         ({"without_class": 10}, "without_class", "only 10 classes"),
     ],
 )
-def test_each_problem_is_reported_beside_its_field(changes, field, words, monkeypatch, tmp_path):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
+def test_each_problem_is_reported_beside_its_field(changes, field, words):
     config, problems = find_problems(BASE | changes)
     assert config is None
     assert words in " ".join(problems[field])

@@ -26,6 +26,7 @@ from kdexplorer.files import read_json
 from kdexplorer.runs.launch import delete_run, launch_run, start_run
 from kdexplorer.runs.run_folder import LIVE, RESUMABLE, find_run, list_runs
 from kdexplorer.training.train import execute
+from tests.accidents import is_killed
 from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for
 
 WRITES = ("replace", "fsync", "unlink")
@@ -56,17 +57,15 @@ def before_writes(do):
 
 def train_until_killed(run, number, ending=""):
     """Trains in a process that SIGKILL ends before its `number`-th write to such a path; False if it finished."""
-    child = os.fork()
-    if child == 0:
-        count = itertools.count(1)
+    count = itertools.count(1)
+
+    def work():
         before_writes(
             lambda path: os.kill(os.getpid(), signal.SIGKILL) if path.endswith(ending) and next(count) == number else 0
         )
-        try:
-            execute(run)
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        execute(run)
+
+    return is_killed(work)
 
 
 class FullError(OSError):

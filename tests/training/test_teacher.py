@@ -1,7 +1,7 @@
 """The teacher: what is read instead of computed has the same bits, and what it loses on small images is said."""
 
+import errno
 from types import SimpleNamespace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from kdexplorer.training import teacher as teacher_module
 from kdexplorer.training.teacher import EvaluationTeacher, Teacher
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
+from tests.accidents import refuse
+from tests.runs.test_array_store import stored
 from tests.training.configs import AT, RESPONSE, bits, create, make_config, stop_at, train_to_end
 
 ATTENTION = {"name": "attention", "architecture": "resnet8", "terms": [AT]}
@@ -43,10 +45,6 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(Teacher, "compute", recorded)
     return take
-
-
-def stored():
-    return sorted(array_store.store_root().glob("*.f32"))
 
 
 def test_a_second_run_reads_them_and_trains_to_the_same_bits_unless_they_are_damaged(response, computed):
@@ -135,7 +133,7 @@ def test_an_epoch_of_which_a_part_was_computed_is_not_kept(response):
 
 
 def test_a_disk_that_is_full_costs_nothing_but_the_store(response, monkeypatch):
-    monkeypatch.setattr(array_store, "write_bytes", Mock(side_effect=OSError(28, "No space left on device")))
+    monkeypatch.setattr(array_store, "write_bytes", refuse(errno.ENOSPC))
     train_to_end(response)
     assert stored() == []
 

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from kdexplorer.training import train as train_module
 from kdexplorer.training import trainer as trainer_module
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer, load_run_data
+from tests.accidents import refuse
 from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, predict, train_to_end, wait_for
 
 
@@ -239,7 +239,7 @@ def test_a_student_that_float16_cannot_hold_costs_the_run_no_other(paired, monke
     assert run_checkpoints(run) == []
 
 
-fail_as_full_disk = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+fail_as_full_disk = refuse(errno.ENOSPC)
 
 
 def test_a_full_disk_loses_neither_the_run_nor_its_last_good_state(paired, undisturbed, monkeypatch):

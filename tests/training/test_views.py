@@ -102,7 +102,7 @@ def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tin
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
 
 
-def test_a_stop_waits_for_a_snapshot(tiny, monkeypatch):
+def test_a_stop_waits_for_a_snapshot(tiny):
     """It would be lost otherwise: the state is saved after it."""
     trainer = Trainer(make_config(snapshots=1), threading.Event())
     trainer.stopping.set()

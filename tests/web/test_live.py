@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import streamlit as st
 from PIL import Image
 
 from benchmarks.app import CHROMIUM, FLAGS, settle
@@ -26,8 +25,8 @@ from kdexplorer.images.picture import Picture, enlarge_png
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, open_checkpoint
 from kdexplorer.web import export_network
-from tests.images.image_files import encode
-from tests.pages.reading import link_labels, open_popover, turn_to
+from tests.images.image_files import encode, photo
+from tests.pages.reading import PHOTO, link_labels, open_popover, turn_to
 from tests.tab import DESKTOP, Tab, drag, give
 
 
@@ -72,13 +71,7 @@ def opened(camera, html):
     return camera
 
 
-def photo(width=203, height=97, kind="PNG"):
-    y, x = np.mgrid[0:height, 0:width] / 25
-    waves = 127 + 120 * np.sin(np.stack([x + y, x - y, x * y / 3], axis=2))
-    return encode(Image.fromarray(waves.astype(np.uint8)), kind)
-
-
-def choose(place, data, name="waves.png", kind="image/png"):
+def choose(place, data, name="noise.png", kind="image/png"):
     """Chooses a file in a part of the page."""
     place.locator("input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": data})
 
@@ -136,7 +129,7 @@ class TestInAPage:
 
     @pytest.mark.parametrize(("kind", "size"), [("JPEG", (1300, 900)), ("GIF", (99, 99))])
     def test_another_kind_of_file_gives_the_pixels_of_an_upload(self, opened, kind, size):
-        data = photo(*size, kind)
+        data = encode(photo(*size), kind)
         choose(opened, data, f"w.{kind.lower()}", f"image/{kind.lower()}")
         wait_for_predictions(opened)
         if kind == "GIF":  # no upload; its first frame is one
@@ -145,9 +138,9 @@ class TestInAPage:
 
     @pytest.mark.parametrize("way", ["drop", "paste"])
     def test_images_are_dropped_and_pasted(self, opened, way):
-        give(opened.locator(".kd-photo"), "waves.png", photo(), way)
+        give(opened.locator(".kd-photo"), "noise.png", PHOTO, way)
         wait_for_predictions(opened)
-        assert np.abs(input_of(opened) - decode.decode_image(photo())).max() <= 2
+        assert np.abs(input_of(opened) - decode.decode_image(PHOTO)).max() <= 2
 
     def test_a_file_that_is_no_image_is_explained(self, opened):
         choose(opened, b"GIF89a nothing", "<b>.png")
@@ -161,7 +154,7 @@ class TestInAPage:
         networks = [make_checkpoint(tmp_path / name, "air_16", seed) for seed, name in enumerate("ab")]
         (tmp_path / "live.html").write_text(page_of(networks), encoding="utf-8")
         camera.goto((tmp_path / "live.html").as_uri())
-        choose(camera, photo())
+        choose(camera, PHOTO)
         wait_for_predictions(camera)
         overlays = camera.locator(".kd-maps canvas").all()
         set_slider(camera, "Opacity", 0)
@@ -215,7 +208,7 @@ def test_without_a_camera_the_view_says_so_and_files_still_work(chromium, html, 
         tab.get_by_role("button", name="Start the camera").click()
         tab.get_by_text(sentence).wait_for()
         assert tab.get_by_role("button", name="Start the camera").is_enabled()
-        choose(tab, photo())
+        choose(tab, PHOTO)
         wait_for_predictions(tab)
 
 
@@ -231,7 +224,7 @@ def test_your_own_image_gets_predictions_in_a_handout(camera, family, tmp_path):
     wait_for_predictions(camera)
     assert not input_of(camera).any()
     check_predictions(camera, family, 4.0)
-    choose(camera.locator("#own-image"), photo())
+    choose(camera.locator("#own-image"), PHOTO)
     wait_for_predictions(camera, 2)
     assert camera.get_by_text("This is a sample").count() == 0
     assert camera.locator(".kd-slider", has_text="Temperature").count() == 0  # the page has one
@@ -295,14 +288,11 @@ class TestInTheApplication:
 
 class TestWithoutABrowser:
     @pytest.fixture(autouse=True)
-    def networks(self, own, tmp_path, monkeypatch, make_checkpoint):
-        monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+    def networks(self, own, make_checkpoint):
         make_checkpoint(own / "small", "resnet20", 1)
         for seed in range(4):
             make_checkpoint(own / f"s{seed}", "resnet8", seed)
         make_checkpoint(own / "wide", "wrn_16_2", 3)
-        st.cache_data.clear()
-        st.cache_resource.clear()
 
     def test_a_network_that_is_too_large_is_named_and_the_page_goes_on(self, open_page):
         at = open_page("live", teacher="small", students="s0,wide")

@@ -196,9 +196,8 @@ def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(tok
     assert not run.path.exists()
 
 
-def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page, tmp_path):
+def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page):
     """The buttons were drawn for a presenter who has left; a guest has no form at all."""
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path))
     stopped, running = make_run("stopped"), make_run("running")
     done = []
     actions = {launch_form: ("launch_run", "Measurement"), run_view: ("start_run", "stop_run", "delete_run")}
