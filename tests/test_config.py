@@ -13,13 +13,11 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.presets import STARTING_POINTS
 from kdexplorer.schema import RECORDED, is_name, validate
 
-BASELINE = {"name": "a", "architecture": "resnet8"}
-
 
 @pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON"])
 def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
     with pytest.raises(ConfigError, match=name.lower()):
-        validate(RunConfig, {"students": [{**BASELINE, "name": name}]})
+        validate(RunConfig, {"students": [{"name": name, "architecture": "resnet8"}]})
 
 
 KD, AT = {"method": "kd"}, {"method": "at"}

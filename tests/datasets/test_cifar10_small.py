@@ -44,10 +44,9 @@ def test_it_is_part_of_the_complete_data(real_root):
     assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
 
 
-PAIRS = [("resnet56", "resnet20"), ("resnet56", "resnet8"), ("resnet50", "resnet18")]
-
-
-@pytest.mark.parametrize(("teacher", "student"), PAIRS)
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("resnet56", "resnet20"), ("resnet56", "resnet8"), ("resnet50", "resnet18")]
+)
 def test_each_example_is_recognized_and_argues_for_distillation(teacher, student):
     dataset = get_dataset("cifar10")
     labels = dataset.gallery().labels

@@ -8,7 +8,6 @@ from kdexplorer.datasets.base import hold_out, load_probes
 from kdexplorer.errors import ConfigError
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
-each_dataset = pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
 
 
 def test_keys_and_labels_are_unique_two_can_be_downloaded_and_an_unknown_key_lists_the_choices():
@@ -19,7 +18,7 @@ def test_keys_and_labels_are_unique_two_can_be_downloaded_and_an_unknown_key_lis
         get_dataset("mnist")
 
 
-@each_dataset
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.key)
 def test_the_gallery_is_the_test_split_or_a_part_of_it(dataset, tiny):
     gallery = dataset.gallery()
     assert (gallery.images.shape, gallery.images.dtype) == ((len(gallery), 3, 32, 32), np.uint8)

@@ -10,7 +10,6 @@ from kdexplorer import methods
 from kdexplorer.methods import FAMILIES, all_methods
 
 METHODS = all_methods()
-each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
 
 
 def test_every_file_of_the_package_is_in_the_registry_once():
@@ -49,7 +48,7 @@ def test_a_faulty_file_is_left_out_and_named(tmp_path, monkeypatch, caplog, old,
     assert re.search(words, caplog.text)
 
 
-@each_method
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.key)
 def test_a_method_and_every_setting_is_described_and_settings_have_defaults(method):
     for text in (method.key, method.label, method.reference, method.formula, method.summary):
         assert text.strip() == text != ""

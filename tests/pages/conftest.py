@@ -11,10 +11,8 @@ from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE
 from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.studies.folder import StudyConfig, open_study
 from kdexplorer.studies.table import write_table
-from tests.pages.runs import distilled, figures
+from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, figures
 from tests.studies.sample import make_grid
-
-CIFAR10 = get_dataset("cifar10")
 
 
 @pytest.fixture(autouse=True)
@@ -30,23 +28,13 @@ def guest(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def cifar10_card():
-    """The fields of a card of CIFAR-10's whole test split."""
-    return {
-        "classes": CIFAR10.classes,
-        "normalization": CIFAR10.normalization,
-        "data": {"dataset": "cifar10", "evaluation_split": "test", "evaluation_images": 10_000},
-    }
-
-
-@pytest.fixture(scope="session")
-def built(make_checkpoint, tmp_path_factory, cifar10_card):
+def built(make_checkpoint, tmp_path_factory):
     """A teacher and two students with CIFAR-10's classes and logits of the whole test split."""
     folder = tmp_path_factory.mktemp("family")
 
     def make(name, seed, **changes):
         logits = np.random.default_rng(seed).normal(0, 3, (10_000, 10))
-        return make_checkpoint(folder / name, "resnet8", seed, logits, **cifar10_card | changes)
+        return make_checkpoint(folder / name, "resnet8", seed, logits, **CIFAR10_CARD | changes)
 
     teacher = make("teacher", 0)
     make("small-scratch", 1, run="r")
@@ -62,9 +50,9 @@ def family(own, built):
 
 
 @pytest.fixture
-def big(family, make_checkpoint, cifar10_card):
+def big(family, make_checkpoint):
     """A second teacher with two students."""
-    known = {"logits": np.zeros((10_000, 10))} | cifar10_card
+    known = {"logits": np.zeros((10_000, 10))} | CIFAR10_CARD
     teacher = make_checkpoint(family / "big", "resnet20", 5, **known)
     make_checkpoint(family / "big-scratch", "resnet8", 6, run="b", **known)
     make_checkpoint(family / "big-feature", "resnet8", 7, run="b", **known, **distilled(teacher, "feature"))

@@ -9,6 +9,14 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import EpochMetrics
 
+CIFAR10 = get_dataset("cifar10")
+CIFAR10_CARD = {
+    "classes": CIFAR10.classes,
+    "normalization": CIFAR10.normalization,
+    "data": {"dataset": "cifar10", "evaluation_split": "test", "evaluation_images": 10_000},
+}
+"""The fields of a card of CIFAR-10's whole test split."""
+
 
 def distilled(teacher, preset="response"):
     """What a student's card says of its teacher and its objective."""

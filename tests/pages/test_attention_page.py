@@ -9,7 +9,7 @@ from kdexplorer.analysis.difference import Difference
 from kdexplorer.app import attention
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
-from tests.pages.runs import distilled
+from tests.pages.runs import CIFAR10_CARD, distilled
 
 
 def compare(at):
@@ -18,8 +18,8 @@ def compare(at):
     return next(one for one in at.button if one.label.startswith("Compare ")).click().run()
 
 
-def test_students_of_the_same_stages_are_compared_on_request(family, open_page, make_checkpoint, cifar10_card):
-    make_checkpoint(family / "mobile", "mobilenet_v2", **cifar10_card)
+def test_students_of_the_same_stages_are_compared_on_request(family, open_page, make_checkpoint):
+    make_checkpoint(family / "mobile", "mobilenet_v2", **CIFAR10_CARD)
     at = open_page("attention", students="small-response,mobile")
     counts = [option.content for option in at.button_group(key="sample").proto.options]
     assert counts == [f"first {count} test images" for count in ("200", "1,000", "2,000")]

@@ -7,13 +7,12 @@ import pytest
 from kdexplorer.app import audience
 from kdexplorer.app.audience import votes
 from kdexplorer.app.server import access, headers
-from kdexplorer.datasets import get_dataset
 from kdexplorer.story import read_lecture
 from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
+from tests.pages.runs import CIFAR10
 from tests.vote.conftest import ask, browser
 
-CIFAR10 = get_dataset("cifar10")
 SAMPLES = CIFAR10.gallery()
 VOTE = 1 + [step.figure for step in read_lecture().steps].index("vote")  # the lecture's step with the vote
 

@@ -7,7 +7,7 @@ import pytest
 from kdexplorer.app.layout import TITLES
 from kdexplorer.app.parts import chart_view
 from tests.pages.reading import open_popover, open_tab, specs
-from tests.pages.runs import make_run
+from tests.pages.runs import CIFAR10_CARD, make_run
 
 
 def popovers(at):
@@ -49,8 +49,8 @@ def test_the_chart_of_a_run_names_it_and_has_no_button_while_it_trains(open_page
     assert passed[0]["source"] == f"KD Explorer, demo: run {run.run_id}"
 
 
-def test_names_that_are_alike_do_not_meet(own, make_checkpoint, cifar10_card, open_page):
+def test_names_that_are_alike_do_not_meet(own, make_checkpoint, open_page):
     for number, name in enumerate(("a" * 60 + "-x", "a" * 60 + "-y")):
-        make_checkpoint(own / name, "resnet8", number, **cifar10_card)
+        make_checkpoint(own / name, "resnet8", number, **CIFAR10_CARD)
     at = open_tab(open_page("soft_labels"), "Curves over T")
     assert len(set(popovers(at))) == len(specs(at))

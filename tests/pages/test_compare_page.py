@@ -16,10 +16,8 @@ from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
 from tests.pages.reading import button, link_labels, open_popover, results_table, specs, text
-from tests.pages.runs import distilled, make_run
+from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, make_run
 from tests.studies.sample import make_table
-
-CIFAR10 = get_dataset("cifar10")
 
 
 def names(at):
@@ -106,9 +104,9 @@ def test_the_bundled_labels_give_every_column_and_disagreements_on_the_images_th
     assert "among the first 2,000 test images" in text(at)
 
 
-def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, cifar10_card, monkeypatch, open_page):
+def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, monkeypatch, open_page):
     monkeypatch.setattr(type(CIFAR10), "test_labels", lambda self, root=None: None)
-    make_checkpoint(own / "net", logits=np.zeros((10_000, 10)), **cifar10_card)
+    make_checkpoint(own / "net", logits=np.zeros((10_000, 10)), **CIFAR10_CARD)
     at = open_page("compare", show="Calibration")
     assert results_table(at)["accuracy"].tolist() == [10.0]
     assert any("Download CIFAR-10" in info.value for info in at.info)

@@ -9,14 +9,12 @@ import pytest
 from kdexplorer.analysis import image_filters, metrics
 from kdexplorer.app.parts import downloads
 from kdexplorer.app.server import access, turns
-from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import PHOTO, open_popover, specs, text, turn_to, upload
-from tests.pages.runs import distilled, make_run
+from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, make_run
 from tests.pages.test_attention_page import compare
 
-CIFAR10 = get_dataset("cifar10")
 PAGES = [None, "soft_labels", "attention"]
 
 
@@ -40,9 +38,9 @@ def test_overview_begins_with_a_chosen_example_and_its_examples_replace_a_photo(
     assert alt_texts(at)[0] == "Test image 361: dog"
 
 
-def test_overview_compares_a_runs_students_with_their_teacher(own, make_checkpoint, cifar10_card, open_page):
+def test_overview_compares_a_runs_students_with_their_teacher(own, make_checkpoint, open_page):
     logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
-    teacher = make_checkpoint(own / "teacher", "resnet20", 0, logits, **cifar10_card)
+    teacher = make_checkpoint(own / "teacher", "resnet20", 0, logits, **CIFAR10_CARD)
     run = make_run(students=("scratch", "response"), teacher="teacher")
 
     def finish(dataset, split):
@@ -106,15 +104,15 @@ def test_students_follow_their_teacher_on_every_page(big, open_page):
     assert set(at.multiselect(key="networks").value) == {"big", "big-scratch", "big-feature"}
 
 
-FORGED = [
-    ("soft_labels", {"image": "-1", "T": "0", "alpha": "7", "teacher": "../../etc/passwd"}),
-    ("soft_labels", {"image": "9" * 23, "T": "nan", "students": "small-scratch,nobody"}),
-    ("soft_labels", {"image": "١", "T": "1e999"}),
-    ("attention", {"image": "2000"}),
-]
-
-
-@pytest.mark.parametrize(("name", "query"), FORGED)
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("soft_labels", {"image": "-1", "T": "0", "alpha": "7", "teacher": "../../etc/passwd"}),
+        ("soft_labels", {"image": "9" * 23, "T": "nan", "students": "small-scratch,nobody"}),
+        ("soft_labels", {"image": "١", "T": "1e999"}),
+        ("attention", {"image": "2000"}),
+    ],
+)
 def test_invalid_values_in_a_link_are_ignored_with_a_warning_each(family, name, query, open_page):
     at = open_page(name, **query)
     assert specs(at)

@@ -7,7 +7,7 @@ from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import PHOTO, dataset, open_popover, open_tab, params, results_table, specs, text, upload
-from tests.pages.runs import distilled
+from tests.pages.runs import CIFAR10_CARD, distilled
 
 
 def test_the_first_state_and_every_tab_with_labels_and_without(family, monkeypatch, open_page):
@@ -31,10 +31,8 @@ def test_the_first_state_and_every_tab_with_labels_and_without(family, monkeypat
     assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))
 
 
-def test_the_gradient_is_of_the_shown_student_and_starts_at_its_trained_alpha(
-    family, make_checkpoint, cifar10_card, open_page
-):
-    card = distilled(open_checkpoint(family / "teacher")) | cifar10_card
+def test_the_gradient_is_of_the_shown_student_and_starts_at_its_trained_alpha(family, make_checkpoint, open_page):
+    card = distilled(open_checkpoint(family / "teacher")) | CIFAR10_CARD
     card["objective"] = {"ce_weight": 0.1, "terms": [{"method": "kd", "weight": 0.9}]}
     make_checkpoint(family / "small-response", "resnet8", 2, np.zeros((10_000, 10)), run="r", **card)
     at = open_page("soft_labels")

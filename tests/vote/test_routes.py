@@ -82,12 +82,9 @@ def test_a_page_that_has_not_changed_is_not_sent_again(phones, question):
 
 
 BAD = {
-    "nothing": b"",
     "no choice": b"question=KEY",
-    "no question": b"choice=1",
     "a word": b"question=KEY&choice=cat",
     "a class too many": b"question=KEY&choice=10",
-    "a long number": b"question=KEY&choice=111111111",
     "two choices": b"question=KEY&choice=1&choice=2",
     "another key": b"question=../../etc&choice=1",
     "bytes": b"\xff\xfe\x00question=KEY&choice=1",

@@ -11,7 +11,6 @@ PAGE = """
 <div class="vega-bindings"><input type="range" name="epoch" min="5" max="10" step="5" value="5"></div>
 <div class="st-key-photo_input"><div data-testid="stFileUploader"><input type="file"></div></div>
 """
-SHOW = "window.controls = { followEpoch, shrinkAndChoose, watchUploads };"
 
 
 @pytest.fixture
@@ -19,7 +18,8 @@ def page(chromium):
     page = chromium.new_page()
     page.set_content(PAGE)
     scripts = web.read("explain_refusal.js", "shrink_upload.js", "page_controls.js")
-    page.add_script_tag(content=f"{scripts}\n{SHOW}", type="module")
+    scripts += "\nwindow.controls = { followEpoch, shrinkAndChoose, watchUploads };"
+    page.add_script_tag(content=scripts, type="module")
     page.wait_for_function("window.controls")
     yield page
     page.close()
