@@ -178,9 +178,7 @@ def read_first(path):
     return json.loads(text.splitlines()[0] if path.suffix == ".jsonl" else text)
 
 
-@pytest.fixture
-def full_card(evaluated):
-    """A card in which every field is set."""
+def test_no_card_breaks_a_page(evaluated, every, new_place, look, check):
     path = evaluated / "small-response" / "card.json"
     card = json.loads(path.read_text())
     environment = {"epoch": 0, "step": 0, "threads": 1, "processes": 1, "device": "cpu", "precision": "float32"}
@@ -192,11 +190,7 @@ def full_card(evaluated):
             "versions": {"torch": "2"}, "environments": [environment | {"torch": "2"}], "history": history,
         }
     ]  # fmt: skip
-    write_json(path, card)
-    return card
-
-
-def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, check):
+    write_json(path, card)  # every field is set
     scratch = evaluated.parent / "scratch"
     scratch.mkdir()
 
@@ -204,7 +198,7 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
         (scratch / "card.json").write_text(mutation.text)
         open_checkpoint(scratch)
 
-    usable, refused = divide(mutations({"card.json": full_card})[::every], read)
+    usable, refused = divide(mutations({"card.json": card})[::every], read)
 
     def place(group):
         root = new_place("KDEXPLORER_CHECKPOINTS")
@@ -237,9 +231,7 @@ def test_no_card_breaks_a_page(evaluated, full_card, every, new_place, look, che
     check(refused, look_at_refused, 40)
 
 
-@pytest.fixture
-def run(evaluated, make_checkpoint):
-    """A finished run with everything that a run leaves."""
+def test_no_file_of_a_run_breaks_a_page(evaluated, make_checkpoint, every, new_place, look, check):
     run = make_run("stopped", students=("scratch", "response"), teacher="teacher", message="stopped", warning="careful",
                    epoch=1, epochs=2, step=1, steps_per_epoch=4, images_per_second=9.0, seconds_left=3.0)  # fmt: skip
     probes = np.zeros((20, 10)).tolist()
@@ -247,10 +239,7 @@ def run(evaluated, make_checkpoint):
     write_json(run.path / "teacher.json", figures.model_dump())
     run.append_batch_metrics([BatchMetrics(epoch=0.5, student="s-scratch", train={"accuracy": 0.5, "objective": 1.0})])
     make_checkpoint(run.path / "s-response", run=run.run_id, objective={"terms": [{"method": "kd"}]})
-    return run
 
-
-def test_no_file_of_a_run_breaks_a_page(run, every, new_place, look, check):
     def read(mutation):
         path = run.path.with_name("broken")
         path.mkdir(exist_ok=True)

@@ -10,11 +10,9 @@ from tests.pages.reading import PHOTO, button, dataset, follow, open_popover, te
 LINKS = [
     ("attention", {"colors": "difference", "power": "2", "scale": "per map", "sample": "200"}),
     ("soft_labels", {"student": "small-scratch", "moment": "Start of training"}),
-    ("soft_labels", {"tab": "Curves over T"}),
     ("soft_labels", {"tab": "Class similarity", "off_diagonal": "false"}),
     ("soft_labels", {"filter": "Teacher wrong", "class": "cat"}),
     ("compare", {"cost": "parameters"}),
-    ("compare", {"show": "Classes"}),
     ("compare", {"show": "Calibration", "scaled": "true"}),
     (
         "compare",

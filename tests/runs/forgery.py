@@ -5,8 +5,6 @@ import json
 
 import safetensors.torch
 
-from kdexplorer.runs.checkpoints import open_checkpoint
-
 
 class Marker:
     """Unpickled, it leaves a file, as code that runs would."""
@@ -36,7 +34,3 @@ def replace_weights(checkpoint, data, matching=True):
     (checkpoint.path / "weights.safetensors").write_bytes(data)
     if matching:
         edit_card(checkpoint, sha256=hashlib.sha256(data).hexdigest())
-
-
-def reopen(checkpoint):
-    return open_checkpoint(checkpoint.path)

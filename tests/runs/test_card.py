@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from kdexplorer.errors import CheckpointError
-from kdexplorer.runs.checkpoints import list_checkpoints
-from tests.runs.forgery import edit_card, reopen
+from kdexplorer.runs.checkpoints import list_checkpoints, open_checkpoint
+from tests.runs.forgery import edit_card
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out
         legs=[{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts],
         data={"dataset": "synthetic", "evaluation_split": split, "evaluation_images": 120},
     )
-    assert reopen(saved).card.continued_in_view == seen
+    assert open_checkpoint(saved.path).card.continued_in_view == seen
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out
 def test_an_invalid_card_is_refused_with_the_field(saved, changes, field):
     edit_card(saved, **changes)
     with pytest.raises(CheckpointError, match=rf"card\.json: {field}"):
-        reopen(saved)
+        open_checkpoint(saved.path)
     assert list_checkpoints(saved.path.parent) == []
 
 
@@ -60,4 +60,4 @@ def test_an_invalid_card_is_refused_with_the_field(saved, changes, field):
 def test_a_card_that_is_garbage_is_refused(saved, garbage):
     (saved.path / "card.json").write_bytes(garbage)
     with pytest.raises(CheckpointError, match=r"no readable card\.json"):
-        reopen(saved)
+        open_checkpoint(saved.path)

@@ -17,11 +17,11 @@ from kdexplorer.presets import PRESETS
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_checkpoint, network_from_state, read_weights
 from tests.accidents import mutated
-from tests.runs.forgery import Marker, edit_weights, reopen, replace_weights
+from tests.runs.forgery import Marker, edit_weights, replace_weights
 
 
 def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
-    network = reopen(saved).network()
+    network = checkpoints.open_checkpoint(saved.path).network()
     images = torch.randn(4, 3, 32, 32)
     state = checkpoints.to_half_precision(network)
     again = checkpoints.save_checkpoint(tmp_path / "copy", state, saved.card, saved.logits())
@@ -43,11 +43,11 @@ def test_truncated_or_altered_weights_are_refused(saved):
         for matching, words in ((False, "SHA-256"), (True, "not a readable safetensors")):
             replace_weights(saved, data[: int(keep * len(data))], matching)
             with pytest.raises(CheckpointError, match=words):
-                reopen(saved).network()
+                checkpoints.open_checkpoint(saved.path).network()
     replace_weights(saved, data)
     edit_weights(saved, lambda state: state["fc.bias"].add_(1), matching=False)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*SHA-256"):
-        reopen(saved).network()
+        checkpoints.open_checkpoint(saved.path).network()
 
 
 def _set(key, value):
@@ -68,7 +68,7 @@ FORGED = {
 def test_forged_weights_are_refused_and_named(saved, change, words):
     edit_weights(saved, change)
     with pytest.raises(CheckpointError, match=words):
-        reopen(saved).network()
+        checkpoints.open_checkpoint(saved.path).network()
 
 
 def test_a_pickle_in_disguise_or_half_a_file_is_refused_and_does_not_fire(saved, tmp_path):
@@ -79,7 +79,7 @@ def test_a_pickle_in_disguise_or_half_a_file_is_refused_and_does_not_fire(saved,
     for data in (pickle.dumps(Marker(fired)), (tmp_path / "net.pt").read_bytes(), logits.read_bytes(), truncated):
         replace_weights(saved, data)
         with pytest.raises(CheckpointError, match="not a readable safetensors"):
-            reopen(saved).network()
+            checkpoints.open_checkpoint(saved.path).network()
         logits.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"test_logits\.npz (cannot be read|contains)"):
             saved.logits()
@@ -97,7 +97,7 @@ UNKNOWN = b'{"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}}'  # which torc
 def test_a_header_that_lies_is_refused(saved, content):
     replace_weights(saved, content)
     with pytest.raises(CheckpointError):
-        reopen(saved).network()
+        checkpoints.open_checkpoint(saved.path).network()
 
 
 def test_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved):
@@ -277,7 +277,7 @@ def test_a_mutated_checkpoint_is_usable_or_refused(saved, examples, reliability)
             else:
                 if name == "weights.safetensors":
                     replace_weights(saved, content)  # with their hash on the card
-                opened = reopen(saved)
+                opened = checkpoints.open_checkpoint(saved.path)
                 assert np.isfinite(opened.logits()).all()
                 network = opened.network()
             assert all(torch.isfinite(p).all() for p in network.parameters())

@@ -65,16 +65,11 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def at(monkeypatch):
-    """The script's page, where values of other kinds are ignored."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_value_of_another_kind_counts_as_not_sent(monkeypatch, kind):
     monkeypatch.setattr(WStates, "__getitem__", WStates.__getitem__)  # restored afterwards
     streamlit_internals.ignore_other_kinds()
-    return AppTest.from_function(script, default_timeout=60).run()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_value_of_another_kind_counts_as_not_sent(at, kind):
+    at = AppTest.from_function(script, default_timeout=60).run()
     begin, states = at.json[0].value, at._tree.get_widget_states()
     kinds = {one.id: one.WhichOneof("value") for one in states.widgets}
     states.ClearField("widgets")
