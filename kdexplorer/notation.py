@@ -131,13 +131,14 @@ def format_student(student: StudentConfig) -> str:
     return ":".join(words)
 
 
-_OBJECTIVES = {name: Objective(**values).model_dump(mode="json") for name, values in PRESETS.items()}
+OBJECTIVES = {name: Objective(**values).model_dump(mode="json") for name, values in PRESETS.items()}
+"""The presets with the defaults of what they leave out."""
 
 
 def find_preset(objective: Mapping[str, Any]) -> str | None:
     """The preset with these terms and this weight of cross-entropy."""
     own = objective["ce_weight"], objective["terms"]
-    return next((name for name, one in _OBJECTIVES.items() if (one["ce_weight"], one["terms"]) == own), None)
+    return next((name for name, one in OBJECTIVES.items() if (one["ce_weight"], one["terms"]) == own), None)
 
 
 def usual_name(student: Mapping[str, Any]) -> str:

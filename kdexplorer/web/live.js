@@ -115,8 +115,8 @@ function buildElements(settings, actions) {
 
     `settings`: `networks`, the teacher first, each `{name, color, mark, description, weights | url}`; `palette`, the
     256 colors [r, g, b] of attention; `temperature`, `range` [lowest, highest T]; `sample` {url, caption}, shown until
-    the reader chooses an image, or null; `hasOtherPages`, whether other pages can take the image; `externalTemperature`, whether
-    the surrounding page has the temperature's slider and calls `setTemperature`. */
+    the reader chooses an image, or null; `hasOtherPages`, whether other pages can take the image;
+    `externalTemperature`, whether the surrounding page has the temperature's slider and calls `setTemperature`. */
 function mount(host, settings) {
   const view = { temperature: settings.temperature, opacity: OPACITY, frozen: false, result: null, onPicture: null };
   let [networks, table] = [[], null];

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from kdexplorer import notation
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.config import MAX_STUDENTS, Objective, StudentConfig
+from kdexplorer.config import MAX_STUDENTS, StudentConfig
 from kdexplorer.methods import all_methods, get_method
 from kdexplorer.presets import PRESETS
 
@@ -134,7 +134,7 @@ def edit_student(students: list[Student], student: Student, name: str, value: An
     if name != "preset":
         student[name] = value
     elif value in PRESETS:
-        student |= Objective.model_validate(PRESETS[value]).model_dump(mode="json")
+        student |= notation.OBJECTIVES[value]
     if follows or not student["name"]:
         names = [other["name"] for other in students if other is not student]
         student["name"] = find_free_name(notation.usual_name(student), names)
