@@ -156,9 +156,14 @@ def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab
     assert tab.page.get_by_text("Save it as JPEG").count() == 0
 
 
-def test_soft_label_of_a_camera_picture(tab):
+def test_a_refused_photo_and_the_soft_label_of_a_camera_picture(tab, tmp_path):
     tab.open("soft_labels")
     tab.page.get_by_role("button", name="Source").click()
+    tab.page.get_by_text("Upload a photo", exact=True).click()
+    sources = tab.page.get_by_test_id("stPopoverBody")
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    sources.locator("input[type=file]").set_input_files(tmp_path / "photo.png")
+    sources.get_by_role("alert").filter(has_text="not a readable").wait_for()
     tab.page.get_by_text("Camera", exact=True).click()
     tab.page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # the camera's first frame
     tab.page.get_by_role("button", name="Take Photo").click()

@@ -69,6 +69,8 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
                 _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
         with photo_place:
             _pick_photo_file()
+        with sources if sources.open else photo_place:  # on a phone the open one covers the page
+            _say_refused()
     photo = None
     if (kept := find_photo(teacher.dataset)) is not None:
         chosen, photo = kept
@@ -190,6 +192,7 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     known = range(len(cached.gallery(teacher.dataset)))
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
     _pick_photo_file()
+    _say_refused()
     index, photo = read_index(known), None
     if (kept := find_photo(teacher.dataset)) is not None:
         index, (chosen, photo) = None, kept
@@ -245,6 +248,10 @@ def _pick_photo_file() -> None:
     """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
     with st.container(key="photo_input"):
         _draw_uploader("Try your photo", "shown")
+
+
+def _say_refused() -> None:
+    """Why the last file of this page has not become the photo."""
     page, error = st.session_state.get(_REFUSED, ("", None))
     if page != st.session_state.get(choices.PAGE):
         st.session_state.pop(_REFUSED, None)  # of the page before
