@@ -1,6 +1,6 @@
 """`study` (or `league`): named students × seeds on one recipe, as a file declares them. `sweep`: those of a grid.
 
-`experiment`: a prepared question, made of studies. `claims`: one of them, about the lab's report, as tables.
+`experiment`: a prepared question, made of studies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import get_args
 
-from kdexplorer.analysis.measures import to_json
 from kdexplorer.cli import options as shared
 from kdexplorer.cli.options import argument, command, flag
 from kdexplorer.errors import ConfigError
@@ -24,7 +23,7 @@ from kdexplorer.studies import driver, experiments, report
 from kdexplorer.studies import folder as folders
 from kdexplorer.studies.collect import collect
 from kdexplorer.studies.driver import Left, list_left, measure_left
-from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, lab_claims
+from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
 from kdexplorer.studies.table import Table, begin_table, find_conflicts, read_table
@@ -254,11 +253,3 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
     if not shared.confirm(options, "Start?"):
         return shared.FAILED
     return execute(folders.open_experiment(chosen.key, options.small), options.quiet)
-
-
-@command("claims", shared.JSON)
-def claims(options: argparse.Namespace) -> None:
-    """The lab report's claims, with evidence from the bundled networks, sweep and study."""
-    found = experiments.read(lab_claims.EXPERIMENT)
-    sys.stderr.writelines(f"{reason}\n" for reason in found.left_out)
-    print(to_json(lab_claims.judge(found)) if options.json else lab_claims.to_markdown(found))

@@ -128,12 +128,17 @@ def list_verdicts() -> list[tuple[Experiment, Claim]]:
 
 
 def to_markdown(experiment: Experiment, results: Results) -> str:
-    """The question, the protocol, the verdict and the means of all students."""
+    """The question, the protocol, the verdict or several as a table, and what belongs to it or else all means."""
     head = [f"**{experiment.question}** {SMALL if results.small else experiment.protocol}", *results.left_out]
     if not results:
         return "\n\n".join([*head, f"Not measured yet. {experiment.describe_cost(results.small)}"])
     claims = find_claims(experiment, results)
     said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}" for claim in claims]
+    if len(claims) > 1:
+        rows = [{"Claim": one.claim, "Evidence": one.evidence, "Verdict": one.verdict} for one in claims]
+        said = [measures.to_markdown(rows, 3)]
+    if details := experiment.details(results):
+        return "\n\n".join([*head, *said, details])
     accuracies: dict[tuple[str, str], list[float]] = {}
     for name, table in results.tables.items():
         for row in table.rows:

@@ -307,15 +307,6 @@ def describe_tables(results: Results) -> str:
     return "\n\n".join(filter(None, [describe_lab(results.measured), seeds]))
 
 
-def to_markdown(results: Results) -> str:
-    """`describe_tables`, and the claims as a table."""
-    lines = [
-        {"The report's claim": one.claim, "Evidence here": one.evidence, "Verdict": one.verdict}
-        for one in judge(results)
-    ]
-    return f"{describe_tables(results)}\n\n{measures.to_markdown(lines, 3)}"
-
-
 def figure(results: Results) -> Plot:
     """The accuracies of the lab's networks, there and here."""
     points = []
