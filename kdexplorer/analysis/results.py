@@ -193,9 +193,9 @@ def build_rows(
         teacher, baseline: what `teacher_agreement` and `teacher_kl`, and `to_baseline` refer to.
         latency: seconds for one image by architecture.
         human_labels: `[10000, 10]` as `Dataset.human_labels` gives them.
-        others: teachers that have no row.
+        others: further networks, such as teachers that have no row.
     """
-    known_networks = {**entries, **(others or {})}
+    known_networks = {**(others or {}), **entries}
     baselines = lineage.name_relatives(entries, lineage.scratch_baseline_of)
     teachers = {  # of several teachers none is the one
         name: other
@@ -207,6 +207,8 @@ def build_rows(
         if (own := logits.get(name)) is not None:
             known_labels = labels if labels is not None and len(own) == len(labels) else None
             is_comparable = theirs is not None and name != teacher and theirs.shape == own.shape  # not with itself
+            if teacher in known_networks and not is_evaluated_on(known_networks[teacher], checkpoint):
+                is_comparable = False
             humans = None if checkpoint.card.split_logits(own, Cifar10.key) is None else human_labels
             evaluations[name] = Evaluation(own, known_labels, theirs if is_comparable else None, humans)
             if known_labels is not None:

@@ -72,7 +72,8 @@ def build(request: HandoutRequest, give_way: Callable[[], object] = lambda: None
     every = {**request.networks, **request.compared}
     logits = {name: c.logits_or_none() for name, c in every.items()}
     labels, (teacher, *students) = evaluation_labels(next(iter(request.compared.values()))), request.networks
-    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, human_labels=request.human_labels)
+    more: dict[str, Any] = {"human_labels": request.human_labels, "others": request.networks}
+    rows = build_rows(request.compared, logits, labels, teacher, request.baseline, **more)
     give_way()
     charts = Charts(request, give_way)
     networks = list(request.networks.values())

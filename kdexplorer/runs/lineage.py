@@ -51,14 +51,14 @@ def scratch_baseline_of(checkpoint: Checkpoint, chosen: Iterable[Checkpoint]) ->
 
 
 def _shared_settings(checkpoint: Checkpoint) -> tuple[Any, ...]:
-    """What students of one comparison share besides the batches."""
+    """What students of one comparison share besides the batches; snapshots were trained for fewer epochs."""
     card = checkpoint.card
     run = card.run or checkpoint.path  # imported weights have no scratch baseline
-    start = card.legs[-1].initial if card.legs else None
+    start, epochs = (card.legs[-1].initial, card.legs[-1].epochs) if card.legs else (None, None)
     earlier, _, name = (start or "").rpartition("/")
     if earlier and name == card.name:  # its own earlier leg: a continued baseline starts in that run, too
         start = earlier
-    return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, start
+    return run, checkpoint.architecture, card.objective.label_smoothing if card.objective else 0.0, start, epochs
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

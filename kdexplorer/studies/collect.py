@@ -125,16 +125,16 @@ def load_labels(config: RunConfig) -> np.ndarray | None:
 
 
 def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
-    """The teacher's stored logits on the test split; None where the students are evaluated on other images.
+    """The teacher's stored logits of the test split; None where it, or the students, were evaluated on other images.
 
     Those of several teachers are the logarithm of the mean of their probabilities.
     """
     with contextlib.suppress(CheckpointError, ConfigError):
-        teachers = find_teachers(config.teacher)
-        if not config.holdout and all(teacher.card.data.evaluation_split == "test" for teacher in teachers):
-            logits = [teacher.logits() for teacher in teachers]
-            if len({one.shape for one in logits}) == 1:
-                return metrics.average_logits(logits)
+        teachers = [] if config.holdout else find_teachers(config.teacher)
+        logits = [one.card.split_logits(one.logits(), config.dataset) for one in teachers]
+        known = [one for one in logits if one is not None]
+        if known and len(known) == len(logits) and len({one.shape for one in known}) == 1:
+            return metrics.average_logits(known)
     return None
 
 

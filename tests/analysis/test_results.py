@@ -42,8 +42,10 @@ def test_networks_evaluated_on_different_images_are_grouped_apart_and_not_subtra
     unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
     networks = family.entries | {"held": held, "other": other, "unknown": unknown}
     assert len(results.group_by_evaluation(networks)) == 4
-    row = results.build_rows(networks, family.logits(), family.labels)[3]
+    logits = family.logits() | {"held": family.entries["student"].logits()}
+    row = results.build_rows(networks, logits, family.labels, "teacher")[3]
     assert (row.name, row.to_scratch_baseline, row.to_teacher) == ("held", None, None)
+    assert "teacher_kl" not in row.measures
 
 
 def test_labels_are_those_of_the_test_split_that_the_card_names(tmp_path, make_checkpoint, tiny):

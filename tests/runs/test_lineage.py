@@ -51,12 +51,13 @@ def test_the_first_family_is_of_one_architecture_and_run_one_for_each_objective(
 
 
 def test_students_that_train_on_keep_their_scratch_baseline_and_others_get_none(tmp_path, make_checkpoint):
-    def train_on(preset, initial):
-        facts = {"run": "second", "initial": initial, "objective": PRESETS[preset]}
-        return make_checkpoint(tmp_path / preset, **facts)
+    def train_on(preset, initial, folder="", epochs=2):
+        facts = {"run": "second", "initial": initial, "epochs": epochs, "objective": PRESETS[preset]}
+        return make_checkpoint(tmp_path / folder / preset, **facts)
 
     baseline, student = train_on("scratch", "first/scratch"), train_on("response", "first/response")
     stranger, changed = train_on("feature", "other/feature"), train_on("combined", "first/scratch")
     imported = make_checkpoint(tmp_path / "alone"), make_checkpoint(tmp_path / "own", objective=PRESETS["response"])
-    found = [baseline, student, stranger, changed, *imported]
-    assert [lineage.scratch_baseline_of(one, found) for one in found] == [None, baseline, None, None, None, None]
+    snapshot = train_on("scratch", "first/scratch", "earlier", epochs=1)
+    found = [snapshot, baseline, student, stranger, changed, *imported]
+    assert [lineage.scratch_baseline_of(one, found) for one in found] == [None, None, baseline, *[None] * 4]
