@@ -280,8 +280,10 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return over_seeds(values).interval if values else None
 
 
-def format_p(p: float) -> str:
-    """`p = 0.031`, or `p < 0.0001`."""
+def format_p(p: float | None) -> str:
+    """`p = 0.031`, or `p < 0.0001`; in words where seeds that are equal allow no test."""
+    if p is None:
+        return "no p, as seeds do not differ"
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
 
 

@@ -288,7 +288,7 @@ def explain_inheritance(
         sentences.append(
             f"On the {wrong.sum():,} images that {teacher} gets wrong, {student} repeats its class on {shares[0]:.0%} "
             f"and is right on {shares[1]:.0%}; {baseline} on {shares[2]:.0%} and {shares[3]:.0%} "
-            f"({format_p(repeats.p or 0)} for repeating): {verdict}."
+            f"({format_p(repeats.p)} for repeating): {verdict}."
         )
     if not wrong.all():
         gain = over_images((predicted == labels)[~wrong], (base == labels)[~wrong])
@@ -296,7 +296,7 @@ def explain_inheritance(
         kept, other_kept = (share_of(one, "right", RIGHT) for one in (own, other))
         sentences.append(
             f"Where {teacher} is right, {student} is right on {kept:.1%}, {baseline} on {other_kept:.1%} "
-            f"({round(100 * gain.estimate, 1) + 0.0:+.1f} points, {format_p(gain.p or 0)}): {verdict}."
+            f"({round(100 * gain.estimate, 1) + 0.0:+.1f} points, {format_p(gain.p)}): {verdict}."
         )
     net = 100 * float((predicted == labels).mean() - (base == labels).mean())
     corrected, added = own["wrong"][RIGHT], own["right"][OWN]

@@ -93,7 +93,10 @@ def compare_attention(options: argparse.Namespace) -> None:
     if others:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
-    images = get_dataset(teacher.card.dataset).gallery().images[: options.images]
+    dataset = teacher.card.known_dataset
+    images = dataset.gallery().images[: options.images] if dataset is not None else ()
+    if not len(images):
+        raise DataError(f"the images of {teacher.card.data.dataset}, the data set of {teacher.name}, are missing.")
     with shared.progress_bar("comparing attention") as update:
         count = len(images)
         attention_similarity.measure(teacher, students, images, lambda share: update(round(share * count), count))

@@ -22,9 +22,10 @@ CSV = ("accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy",
 
 DIFFERENCES = (
     "The accuracy's interval is Student's over seeds. Differences are in percentage points; their 95 % intervals and p "
-    "are those of Dunnett's test, with one variance for all entries, and hold for the column together. Paired: "
-    "Student's t interval of the differences seed by seed, and p with Holm's correction for the column. Scaled: after "
-    "temperature scaling in five folds, each evaluated with the temperature that was fitted on the others."
+    "are those of Dunnett's test, with one variance for all entries, and hold for the column together. Paired: of the "
+    "differences seed by seed, Student's t intervals with Bonferroni's correction and p with Holm's, for the column "
+    "together. Scaled: after temperature scaling in five folds, each evaluated with the temperature that was fitted on "
+    "the others."
 )
 NOTES = (
     f"{DIFFERENCES} Step: an entry's own forward pass, loss, backward pass and update, timed in the same run; whole "
@@ -52,7 +53,9 @@ def _cells(one: Summary, study: Study, labels: Mapping[str, str]) -> dict[str, s
         cells[f"To {label}"] = f"{100 * found.estimate:+.2f}{reach}" if found else ""
         cells[f"p to {label}"] = format_p_cell(found.p if found else None)
         tested = found.paired if found and found.paired and found.paired.interval else None
-        cells[f"Paired to {label}"] = f"± {100 * tested.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
+        cells[f"Paired to {label}"] = (
+            f"± {100 * tested.simultaneous.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
+        )
     cells |= measures.tabulate([one.means], COLUMNS)[0]
     if study.grid is not None:
         p, p_alone = (one.over_images.p, one.over_images.p_alone) if one.over_images else (None, None)

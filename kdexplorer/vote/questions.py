@@ -159,7 +159,7 @@ def describe_agreement(questions: Sequence[Question], logits: Mapping[str, np.nd
         sentences.append(f"Right predictions of the networks: {right}.")
     compared = correct({name: over_images(audience, one) for name, one in networks.items()})
     clear = [
-        f"the audience is {'more' if one.sign > 0 else 'less'} often right than {name} ({format_p(one.p or 0)})"
+        f"the audience is {'more' if one.sign > 0 else 'less'} often right than {name} ({format_p(one.p)})"
         for name, one in compared.items()
         if one.sign
     ]

@@ -226,7 +226,7 @@ def judge_pairs(claim: str, pairs: Pairs, beside: Pairs | None = None) -> Judge:
         if len(firsts) == 1 and len(pairs) > 1 and min(map(len, named.values())) >= ENOUGH_SEEDS:
             others = {name: results.values(other) for name, (_, other) in pairs.items()}
             found = difference.compare_pooled(others, results.values(*firsts))
-            listed = ", ".join(format_p(one.p or 0).removeprefix("p ").removeprefix("= ") for one in found.values())
+            listed = ", ".join(format_p(one.p).removeprefix("p ").removeprefix("= ") for one in found.values())
             judged = add_beside(judged, {}, f"With pooled variance (Dunnett's test) p is {listed}.")
         return [add_beside(judged, {name: results.compare(*pair) for name, pair in (beside or {}).items()})]
 
@@ -265,7 +265,7 @@ def judge_differences(claim: str, named: Mapping[str, BySeed]) -> Claim:
         evidence = f"{_capitalize(listed)}. With {count} it is not decided: {ENOUGH_SEEDS} are needed."
         return Claim(claim, evidence, "cannot be decided", f"at least {ENOUGH_SEEDS} seeds")
     verdict = difference.decide(list(tests.values()))
-    listed = "; ".join(f"{name}: {_describe(one.simultaneous)}, {format_p(one.p or 0)}" for name, one in tests.items())
+    listed = "; ".join(f"{name}: {_describe(one.simultaneous)}, {format_p(one.p)}" for name, one in tests.items())
     words = "simultaneous 95 % intervals over {} seeds, paired t tests with Holm's correction"
     words = (words if len(tests) > 1 else "95 % interval over {} seeds, paired t test").format(seeds)
     rest = describe_undecided(tests) if verdict == "cannot be decided" else ""
@@ -294,8 +294,8 @@ def describe_undecided(tests: Mapping[str, Difference]) -> str:
     """Which differences may be chance, what this design finds, and over seeds which are shown to be small."""
     unclear = {name: one for name, one in tests.items() if not one.sign}
     count = f"{len(unclear)} of {len(tests)} differences" if len(tests) > 1 else "That"
-    listed = ", ".join(f"{100 * (one.detectable or 0):.2f}" for one in unclear.values())
-    text = f" {count} may be chance: 80 % power, alone, at {listed} points."
+    listed = ", ".join(f"{100 * one.detectable:.2f}" for one in unclear.values() if one.detectable is not None)
+    text = f" {count} may be chance{f': 80 % power, alone, at {listed} points' if listed else ''}."
     if any(one.unit == "images" for one in unclear.values()):
         return text
     equal = ", ".join(name for name, one in unclear.items() if one.is_within(MARGIN)) or "none"
@@ -312,7 +312,8 @@ def add_beside(judged: Claim, named: Mapping[str, BySeed], *sentences: str) -> C
 
 def _describe(one: Difference) -> str:
     power = f"; 80 % power at {100 * one.detectable:.2f}" if one.detectable and one.family == 1 and not one.sign else ""
-    return f"{100 * one.estimate:+.2f} points ({one.bounds() or 'one seed'}{power})"
+    reach = one.bounds() or ("one seed" if one.count == 1 else "the same in all seeds")
+    return f"{100 * one.estimate:+.2f} points ({reach}{power})"
 
 
 def _capitalize(text: str) -> str:

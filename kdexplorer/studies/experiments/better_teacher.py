@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from kdexplorer.analysis import metrics
-from kdexplorer.analysis.difference import t_interval
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, correct, over_seeds
 from kdexplorer.studies.experiments import base
 from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Results
 from kdexplorer.studies.study import Study
@@ -77,8 +77,9 @@ def judge(results: Results) -> list[Claim]:
     pairs = {name: results.compare(f"{own}/kd", f"{other}/kd") for name, own, other in BESIDE}
     better = f"ResNet-56, {100 * (taught['resnet56'] - taught[last]):.1f} points better, minus {TITLES[last]}"
     pairs[better] = results.compare("resnet56/kd", f"{last}/kd")
-    beyond = {study: t_interval([*results.compare(f"{study}/kd", "resnet56/scratch").values()]) for study in TITLES}
-    weak = [TITLES[study] for study, interval in beyond.items() if interval is not None and interval[1] < 0]
+    beyond = {study: [*results.compare(f"{study}/kd", "resnet56/scratch").values()] for study in TITLES}
+    tests = correct({study: over_seeds(seeds) for study, seeds in beyond.items() if len(seeds) >= ENOUGH_SEEDS})
+    weak = [TITLES[study] for study, one in tests.items() if one.sign < 0]
     worse = f"Worse than no teacher: {', '.join(weak)}." if weak else ""
     return [base.add_beside(judged, pairs, each, worse)]
 

@@ -124,7 +124,7 @@ def judge_setting(
         return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided", needs)
     tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
     compared = ", ".join(
-        f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p or 0)})" for other, one in tests.items()
+        f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p)})" for other, one in tests.items()
     )
     text = f"{evidence}. {setting} = {best:g}: {compared}, after Holm's correction."
     return Claim(claim, text, difference.decide(list(tests.values())))
