@@ -71,10 +71,13 @@ def list_measures(source: Curves) -> list[str]:
     return [key for key in ("accuracy", "cross_entropy", *terms, "objective") if key in known]
 
 
-def learning_curves(source: Curves, measure: str = "accuracy", split: str | None = None) -> Spec | None:
+def learning_curves(
+    source: Curves, measure: str = "accuracy", split: str | None = None, replay: bool = False
+) -> Spec | None:
     """A measure after every epoch (see `get_measure`), all networks on shared axes; None without anything to draw.
 
-    `split` is `test` or `train`, by default the first with values.
+    `split` is `test` or `train`, by default the first with values. With `replay`, the curves of several epochs end at
+    that of a slider, which begins at the last; the axes stay those of the whole run.
     """
     split, facts = split or source.first_split, get_measure(measure)
     rows = [
@@ -90,19 +93,16 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     ]
     if not rows and not within:
         return None
-    looks = [look for look in source.looks if any(row["network"] == look.name for row in rows + within)]
     last = {row["network"]: row["value"] for row in rows or within}
     subtitle = "Not comparable between students: each minimizes a different sum" if measure == "objective" else ""
     listed = ", ".join(f"{name} {value:.4g} {facts.unit}".rstrip() for name, value in last.items())
     words = f"{facts.label} by epoch; latest: {listed}"
-    layers = _curves(rows, within, looks, facts, source.epochs)
-    teacher = source.teacher if split == "test" else None
-    if teacher is not None and (value := facts.value(teacher)) is not None:
-        shown = f"{value:.4g} {facts.unit} {teacher.note}".rstrip()
+    epochs = sorted({row.epoch + 1 for row in source.rows})
+    slider = [_slider(epochs)] if replay and len(epochs) > 1 else []
+    teacher, level = source.teacher if split == "test" else None, None
+    if teacher is not None and (level := facts.value(teacher)) is not None:
+        shown = f"{level:.4g} {facts.unit} {teacher.note}".rstrip()
         subtitle, words = f"Blue line: the teacher, {shown}", f"{words}; teacher {shown}"
-        color = style.look_of(style.TEACHER).color
-        rule = alt.Chart(data([{"value": value}])).mark_rule(color=color, strokeWidth=em(2))
-        layers.insert(0, rule.encode(y=alt.Y("value:Q", title=facts.axis or facts.heading)))
     thin = "Thin lines: the training batches" if within else ""
     starts = {name: min((row.epoch for row in own), default=0) for name, own in source.by_network.items()}
     late = ", ".join(f"{name} from epoch {start + 1}" for name, start in starts.items() if start)
@@ -110,16 +110,22 @@ def learning_curves(source: Curves, measure: str = "accuracy", split: str | None
     subtitle = join_parts(subtitle, thin, before)
     where = {"test": "on the evaluation split", "train": "on the training batches"}[split]
     heading = f"{facts.label} {where}, by epoch"
-    return spec(layers, heading, subtitle, words, 240)
+    layers = _curves(source, facts, rows, within, level, bool(slider))
+    return spec(layers, heading, subtitle, words, 240, *slider)
 
 
 def _curves(
-    rows: Rows, within: Rows, looks: Sequence[style.Series], measure: Measure, epochs: int | None
+    source: Curves, measure: Measure, rows: Rows, within: Rows, level: float | None, replay: bool
 ) -> list[alt.Chart]:
-    """Lines and points of the rows `epoch`, `network` and `value`, and thin lines of those within epochs."""
+    """Lines and points of the rows `epoch`, `network` and `value`, thin ones within epochs, and one at the `level`.
+
+    The axes are those of all rows, also where with `replay` the slider's epoch ends the lines.
+    """
+    looks = [look for look in source.looks if any(row["network"] == look.name for row in rows + within)]
     last, title = max(row["epoch"] for row in rows + within), measure.axis or measure.heading
-    span = alt.Scale(domain=[0 if within else 1, max(epochs or 1, last, 2)], nice=False)
-    scale = alt.Scale(zero=False, nice=True)
+    span = alt.Scale(domain=[0 if within else 1, max(source.epochs or 1, last, 2)], nice=False)
+    values = [row["value"] for row in rows + within] + [level] * (level is not None)
+    scale = alt.Scale(zero=False, nice=True, domain=[min(values), max(values)])
     axis_x = alt.Axis(tickMinStep=1, format="d", labelExpr="datum.value % 1 ? '' : datum.label", grid=False)
     drawn: dict[str, Any] = {
         "x": alt.X("epoch:Q", title="Epoch", axis=axis_x, scale=span),
@@ -127,12 +133,17 @@ def _curves(
         "color": style.color(looks),
         "tooltip": tooltips(("network:N", "Network"), ("epoch:Q", "Epoch"), ("value:Q", title, ".4g")),
     }
+    charts = [alt.Chart(data(one)).encode(**drawn) for one in (within, rows)]
+    thin, base = (one.transform_filter(f"datum.epoch <= {SLIDER}") if replay else one for one in charts)
     layers = []
+    if level is not None:
+        rule = alt.Chart(data([{"value": level}])).mark_rule(
+            strokeWidth=em(2), color=style.look_of(style.TEACHER).color
+        )
+        layers.append(rule.encode(y=alt.Y("value:Q", title=title)))
     if within:
-        thin = alt.Chart(data(within)).mark_line(strokeWidth=1, opacity=0.6)
-        layers.append(thin.encode(**drawn))
+        layers.append(thin.mark_line(strokeWidth=1, opacity=0.6))
     if rows:
-        base = alt.Chart(data(rows)).encode(**drawn)
         cues = {"strokeDash": style.dash(looks, False), "strokeWidth": style.width(looks, False)}
         layers.append(base.mark_line().encode(**cues))
         layers.append(base.mark_point(size=area(70), filled=True, strokeWidth=1.5).encode(shape=style.shape(looks)))
@@ -143,27 +154,10 @@ SLIDER = "epoch"
 """The parameter's name; epochs in it begin with 1."""
 
 
-def _slider(first: int, last: int) -> Spec:
-    """The parameter that a slider sets; without one where there is a single epoch."""
-    bind = {"input": "range", "min": first, "max": last, "step": 1, "name": "Epoch"}
-    return {"name": SLIDER, "value": last} | ({"bind": bind} if first < last else {})
-
-
-def replay_curves(chart: Spec, first: int, last: int) -> Spec:
-    """Learning curves (see `learning_curves`) that end at the slider's epoch; the axes stay those of the whole run.
-
-    The slider goes from the epoch `first` to `last`, counted from 1, and begins at the last.
-    """
-    curves = [layer for layer in chart["layer"] if layer["encoding"].get("x", {}).get("field") == "epoch"]
-    unseen = {"type": "point", "opacity": 0, "tooltip": None, "aria": False}
-    frames = [
-        {"mark": unseen, "encoding": {key: layer["encoding"][key] for key in ("x", "y")}}
-        | ({"data": layer["data"]} if "data" in layer else {})
-        for layer in curves
-    ]
-    grown = [{"filter": f"datum.epoch <= {SLIDER}"}]
-    layers = [layer | {"transform": grown} if layer in curves else layer for layer in chart["layer"]]
-    return chart | {"layer": frames + layers, "params": [*chart.get("params", []), _slider(first, last)]}
+def _slider(epochs: Sequence[int]) -> alt.Parameter:
+    """The parameter that a slider sets, at first to the last of these epochs; no slider where there is one alone."""
+    bind = alt.binding_range(min=epochs[0], max=epochs[-1], step=1, name="Epoch")
+    return alt.param(name=SLIDER, value=epochs[-1], bind=bind if len(epochs) > 1 else alt.Undefined)
 
 
 def soft_labels_by_epoch(
@@ -218,9 +212,6 @@ def soft_labels_by_epoch(
     probabilities = {name: softmax(np.asarray(logits, dtype=float), temperature) for name, logits in latest.items()}
     largest = "; ".join(f"{name}: {classes[int(p.argmax())]} {p.max():.0%}" for name, p in probabilities.items())
     words = f"Soft labels of one image after epoch {epochs[-1] + 1} at T = {temperature:g}; largest: {largest}"
-    made = spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown))
-    latest_shown = str(epochs[0] + 1)
-    for epoch in epochs[1:]:
-        latest_shown = f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : {latest_shown}"
-    params = _slider(epochs[0] + 1, epochs[-1] + 1), {"name": "shown", "expr": latest_shown}
-    return made | {"params": [*params, *made["params"]]}  # the title reads them
+    ends = ", ".join(f"{SLIDER} >= {epoch + 1} ? {epoch + 1} : 0" for epoch in epochs)
+    params = _slider([epoch + 1 for epoch in epochs]), alt.param(name="shown", expr=f"max({ends})")
+    return spec(layers, heading, join_parts(cues, selection), words, 27 * len(shown), *params)

@@ -106,7 +106,7 @@ def charts():
         "stages": attention.similarity_by_stage(compared, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
         "losses": evaluation.losses(rows, ROLES),
-        "replay": learning_curves.replay_curves(curves(known), 1, 3),
+        "replay": curves(known, replay=True),
         "curves": curves(Curves(points, LOOKS, teacher=TeacherMeasures(accuracy=0.9))),
         "curves of a term": curves(known, "kd", "test"),
         "objectives": curves(known, "objective"),

@@ -248,11 +248,7 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
 def _make_curves(source: Curves, measure: str, live: bool) -> Spec | None:
     """One measure of all students; after the run it can be played again."""
-    chart = learning_curves.learning_curves(source, measure)
-    epochs = sorted({row.epoch + 1 for row in source.rows})
-    if chart is None or live or len(epochs) < 2:
-        return chart
-    return learning_curves.replay_curves(chart, epochs[0], epochs[-1])
+    return learning_curves.learning_curves(source, measure, replay=not live)
 
 
 def _show_soft_labels(config: RunConfig, rows: list[EpochMetrics], source: Curves, live: bool, images: bool) -> None:
