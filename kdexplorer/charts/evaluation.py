@@ -201,29 +201,25 @@ def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
     rows: list[dict[str, Any]] = []  # one for each part of a bar
     for name, one in counts.items():
         for where, outcomes in one.items():
-            start, total = 0.0, sum(outcomes.values()) or 1
-            for outcome, count in outcomes.items():
-                share = count / total
+            for place, (outcome, count) in enumerate(outcomes.items()):
+                share = count / (sum(outcomes.values()) or 1)
                 row = {"bar": f"{name}, teacher {where}", "outcome": outcome, "images": count, "share": share}
-                ends = {"from": start, "to": start + share, "middle": start + share / 2}
-                rows.append(row | {"text": f"{share:.0%}" if share >= 0.06 else ""} | ends)
-                start += share
+                rows.append(row | {"place": place, "text": f"{share:.0%}" if share >= 0.06 else ""})
     order = [f"{name}, teacher {where}" for where in ("wrong", "right") for name in counts]
     scale = alt.Scale(domain=list(OUTCOMES), range=list(OUTCOMES.values()))
     legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=0)
     axis = alt.Axis(format=".0%", tickCount=5)
     base = alt.Chart(data(rows)).encode(
+        x=alt.X("share:Q", stack="zero", title="Share of the images", axis=axis, scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(labelLimit=em(330), ticks=False)),
+        order="place:Q",
         tooltip=tooltips(
             ("bar:N", "Network"), ("outcome:N", "Predicts"), ("images:Q", "Images", ","), ("share:Q", "Share", ".1%")
         ),
     )
-    bars = base.mark_bar().encode(
-        x=alt.X("from:Q", title="Share of the images", axis=axis, scale=alt.Scale(domain=[0, 1])),
-        x2="to:Q",
-        color=alt.Color("outcome:N", scale=scale, legend=legend),
-    )
-    numbers = base.mark_text(color="#000000").encode(x=alt.X("middle:Q", title="Share of the images"), text="text:N")
+    bars = base.mark_bar().encode(color=alt.Color("outcome:N", scale=scale, legend=legend))
+    middle = alt.X("share:Q", stack="zero", bandPosition=0.5, title="Share of the images")
+    numbers = base.mark_text(color="#000000").encode(x=middle, detail="outcome:N", text="text:N")
     wrong, right = (sum(outcomes.values()) for outcomes in next(iter(counts.values())).values())
     images = f"on the {wrong:,} images that it gets wrong, and the {right:,} that it gets right"
     heading = f"Predictions on {teacher}'s errors"

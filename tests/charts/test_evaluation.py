@@ -25,7 +25,7 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
         parts = [row for row in rows_of(spec, "images") if row["bar"] == bar]
         name, where = bar.split(", teacher ")
         assert {row["outcome"]: row["images"] for row in parts} == counts[name][where]
-        assert parts[-1]["to"] == pytest.approx(1, abs=1e-9)
+        assert sum(row["share"] for row in parts) == pytest.approx(1)
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
 
 
