@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from kdexplorer.errors import ImageError, ImageMemoryError
 
@@ -31,18 +31,8 @@ MAX_BLOCK_PIXELS = 1_000_000
 """About the number of source pixels that are converted to RGB and averaged in one step."""
 Fit = Literal["crop", "letterbox"]
 
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation to the transposition that displays the image upright."""
 _COLUMNS_REVERSED, _ROWS_REVERSED = (2, 3, 7, 8), (3, 4, 6, 7)
-"""The orientations that display the file's columns, or its rows, in reverse order."""
+"""The EXIF orientations that display the file's columns, or its rows, in reverse order."""
 
 MIN_REDUCED_SIDE = 1024
 """The side in pixels that a JPEG decoded at 1/2, 1/4 or 1/8 size keeps at least."""
@@ -158,7 +148,9 @@ def _resize(image: Image.Image, fit: Fit, orientation: int, target: int) -> np.n
 
 
 def _orient(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
+    """The image upright."""
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(image)
 
 
 def _average_areas(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:

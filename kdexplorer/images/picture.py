@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -81,8 +81,13 @@ def map_png(values: np.ndarray, low: float, high: float, palette: str, side: int
     opacity = np.abs(2 * large - 1) if palette == "difference" else large
     colors = interpolate_palette(palette)[(large * 255).round().astype(np.uint8)]
     image = np.concatenate([colors, (opacity[..., None] * 255).round().astype(np.uint8)], axis=2)
+    return _encode(Image.fromarray(image), "PNG", compress_level=6)
+
+
+def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """A picture's file."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=6)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -97,9 +102,7 @@ def data_url(data: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
     """An image uint8 `[H, W, 3]` as a JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    return _encode(Image.fromarray(pixels), "JPEG", quality=90)
 
 
 def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
@@ -114,9 +117,8 @@ def enlarge_png(pixels: np.ndarray, size: int = 320) -> bytes:
 def _enlarge_png(pixels: bytes, height: int, width: int, size: int) -> bytes:
     factor = max(1, size // height)
     image = Image.frombytes("RGB", (width, height), pixels)
-    buffer = io.BytesIO()
-    image.resize((width * factor, height * factor), Image.Resampling.NEAREST).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
+    large = image.resize((width * factor, height * factor), Image.Resampling.NEAREST)
+    return _encode(large, "PNG", compress_level=6)
 
 
 @lru_cache(maxsize=64)
