@@ -170,14 +170,11 @@ def _scatter(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     return layers
 
 
-SURFACES = {
-    "accuracy": "Accuracy",
-    "teacher_agreement": "Agreement",
-    "calibration_error": "Calibration error",
-    "scaled_calibration_error": "Scaled calibration error",
-    "cross_entropy": "Cross-entropy",
-    "scaled_cross_entropy": "Scaled cross-entropy",
-}
+_DRAWN = (
+    "accuracy", "teacher_agreement", "calibration_error", "scaled_calibration_error", "cross_entropy",
+    "scaled_cross_entropy",
+)  # fmt: skip
+SURFACES = {key: MEASURES[key].label for key in _DRAWN} | {"teacher_agreement": "Agreement"}
 """What can be drawn over a grid, by measure."""
 
 
