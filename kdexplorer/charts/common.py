@@ -240,11 +240,6 @@ def describe_selection(shown: int, count: int, rule: str) -> str:
     return f"{shown} of {count} classes: {rule}" + (" and the hard label" if shown > CLASS_LIMIT else "")
 
 
-def vega_lite_version() -> str:
-    """The version of Vega-Lite that Altair writes, as `vl_convert` takes it."""
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-
-
 def slider_value(temperature: float) -> float:
     """The temperature slider's value: its log2."""
     return round(math.log2(temperature), 4)

@@ -21,7 +21,7 @@ from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.charts import attention, class_maps, evaluation, gradients, methods, soft_labels, style, temperature
 from kdexplorer.charts.attention import ALL_STAGES, Maps, NetworkMaps
-from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student, vega_lite_version
+from kdexplorer.charts.common import CLASS_LIMIT, NetworkLogits, Source, Spec, fresh_student
 from kdexplorer.charts.learning_curves import Curves, learning_curves
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
@@ -89,7 +89,7 @@ class Charts:
 
         They are as wide as their frame, without sliders of their own. Raises KDError.
         """
-        return compile_charts(list(self._indices), vega_lite_version(), LOOK)
+        return compile_charts(list(self._indices), LOOK)
 
     def pictures(self) -> list[dict[str, Any]]:
         """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""

@@ -13,7 +13,6 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -26,7 +25,6 @@ from kdexplorer.analysis import human_agreement, results, verdicts
 from kdexplorer.analysis.metrics import entropy
 from kdexplorer.analysis.results import build_rows, describe_evaluation, evaluation_labels
 from kdexplorer.charts.attention import OPACITY
-from kdexplorer.charts.common import vega_lite_version
 from kdexplorer.charts.methods import EXPLANATION
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import RunConfig
@@ -36,7 +34,7 @@ from kdexplorer.handout.charts import Charts
 from kdexplorer.handout.request import HandoutRequest
 from kdexplorer.handout.vega import bundle_library
 from kdexplorer.images.picture import data_url
-from kdexplorer.methods import all_methods, describe_methods
+from kdexplorer.methods import Method, all_methods, describe_methods
 from kdexplorer.notation import describe_objective, train_command
 from kdexplorer.runs.card import Leg
 from kdexplorer.runs.checkpoints import Checkpoint
@@ -91,21 +89,22 @@ def build(request: HandoutRequest, give_way: Callable[[], object] = lambda: None
     shapes = charts.compile_shapes()
     give_way()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
-    scripts = [bundle_library(vega_lite_version()), web.read("save_chart.js"), _read("page.js")]
+    scripts = [bundle_library(), web.read("save_chart.js"), _read("page.js")]
     styles = [_read("page.css")]
     if request.live:
         scripts += [web.build_script(), _read("page_live.js")]
         styles.append(web.read("live.css"))
     explains_loss = any(row.is_distilled and row.objective is not None for row in rows)
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_read("page.html"))
-    return template.render(
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["mathml"] = to_mathml
+    return environment.from_string(_read("page.html")).render(
         teacher=teacher, students=students, opened=request.opened, classes=len(request.teacher.classes),
         results=results.tabulate(rows, request.baseline or ""), evaluated_on=rows[0].evaluated_on,
         changes=verdicts.describe_changes(rows), trained=verdicts.describe_training(rows),
         calibration=verdicts.explain_calibration(rows),
         loss=verdicts.explain_larger_loss(rows) if explains_loss else "",
         cards=[(name, describe_card(checkpoint)) for name, checkpoint in every.items()],
-        formulas=list_formulas(every.values()), methods=describe_methods(), divergence=EXPLANATION,
+        used=used_methods(every.values()), methods=describe_methods(), divergence=EXPLANATION,
         version=__version__, date=datetime.date.today().isoformat(),
         policy=build_policy(scripts, styles, workers=request.live), styles=[Markup(style) for style in styles],
         scripts=[Markup(script) for script in scripts], data=_to_json(data), shared=shared, pictures=pictures,
@@ -173,55 +172,15 @@ def _describe_votes(questions: Sequence[Question]) -> list[dict[str, str]]:
     return found
 
 
-# The formulas of the methods that the networks were trained with, and what their cards say.
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A formula with its heading and one or two sentences."""
-
-    heading: str
-    latex: str
-    text: str
-
-    @property
-    def mathml(self) -> Markup:
-        """A MathML element, which browsers draw without a library."""
-        return Markup(latex2mathml.converter.convert(self.latex, display="block"))
-
-
-SOFT_LABEL = Formula(
-    "Soft label",
-    r"p_i(T) = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}",
-    "The logits z do not change. A higher temperature T raises the small probabilities.",
-)
-OBJECTIVE = Formula(
-    "Objective",
-    r"L = w_0 \, \mathrm{CE}\left(p^s(1), y\right) + \sum_m w_m L_m",
-    "The student minimizes cross-entropy with the hard label y plus a weighted term for each method m.",
-)
-GRADIENT = Formula(
-    "Gradient of response-based distillation on the student's logits",
-    r"\frac{\partial L}{\partial z_i} = \alpha \, T \left(p^s_i(T) - p^t_i(T)\right)"
-    r" + (1 - \alpha) \left(p^s_i(1) - y_i\right)",
-    "α is the weight of the teacher's term. Gradient descent moves the logits against it (Hinton et al. 2015). The "
-    "factor T² of the loss balances the gradient's 1/T² only in the limit of large T: its size still depends on T.",
-)
-
-
-def list_formulas(networks: Iterable[Checkpoint]) -> list[Formula]:
-    """The general formulas, and one for each method that any of these networks was trained with."""
+def used_methods(networks: Iterable[Checkpoint]) -> list[type[Method]]:
+    """The methods that any of these networks was trained with."""
     used = {term.method for c in networks if c.card.objective for term in c.card.objective.terms}
-    methods = [
-        Formula(
-            f"{method.label}, {method.family}-based",
-            f"L_{{\\mathrm{{{method.label}}}}} = {method.formula}",
-            f"{method.summary} {method.reference}.",
-        )
-        for method in all_methods()
-        if method.key in used
-    ]
-    return [SOFT_LABEL, OBJECTIVE, *methods, GRADIENT]
+    return [method for method in all_methods() if method.key in used]
+
+
+def to_mathml(latex: str) -> Markup:
+    """A formula as an element that browsers draw without a library."""
+    return Markup(latex2mathml.converter.convert(str(latex), display="block"))
 
 
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:

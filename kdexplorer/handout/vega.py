@@ -19,17 +19,17 @@ from kdexplorer.processes import environment
 
 
 @cache
-def bundle_library(version: str) -> str:
-    """Vega, Vega-Lite of this version and Vega-Embed as the script `vegaEmbed`; about 0.9 MB. Raises KDError."""
-    bundle: str = _run({"version": version})
+def bundle_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as the script `vegaEmbed`; about 0.9 MB. Raises KDError."""
+    bundle: str = _run({})
     return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 
-def compile_charts(charts: Sequence[str], version: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Specifications (JSON) of this version of Vega-Lite, with this configuration, as Vega. Raises KDError."""
+def compile_charts(charts: Sequence[str], config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Specifications of Vega-Lite (JSON), with this configuration, as Vega. Raises KDError."""
     return [
         {key: value for key, value in vega.items() if key != "$schema"}
-        for vega in _run({"version": version, "charts": charts, "config": config})
+        for vega in _run({"charts": charts, "config": config})
     ]
 
 
@@ -48,11 +48,11 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(10)  # as a run: pages go first
     task = json.load(sys.stdin)
-    version, config = task["version"], task.get("config")
     if "charts" in task:
-        json.dump([vl_convert.vegalite_to_vega(one, version, config) for one in task["charts"]], sys.stdout)
+        found: Any = [vl_convert.vegalite_to_vega(one, config=task["config"]) for one in task["charts"]]
     else:
-        json.dump(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version), sys.stdout)
+        found = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,6 @@ import vl_convert
 from altair.vegalite.v6.schema.core import load_schema
 from jsonschema import Draft7Validator
 
-from kdexplorer.charts.common import vega_lite_version
-
-RELEASE = vega_lite_version()
-
 
 def rows_of(spec, field=""):
     """All rows of a chart, or those that have a field."""
@@ -34,12 +30,12 @@ def validate(spec):
 def draw(spec, width=700, **values):
     """Renders a chart as SVG of a width in pixels, its sliders at these values."""
     params = [{**one, "value": values[one["name"]]} if one["name"] in values else one for one in spec["params"]]
-    return vl_convert.vegalite_to_svg(spec | {"width": width, "params": params}, vl_version=RELEASE)
+    return vl_convert.vegalite_to_svg(spec | {"width": width, "params": params})
 
 
 def compile_vega(spec):
     """The Vega specification that a chart's becomes."""
-    return vl_convert.vegalite_to_vega(spec, vl_version=RELEASE)
+    return vl_convert.vegalite_to_vega(spec)
 
 
 def texts(svg):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from kdexplorer import web
 from kdexplorer.charts import common
-from kdexplorer.charts.common import NetworkLogits, Source, vega_lite_version
+from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.charts.gradients import gradient_push
 from kdexplorer.charts.soft_labels import columns
 from kdexplorer.charts.style import TEACHER
@@ -42,7 +42,7 @@ def tab(chromium):
         tab = chromium.new_page()
         tab.set_default_timeout(120_000)
         tab.set_content('<div id="chart" style="width: 500px"></div>')
-        for script in (bundle_library(vega_lite_version()), web.read("save_chart.js")):
+        for script in (bundle_library(), web.read("save_chart.js")):
             tab.add_script_tag(content=f"{script};window.KDSave = typeof KDSave === 'undefined' ? null : KDSave")
         return tab
 
