@@ -16,7 +16,6 @@ from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.analysis.inference import predict_picture
 from kdexplorer.analysis.metrics import class_similarity
 from kdexplorer.analysis.verdicts import describe_changes
-from kdexplorer.cli import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
 from kdexplorer.handout import page
@@ -121,17 +120,24 @@ def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, libr
     assert sorted(parsed.links()) == sorted(f"#{section}" for section in parsed.sections())
 
 
-def test_the_experiments_verdicts_are_included_on_request_with_a_link_or_a_command(networks, library):
-    verdicts = list_verdicts()
+def test_pictures_votes_and_verdicts_are_included_as_requested_with_a_link_or_a_command(networks, library):
+    question, verdicts = make_question(Picture(np.zeros((3, 32, 32), np.uint8), 3, 1), ("cat", "dog")), list_verdicts()
+    votes = (question.model_copy(update={"counts": (1, 3)}),)
+    options = {"temperature": 2.0, "alpha": 0.25, "votes": votes, "experiments": True}
+    parsed = read(networks, pictures_of(networks, 5, 7), **options)
+    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.9, "beta": 0.0}
+    charts = parsed.data("charts-1")
+    assert "Test image 7" in parsed.captions()[1]
+    assert charts.keys() == {"soft_labels", "attention", "gradient 0", "gradient 1", "gradient 2"}
+    assert {charts[f"gradient {number}"]["values"]["alpha"] for number in range(3)} == {0.25}
+    assert {row["ds"] for row in max(charts["gradient 0"]["rows"].values(), key=len)} == {0}
+    assert "4 votes" in parsed.words
+    (rows,) = parsed.data()["shared"]["votes 1"]["rows"].values()
+    assert [row["fixed"] for row in rows] == [0.25, 0.75]
     assert len(verdicts) >= 2  # those that train nothing are measured
-    parsed = read(networks, experiments=True)
     for experiment, claim in verdicts:
-        assert experiment.question in parsed.words
-        assert f"{claim.claim}: {claim.verdict}." in parsed.words
-        assert experiment.expected in parsed.words
-        assert f"experiment {experiment.key} --show" in parsed.words
-    assert "experiments" in parsed.sections()
-    assert "experiments" not in read(networks).sections()
+        shown = f"{claim.claim}: {claim.verdict}.", f"experiment {experiment.key} --show"
+        assert all(words in parsed.words for words in (experiment.question, experiment.expected, *shown))
     linked = read(networks, experiments=True, address="https://kd.example.org/base")
     expected = [f"https://kd.example.org/base/experiments?experiment={one.key}" for one, _ in verdicts]
     assert [link for link in linked.links() if not link.startswith("#")] == expected
@@ -147,16 +153,6 @@ def test_a_file_name_full_of_markup_stays_text(networks, library):
     assert not [a for _, a in parsed.tags if "onerror" in a]
     assert EVIL in parsed.words
     assert parsed.captions()[0].startswith(EVIL)
-
-
-def test_each_picture_has_its_charts_which_begin_as_requested(networks, library):
-    parsed = read(networks, pictures_of(networks, 5, 7), temperature=2.0, alpha=0.25)
-    assert parsed.data()["signals"] == {"T": 2.0, "alpha": 0.25, "opacity": 0.9, "beta": 0.0}
-    charts = parsed.data("charts-1")
-    assert "Test image 7" in parsed.captions()[1]
-    assert charts.keys() == {"soft_labels", "attention", "gradient 0", "gradient 1", "gradient 2"}
-    assert {charts[f"gradient {number}"]["values"]["alpha"] for number in range(3)} == {0.25}
-    assert {row["ds"] for row in max(charts["gradient 0"]["rows"].values(), key=len)} == {0}
 
 
 def test_alpha_and_beta_are_the_students_own_where_no_alpha_is_requested(networks, library, tmp_path, make_checkpoint):
@@ -190,29 +186,15 @@ def test_both_what_distillation_fixed_and_what_it_broke_are_shown_with_counts(ne
             assert name in caption.partition("wrong: ")[0 if right[name][picture.index] else 2]
 
 
-@pytest.mark.parametrize(
-    ("gained", "lost", "change"),
-    [(3, 1, "2 more correctly"), (1, 3, "2 fewer correctly"), (2, 2, "the same number correctly")],
-)
-def test_the_counts_follow_the_numbers(gained, lost, change):
-    row = make_row("kd", to_scratch_baseline=Difference(0.0, p=0.5, other="plain", gained=gained, lost=lost))
-    (sentence,) = describe_changes([row, make_row("plain")])
-    assert f"on {gained} images" in sentence
-    assert sentence.partition("of 100 images ")[2].endswith(f"{change}.")
+def test_the_counts_follow_the_numbers():
+    for gained, lost, change in ((3, 1, "2 more"), (1, 3, "2 fewer"), (2, 2, "the same number")):
+        row = make_row("kd", to_scratch_baseline=Difference(0.0, p=0.5, other="plain", gained=gained, lost=lost))
+        (sentence,) = describe_changes([row, make_row("plain")])
+        assert f"on {gained} images" in sentence
+        assert sentence.partition("of 100 images ")[2].endswith(f"{change} correctly.")
 
 
-def test_the_class_maps_follow_the_temperature(networks, library):
-    split = get_dataset("synthetic").load("test")
-    (rows,) = read(networks).data()["shared"]["classes 2"]["rows"].values()
-    at = TEMPERATURES.index(4.0)
-    expected = class_similarity(networks["distilled"].logits(), split.labels, 4.0)
-    names = list(split.classes)
-    for row in rows:
-        assert row["values"][at] == pytest.approx(expected[names.index(row["of"]), names.index(row["as"])], abs=1e-5)
-    assert len(rows) == 90
-
-
-def test_sections_follow_the_lecture_and_the_table_has_the_columns_that_have_values(networks, library):
+def test_sections_follow_the_lecture_the_table_has_the_columns_with_values_and_class_maps_follow_t(networks, library):
     parsed, alone = read(networks), read({"teacher": networks["teacher"]}).words
     for column in ("95 % interval", "To baseline", "McNemar p", "Agrees with teacher"):  # `baseline` is a network
         assert column in parsed.words
@@ -221,9 +203,16 @@ def test_sections_follow_the_lecture_and_the_table_has_the_columns_that_have_val
     assert "Agrees with teacher" not in alone
     bundled = parsed.sections()
     assert bundled.index("methods") < bundled.index("attention") < bundled.index("results") < bundled.index("training")
+    assert not {"experiments", "votes"} & {*bundled}
     ordered = read(networks, order=("results", "attention", "unknown")).sections()
     assert ordered[:2] == ["results", "attention"]
     assert set(ordered) == set(bundled)
+    split, (rows,) = get_dataset("synthetic").load("test"), parsed.data()["shared"]["classes 2"]["rows"].values()
+    expected, names = class_similarity(networks["distilled"].logits(), split.labels, 4.0), list(split.classes)
+    for row in rows:
+        at_4 = row["values"][TEMPERATURES.index(4.0)]
+        assert at_4 == pytest.approx(expected[names.index(row["of"]), names.index(row["as"])], abs=1e-5)
+    assert len(rows) == 90
 
 
 def test_an_invalid_request_says_why(networks):
@@ -259,29 +248,26 @@ def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make
     assert "closeness on the split" in parsed.data()["shared"]
 
 
-def test_the_command_writes_a_file_that_contains_the_command(networks, library, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_a_file_that_contains_the_command(networks, library, tmp_path, command, monkeypatch):
     monkeypatch.setenv("KDEXPLORER_CHECKPOINTS", str(tmp_path))
     cat, output = tmp_path / "my <cat>.png", tmp_path / "out.html"
     Image.new("RGB", (60, 40), (200, 30, 30)).save(cat)
-    words = ["--networks", "teacher", "distilled", "--images", "3", "--test-images", "8", "--photos", str(cat)]
-    assert main.main(["handout", *words, "-o", str(output)]) == 0
-    assert "3 images" in capsys.readouterr().out
-    parsed = Parsed(output.read_text())
+    write = ["handout", "-o", str(output), "--networks", "teacher"]
+    words = ["distilled", "--images", "3", "--test-images", "8", "--photos", str(cat)]
+    assert "3 images" in command(*write, *words).out
+    text = output.read_text()
+    parsed = Parsed(text)
     first, second, _ = parsed.captions()
     assert first.startswith("my <cat>.png")
     assert second.startswith("Test image 8")
-    command = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
-    assert "--photos 'my <cat>.png'" in command
-    assert str(tmp_path) not in output.read_text()
-    written = output.read_bytes()
-    assert main.main(["handout", *words, "-o", str(output)]) == 2
-    assert "--force" in capsys.readouterr().err
-    assert output.read_bytes() == written
-    words.append("--force")
-    assert main.main(["handout", "--networks", "nobody", "--force", "-o", str(output)]) == 2
+    written = next(line for line in parsed.words.splitlines() if "python -m kdexplorer handout" in line)
+    assert "--photos 'my <cat>.png'" in written
+    assert str(tmp_path) not in text
+    assert "--force" in command(*write, *words, code=2).err
+    command(*write, "nobody", "--force", code=2)
     cat.write_bytes(b"no picture")
-    assert main.main(["handout", *words, "-o", str(output)]) == 1
-    assert "my <cat>.png" in capsys.readouterr().err
+    assert "my <cat>.png" in command(*write, *words, "--force", code=1).err
+    assert output.read_text() == text
 
 
 def test_every_run_of_a_networks_training_has_its_command(networks, make_checkpoint, tmp_path):
@@ -328,16 +314,6 @@ def test_twelve_pictures_and_five_networks_weigh_at_most_three_megabytes_and_are
     text = page.build(HandoutRequest(networks, pictures), lambda: given.append(1))
     assert 1_000_000 < len(text.encode()) < 3_000_000
     assert len(given) >= len(pictures) + len(networks)
-
-
-def test_the_rooms_votes_are_included_on_request(networks, library):
-    question = make_question(Picture(np.zeros((3, 32, 32), np.uint8), 3, 1), ("cat", "dog"))
-    parsed = read(networks, votes=(question.model_copy(update={"counts": (1, 3)}),))
-    assert "#votes" in parsed.links()
-    assert "4 votes" in parsed.words
-    (rows,) = parsed.data()["shared"]["votes 1"]["rows"].values()
-    assert [row["fixed"] for row in rows] == [0.25, 0.75]
-    assert "votes" not in read(networks).sections()
 
 
 def test_own_pictures_come_first_and_none_twice(networks):

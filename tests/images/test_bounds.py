@@ -96,13 +96,6 @@ def noisy_png(width, height, depth):
     return png(width, height, depth, 6, pixels=zlib.compress(rows, 1))
 
 
-def png_in_single_bytes():
-    """A valid PNG whose pixel data is split into one IDAT chunk per byte."""
-    data = zlib.compress(np.random.default_rng(0).bytes(380_000), 0)
-    chunks = b"".join(chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
-    return SIGNATURE + chunk(b"IHDR", header(379, 1000, 8, 0)) + chunks + chunk(b"IEND", b"")
-
-
 def repeat_last_scan(data, times):
     """A progressive JPEG with its last scan repeated: valid, and each repetition costs work for all pixels."""
     begin, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
@@ -164,7 +157,6 @@ METADATA = {
 }
 LARGE = {
     "15 megapixels of gray and alpha": lambda: png(3000, 5000, 8, 4),
-    "10 rows of 1,500,000 pixels": lambda: png(1_500_000, 10, 8, 6),
     "8 rows of 1,800,000 pixels": lambda: png(1_800_000, 8, 8, 6),  # a row of the letterbox needs the whole image
     "64 megapixels of JPEG": lambda: encode(Image.new("RGB", (8000, 8000), (9, 99, 200)), "JPEG"),
     "JPEG too narrow for a reduced size": lambda: encode(Image.new("CMYK", (65_500, 244)), "JPEG"),
@@ -174,10 +166,8 @@ LARGE = {
 }
 SLOW = {
     "15 megapixels of RGBA": lambda: noisy_png(3000, 5000, 8),
-    "15 megapixels of RGBA, interlaced": lambda: png(3000, 5000, 8, 6, interlaced=True),
     "10 megapixels of 16-bit RGBA": lambda: noisy_png(2500, 4000, 16),
     "10 megapixels of 16-bit RGBA, interlaced": lambda: png(2500, 4000, 16, 6, interlaced=True),
-    "10 megapixels of 16-bit gray": lambda: png(2500, 4000, 16, 0),
     "15 megapixels of palette with alpha": lambda: png(3000, 5000, 8, 3, extra=chunk(b"tRNS", b"\0\x80")),
     "625,000 rows of 16 pixels": lambda: png(16, 625_000, 16, 6),
     "4 rows of 2,500,000 pixels": lambda: png(2_500_000, 4, 16, 6),
@@ -198,8 +188,6 @@ ACCEPTED = SMALL | METADATA | LARGE
 
 REFUSED = {
     "PNG over its limit": lambda: png(3000, 5001, 1, 0),
-    "16-bit PNG over its limit": lambda: png(2500, 4001, 16, 0),
-    "PNG bomb": lambda: png(8, 8, head=header(60_000, 60_000)),
     "PNG of 2 gigapixels a side": lambda: png(8, 8, head=header(2**31 - 1, 2**31 - 1)),
     "PNG of width 0": lambda: png(8, 8, head=header(0, 8)),
     "JPEG over its limit": lambda: encode(Image.new("L", (8000, 8001)), "JPEG"),
@@ -210,16 +198,12 @@ REFUSED = {
     "WebP with the largest canvas": lambda: b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0\0" + b"\xff" * 6,
     "JPEG of two sizes": lambda: jpeg_with(segment(0xC0, struct.pack(">BHHB", 8, 16, 16, 1) + b"\1\x11\0")),
     "arithmetic-coded JPEG": lambda: encode(photo(), "JPEG").replace(b"\xff\xc0", b"\xff\xc9"),
-    "lossless JPEG": lambda: encode(photo(), "JPEG").replace(b"\xff\xc0", b"\xff\xc3"),
-    "JPEG of comments": lambda: jpeg_with(fill(b"\xff\xfe\0\2")),
     "JPEG of tiny EXIF segments": lambda: jpeg_with(fill(segment(0xE1, b"Exif\0\0ab"))),
     "JPEG without markers": lambda: jpeg_with(fill(b"\1")),
-    "PNG of empty chunks": lambda: png(8, 8, extra=fill(chunk(b"teSt", b""))),
-    "PNG in single bytes": png_in_single_bytes,
+    "PNG in empty chunks of pixels": lambda: png(8, 8, extra=fill(chunk(b"IDAT", b""))),
     "PNG header, JPEG body": lambda: encode(photo())[:33] + encode(photo(), "JPEG")[2:],
     "JPEG header, PNG body": lambda: encode(photo(), "JPEG")[:20] + encode(photo())[8:],
     "WebP header, JPEG body": lambda: encode(photo(), "WEBP")[:30] + encode(photo(), "JPEG"),
-    "PNG signature, WebP body": lambda: SIGNATURE + encode(photo(), "WEBP"),
     **({"AVIF": lambda: encode(photo(), "AVIF")} if features.check("avif") else {}),  # where this Pillow writes it
     "wrong checksum": lambda: encode(photo())[:-20] + b"\0" * 8 + encode(photo())[-12:],
 }
