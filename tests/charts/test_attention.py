@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdexplorer.analysis.attention_similarity import StageSimilarity, compare_maps
+from kdexplorer.analysis.attention_similarity import compare_maps
 from kdexplorer.charts import attention, style
 from tests.charts.drawing import heading, rows_of
 
@@ -32,14 +32,6 @@ def test_one_bright_pixel_does_not_decide_the_scale():
     assert attention.color_limits([[map_, None]], "map") == (0.0, 1.0)
     assert attention.color_limits([[-map_]], "difference") == (-1.0, 1.0)
     assert attention.color_limits([[np.full((4, 4), -2.0)]], "map")[0] == -2
-
-
-def test_the_chart_over_many_images_marks_the_chance_level_where_there_is_one():
-    known = StageSimilarity(1, 0.6, 0.4, 0.8, 0.1, 0.98, 1e-4, 0.5, name="small")
-    unknown = StageSimilarity(2, 0.7, 0.5, 0.9, float("nan"), 0.97, 1e-4, 0.5, name="small")
-    spec = attention.similarity_by_stage([known, unknown], {"small": "scratch"}, 200)
-    rows = rows_of(spec, "correlation")
-    assert [(row["correlation"], row["chance"]) for row in rows] == [(0.6, 0.1), (0.7, None)]
 
 
 def test_a_network_with_other_stages_says_so_where_it_has_no_map():
