@@ -55,28 +55,26 @@ class Maps:
     """Of the activations whose mean over channels the maps are."""
 
 
-def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray | None]]:
+def relative_maps(rows: Sequence[NetworkMaps], mode: str) -> list[list[np.ndarray]]:
     """What is colored: `map` relative to an even spread, or `difference` to the first row's.
 
-    A map is None where the network has another number of stages than the first.
+    There is no difference where a network has another number of stages than the first.
     """
     if mode != "difference":
         return [[relative_map(map_) for map_ in row.maps] for row in rows]
     first = rows[0].maps
     return [
-        [map_difference(*pair) for pair in zip(row.maps, first, strict=True)]
-        if len(row.maps) == len(first)
-        else [None] * len(row.maps)
+        [map_difference(*pair) for pair in zip(row.maps, first, strict=True)] if len(row.maps) == len(first) else []
         for row in rows
     ]
 
 
-def color_limits(values: Sequence[Sequence[np.ndarray | None]], mode: str) -> tuple[float, float]:
+def color_limits(values: Sequence[Sequence[np.ndarray]], mode: str) -> tuple[float, float]:
     """The ends of the shared scale: zero to the 99th percentile of all maps, or symmetric about zero for differences.
 
     A single bright pixel would darken every map; values beyond the ends take the ends' color.
     """
-    found = [map_ for row in values for map_ in row if map_ is not None]
+    found = [map_ for row in values for map_ in row]
     top = max(1e-6, *(float(np.quantile(np.abs(map_), 0.99)) for map_ in found))
     return -top if mode == "difference" else min(0.0, *(float(map_.min()) for map_ in found)), top
 
@@ -99,11 +97,11 @@ def grid(source: Maps, mode: str, stage: str) -> Spec:
         look, numbers = style.look_of(row.role), describe_stages(row, rows[0])
         heads.append({"network": row.name, "column": len(heads), "color": look.color, "what": look.what})
         for place, number in enumerate(listed):
-            words = numbers[number] if number < len(maps) else {"first": "no such stage"}
+            words = numbers[number] if number < len(numbers) else {"first": "no such stage"}
             cells.append(heads[-1] | {"stage": f"stage {number + 1}", "row": place} | words)
-            map_ = maps[number] if number < len(maps) else None
-            if map_ is None:
+            if number >= len(maps):
                 continue
+            map_ = maps[number]
             top = max(float(np.abs(map_).max()), 1e-6)
             own = (-top, top) if mode == "difference" else (float(map_.min()), float(map_.max()))
             ends = limits if source.shared else own

@@ -41,47 +41,39 @@ def similarities(
     every, off_diagonal = np.stack([*matrices.values()]), ~np.eye(len(classes), dtype=bool)
     shown = _largest(np.nan_to_num(every.mean(axis=(0, 1))) * off_diagonal, limit)
     top = max(float(np.nanmax(every if diagonal else every[..., off_diagonal])), 1e-6)
-    octaves = np.log2(temperatures).tolist()
-    return {name: _similarity(one, classes, shown, name, top, diagonal, octaves) for name, one in matrices.items()}
-
-
-def _similarity(
-    matrices: np.ndarray,
-    classes: Sequence[str],
-    shown: Sequence[int],
-    name: str,
-    top: float,
-    diagonal: bool,
-    octaves: Sequence[float],
-) -> Spec:
-    """One network's map; `top` is the probability at the end of the color scale, `octaves` are log2 T."""
-    rounded = np.round(matrices, 5)
-    rows = [
-        {"of": classes[i], "as": classes[j]}
-        | ({"values": rounded[:, i, j].tolist()} if len(octaves) > 1 else {"value": float(rounded[0, i, j])})
-        for i in shown
-        for j in shown
-        if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
-    ]
-    chart = alt.Chart(data(rows))
-    heading: str | alt.ExprRef = f"{name} at T = {2 ** octaves[0]:g}"
+    first, *others = np.log2(temperatures).tolist()
     params: list[alt.Parameter] = []
-    if len(octaves) > 1:
-        first, spacing, last = octaves[0], octaves[1] - octaves[0], len(octaves) - 1
+    if others:
+        spacing, last = others[0] - first, len(others)
         place = f"clamp((logT - {first}) / {spacing}, 0, {last})"
-        above = f"datum.values[min(step + 1, {last})]"
-        chart = chart.transform_calculate(value=f"datum.values[step] + (place - step) * ({above} - datum.values[step])")
-        heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + place * {spacing}), '.2f')")
         params = [alt.param(name="logT", value=2.0), alt.param(name="place", expr=place)]
         params.append(alt.param(name="step", expr="floor(place)"))
+        above = f"datum.values[min(step + 1, {last})]"
+        between = f"datum.values[step] + (place - step) * ({above} - datum.values[step])"
     color = _color(alt.Scale(scheme="viridis", domain=[0, top], clamp=True), "mean probability", ".0%")
     names, tips = [classes[index] for index in shown], ("images of class", "probability given to", "mean probability")
     number, dark = "format(datum.value, '.0%')", f"datum.value > {0.6 * top}"
-    layers = _draw_cells(chart, names, tips, ".2%", color, number, dark)
     selection = describe_selection(len(shown), len(classes), "the largest similarities")
-    described = f"Map of classes by classes: the mean probability that {name} gives each, per class of image."
     said = join_parts(selection, "" if diagonal else "diagonal removed")
-    return spec(layers, heading, said, described, max(420, CELL * len(shown)), *params)
+    found = {}
+    for name, stack in matrices.items():
+        rounded = np.round(stack, 5)
+        rows = [
+            {"of": classes[i], "as": classes[j]}
+            | ({"values": rounded[:, i, j].tolist()} if others else {"value": float(rounded[0, i, j])})
+            for i in shown
+            for j in shown
+            if (diagonal or i != j) and np.isfinite(rounded[:, i, j]).all()
+        ]
+        chart = alt.Chart(data(rows))
+        heading: str | alt.ExprRef = f"{name} at T = {2**first:g}"
+        if others:
+            chart = chart.transform_calculate(value=between)
+            heading = alt.expr(f"{json.dumps(name + ' at T = ')} + format(pow(2, {first} + place * {spacing}), '.2f')")
+        layers = _draw_cells(chart, names, tips, ".2%", color, number, dark)
+        described = f"Map of classes by classes: the mean probability that {name} gives each, per class of image."
+        found[name] = spec(layers, heading, said, described, max(420, CELL * len(shown)), *params)
+    return found
 
 
 def confusion_map(

@@ -63,7 +63,7 @@ class Charts:
         self.request, self.give_way = request, give_way
         self._indices: dict[str, int] = {}
         self.roles = request.roles(request.networks)
-        self.stored = self._read_logits(request.dataset)
+        self.stored = self._read_logits(request.teacher.card.dataset)
         self.annotated = {} if request.human_labels is None else self._read_logits(Cifar10.key)
         self.human = request.human_labels if self.annotated else None
         self.computing = {name: one.network() for name, one in request.networks.items()}
@@ -166,7 +166,8 @@ class Charts:
         return {name: self.add(spec) for name, spec in drawn.items() if spec is not None}
 
     def _draw_class_maps(self) -> dict[str, Spec]:
-        dataset, teacher = get_dataset(self.request.dataset), self.stored.get(next(iter(self.request.networks)))
+        dataset = get_dataset(self.request.teacher.card.dataset)
+        teacher = self.stored.get(next(iter(self.request.networks)))
         groups = dataset.test_labels()
         if groups is None and teacher is not None:
             groups = teacher.argmax(axis=1)

@@ -134,17 +134,15 @@ def _to_json(value: Any) -> Markup:
     return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
-def build_policy(scripts: list[str], styles: list[str], workers: bool = False) -> str:
+def build_policy(scripts: list[str], styles: list[str], workers: bool) -> str:
     """The Content-Security-Policy: these scripts and styles by hash, images of the file itself, nothing else.
 
     With `workers`, a script of the file may start a worker from the file's text, under the same policy.
     """
-
-    def hashes(texts: list[str]) -> str:
+    allowed = {"img-src": "data:"}
+    for name, texts in (("script-src", scripts), ("style-src", styles)):
         digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-    allowed = {"script-src": hashes(scripts), "style-src": hashes(styles), "img-src": "data:"}
+        allowed[name] = " ".join(f"'sha256-{digest}'" for digest in digests)
     allowed |= dict.fromkeys(("default-src", "base-uri", "form-action"), "'none'")
     allowed |= {"worker-src": "blob:"} if workers else {}
     return "; ".join(f"{name} {value}" for name, value in allowed.items())

@@ -103,10 +103,6 @@ class HandoutRequest:
         return next(iter(self.networks.values()))
 
     @property
-    def dataset(self) -> str:
-        return self.teacher.card.dataset
-
-    @property
     def baseline(self) -> str | None:
         """The network that the table's differences refer to: its first without a teacher that teaches none itself."""
         teachers = {self.teacher.sha256, *(self.compared[name].sha256 for name in list_teachers(self.compared))}

@@ -29,7 +29,7 @@ def test_numbers_under_a_map_are_the_similarity_to_the_teachers_map():
 def test_one_bright_pixel_does_not_decide_the_scale():
     map_ = np.ones((32, 32))
     map_[0, 0] = 100
-    assert attention.color_limits([[map_, None]], "map") == (0.0, 1.0)
+    assert attention.color_limits([[map_], []], "map") == (0.0, 1.0)
     assert attention.color_limits([[-map_]], "difference") == (-1.0, 1.0)
     assert attention.color_limits([[np.full((4, 4), -2.0)]], "map")[0] == -2
 
