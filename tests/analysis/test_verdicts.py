@@ -10,7 +10,7 @@ from kdexplorer.analysis.difference import Difference
 from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT, count_inheritance, explain_inheritance, share_of
 from kdexplorer.config import Objective
 from tests.analysis.conftest import KD_OBJECTIVE
-from tests.charts.records import make_row
+from tests.charts.drawing import make_row
 
 
 def scaled(difference):

@@ -29,8 +29,7 @@ from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import TeacherMeasures
 from kdexplorer.studies.table import summarize
-from tests.charts.drawing import compile_vega, draw, heading, texts, validate
-from tests.charts.records import make_row
+from tests.charts.drawing import compile_vega, draw, heading, make_row, texts, validate
 from tests.studies.sample import make_grid
 
 ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}

@@ -1,13 +1,13 @@
-"""Charts of one image: what Vega computes in the browser are the numbers of the metrics, whatever is shown."""
+"""Charts of one image and over T: what Vega computes in the browser are the numbers of the metrics."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
 
+from kdexplorer.analysis.human_agreement import closeness, cross_entropy_to_humans
 from kdexplorer.analysis.metrics import entropy, gradient_on_logits, kl_divergence, softmax
-from kdexplorer.charts import common, gradients, soft_labels, style
+from kdexplorer.charts import common, gradients, soft_labels, style, temperature
 from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.figures import all_figures
 from tests.charts.drawing import draw, heading, marks, number, rows_of, texts
@@ -23,12 +23,9 @@ def networks(count):
     return teacher, students, [f"class {index}" for index in range(count)], int(teacher.logits.argmin())
 
 
-@pytest.mark.parametrize("count", [11, 12, 100])
-def test_of_more_the_teachers_ten_and_the_label_are_selected(count):
-    logits = np.arange(float(count))
-    top = list(range(count - 1, count - 11, -1))
-    assert common.select_classes(logits, None) == top
-    assert common.select_classes(logits, count - 3) == top
+def test_of_more_the_teachers_ten_and_the_label_are_selected():
+    logits, top = np.arange(11.0), list(range(10, 0, -1))
+    assert common.select_classes(logits, None) == common.select_classes(logits, 8) == top
     assert common.select_classes(logits, 0) == [*top, 0]
 
 
@@ -116,8 +113,6 @@ CLASSES = ["cat", "dog", "ship"]
 TEACHER = NetworkLogits("big", style.TEACHER, np.array([2.0, 1.0, -1.0]))
 HUMAN = np.array([0.5, 0.25, 0.25])
 
-projector_bars = partial(soft_labels.vote_bars, projector=True)
-
 
 def bars(svg, source):
     """Each class's share as drawn."""
@@ -125,13 +120,13 @@ def bars(svg, source):
     return {mark["class"].removeprefix("★ "): number(mark["share"]) for mark in found}
 
 
-@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
 @pytest.mark.parametrize(
     ("name", "temperature"),
     [("big", 1.0), ("o'brien", 4.0), ('a"b', 2.0), ("x' + format(now(), '.0f') + '", 4.0), ("back\\slash", 1.0)],
 )
-def test_every_source_is_drawn_with_its_shares_its_name_and_the_teachers_distance(name, temperature, chart):
-    svg = draw(chart([3, 1, 0], CLASSES, 0, NetworkLogits(name, style.TEACHER, TEACHER.logits), HUMAN, temperature))
+def test_every_source_is_drawn_with_its_shares_its_name_and_the_teachers_distance(name, temperature):
+    teacher = NetworkLogits(name, style.TEACHER, TEACHER.logits)
+    svg = draw(soft_labels.vote_bars([3, 1, 0], CLASSES, 0, teacher, HUMAN, temperature))
     soft = softmax(TEACHER.logits, temperature)
     assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert bars(svg, name) == pytest.approx(dict(zip(CLASSES, soft, strict=True)), abs=1e-3)
@@ -141,20 +136,56 @@ def test_every_source_is_drawn_with_its_shares_its_name_and_the_teachers_distanc
     assert f"{name} at T = {temperature:.2f}" in " ".join(texts(svg))
 
 
-@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
-def test_the_votes_alone_give_nothing_away(chart):
-    spec = chart([3, 1, 0], CLASSES)
+def test_the_votes_alone_give_nothing_away():
+    spec = soft_labels.vote_bars([3, 1, 0], CLASSES)
     svg = draw(spec)
     assert bars(svg, "audience") == {"cat": 0.75, "dog": 0.25, "ship": 0}
     assert not [text for text in texts(svg) if "★" in text or "big" in text]
     assert not [param for param in spec["params"] if "bind" in param]
 
 
-@pytest.mark.parametrize("chart", [soft_labels.vote_bars, projector_bars])
-def test_only_the_rows_change_with_a_vote(chart):
+def test_only_the_rows_change_with_a_vote():
     """So the browser keeps the slider where it is."""
-    first, second = (chart(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9]))
+    first, second = (
+        soft_labels.vote_bars(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9])
+    )
     assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
     assert first | {"datasets": {}} == second | {"datasets": {}}
     assert first["datasets"] != second["datasets"]
     assert "teacher" in texts(draw(first))  # without a distance, for nobody has voted
+
+
+def test_the_curve_is_lowest_at_the_marker_and_never_below_the_annotators_entropy():
+    logits, roles = np.random.default_rng(0).normal(0, 2, (50, 10)), {"small": "scratch"}
+    labels = softmax(logits, 3.0)
+    spec = temperature.closeness_curves({"small": closeness(labels, logits)}, roles, labels, "50 images")
+    marker = next(row for row in rows_of(spec, "T") if row["T"] == pytest.approx(3, abs=0.01))
+    floor = next(row["value"] for row in rows_of(spec, "value") if "T" not in row)
+    assert floor == pytest.approx(np.mean(entropy(labels)))
+    assert marker["value"] == pytest.approx(floor, abs=1e-4)
+    assert min(row["value"] for row in rows_of(spec, "T")) >= floor - 1e-5
+    for row in rows_of(spec, "T"):
+        assert row["value"] == pytest.approx(cross_entropy_to_humans(labels, logits, row["T"]).mean(), rel=1e-4)
+    certain = np.eye(10)[logits.argmax(axis=1)]
+    spec = temperature.closeness_curves({"small": closeness(certain, logits)}, roles, certain, "50 images")
+    assert len(spec["layer"]) == 2
+    assert "at no T" in spec["description"]  # and no marker
+
+
+def test_curves_over_temperature_are_the_metrics():
+    teacher, students, classes, label = networks(10)
+    source = Source([teacher, *students], classes, label, 4.0)
+    rows = {key: rows_of(temperature.over_temperature(source, key), "value") for key in temperature.CURVES}
+    shown = {key: {row["network"] for row in found} for key, found in rows.items()}
+    students_alone, everyone = {"scratch", "kd"}, {"big", "scratch", "kd"}
+    assert shown == {"kl": students_alone, "push": students_alone | {style.FRESH}, "entropy": everyone, "top": everyone}
+    logits = {one.name: one.logits for one in [teacher, *students]} | {style.FRESH: np.zeros(10)}
+    measures = {
+        "kl": lambda z, t: kl_divergence(teacher.logits[None], z[None], t),
+        "push": lambda z, t: np.abs(gradient_on_logits(z, teacher.logits, None, t, 1.0)["total"]).sum(),
+        "entropy": lambda z, t: entropy(softmax(z, t)),
+        "top": lambda z, t: softmax(z, t).max(),
+    }
+    for key, measure in measures.items():
+        for row in rows[key]:
+            assert row["value"] == pytest.approx(measure(logits[row["network"]], row["T"]))

@@ -27,7 +27,7 @@ from kdexplorer.notation import parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.studies.experiments import list_verdicts
 from kdexplorer.vote.questions import make_question
-from tests.charts.records import make_row
+from tests.charts.drawing import make_row
 from tests.pages.runs import distilled
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>.png'

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -115,24 +116,21 @@ def fill(piece, size=4_900_000):
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """Bits per sample that each PNG color type allows."""
 WEBP = {"method": 0, "quality": 60}
+KINDS = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"),
+    "WEBP": ("L", "LA", "P", "RGB", "RGBA", "CMYK"),
+}
 SMALL = {
     **{
-        f"PNG of {depth} bits, color type {color}{', interlaced' * interlaced}": (
-            lambda depth=depth, color=color, interlaced=interlaced: png(37, 41, depth, color, 1, interlaced)
+        f"PNG of {depth} bits, color type {color}{', interlaced' * interlaced}": partial(
+            png, 37, 41, depth, color, 1, interlaced
         )
         for color, depths in DEPTHS.items()
         for depth in depths
         for interlaced in (False, True)
     },
-    **{
-        f"{kind} from {mode}": lambda kind=kind, mode=mode: encode(photo(mode=mode), kind)
-        for kind, modes in {
-            "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
-            "JPEG": ("1", "L", "RGB", "CMYK", "YCbCr"),
-            "WEBP": ("L", "LA", "P", "RGB", "RGBA", "CMYK"),
-        }.items()
-        for mode in modes
-    },
+    **{f"{kind} from {mode}": partial(encode, photo(mode=mode), kind) for kind in KINDS for mode in KINDS[kind]},
     "animated PNG": lambda: encode(photo(), save_all=True, append_images=[photo(mode="L"), photo()]),
     "animated WebP": lambda: encode(photo(), "WEBP", save_all=True, append_images=[photo(), photo()]),
     "two JPEGs in one file": lambda: encode(photo(), "MPO", save_all=True, append_images=[photo()]),
