@@ -18,17 +18,16 @@ _ROW, _EDGE = 21, 44
 """Pixels: of a method's name, and from a row of blocks to the first name."""
 
 
-def place_of(method: type[Method]) -> int:
-    """The position in `BLOCKS` at which a method connects the networks; without a teacher it is the label."""
-    return min((BLOCKS.index(need) for need in method.needs), default=len(BLOCKS) - 1)
-
-
 @lru_cache(maxsize=32)
 def taxonomy(chosen: str = "") -> Spec:
-    """The picture of all methods by place, colored by family; the one with the key `chosen` stands out."""
+    """The picture of all methods by place, colored by family; the one with the key `chosen` stands out.
+
+    A method's place is where it connects the networks, a position in `BLOCKS`; without a teacher it is the label's.
+    """
     columns: dict[int, list[type[Method]]] = {}
     for method in all_methods():
-        columns.setdefault(place_of(method), []).append(method)
+        place = min((BLOCKS.index(need) for need in method.needs), default=len(BLOCKS) - 1)
+        columns.setdefault(place, []).append(method)
     height = max(map(len, columns.values())) * _ROW + 2 * _EDGE + 20
     top, bottom = 16, height - 16
     names = [

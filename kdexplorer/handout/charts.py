@@ -26,7 +26,6 @@ from kdexplorer.charts.learning_curves import Curves, learning_curves
 from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.vega import compile_charts
 from kdexplorer.images.picture import Picture
 
 EM = "file ? file.em : width < 400 ? 12 : 14"
@@ -48,7 +47,7 @@ TEMPERATURES = tuple(2 ** (k / 4) for k in range(-4, 19))
 """Of the class maps, four steps per octave: beyond both ends of the slider."""
 
 Chart = dict[str, Any]
-"""A chart as `page.js` draws it: `shape` (an index of `Charts.compile_shapes`), `rows` by data set, parameters'
+"""A chart as `page.js` draws it: `shape` (see `Charts.shapes`), `rows` by data set, parameters'
 `values` by name, `description`."""
 
 
@@ -57,11 +56,12 @@ class Charts:
 
     Attributes:
         human: the annotators' shares `[N, K]`, where they and a network's stored logits of the same images are known.
+        shapes: the index of each shape of a chart that was added, by its specification as JSON.
     """
 
     def __init__(self, request: HandoutRequest, give_way: Callable[[], object] = lambda: None) -> None:
         self.request, self.give_way = request, give_way
-        self._indices: dict[str, int] = {}
+        self.shapes: dict[str, int] = {}
         self.roles = request.roles(request.networks)
         self.stored = self._read_logits(request.teacher.card.dataset)
         self.annotated = {} if request.human_labels is None else self._read_logits(Cifar10.key)
@@ -75,21 +75,17 @@ class Charts:
         return {name: logits for name, logits in found.items() if logits is not None}
 
     def add(self, spec: Spec) -> Chart:
-        """Splits one of the application's Vega-Lite specifications into its shape and the rest."""
+        """Splits one of the application's Vega-Lite specifications into its shape and the rest.
+
+        A shape is as wide as its frame, and has no rows and no sliders of its own.
+        """
         params = [param | {"expr": EM} if param["name"] == "em" else param for param in spec["params"]]
         separate = ("$schema", "config", "datasets", "description", "usermeta")
         shape = {key: value for key, value in spec.items() if key not in separate}
         shape["params"] = [{key: param[key] for key in ("name", "expr") if key in param} for param in params]
-        index = self._indices.setdefault(json.dumps(shape, sort_keys=True), len(self._indices))
+        index = self.shapes.setdefault(json.dumps(shape, sort_keys=True), len(self.shapes))
         values, rows = {p["name"]: p["value"] for p in params if "value" in p}, spec.get("datasets", {})
         return {"shape": index, "rows": rows, "values": values, "description": spec["description"]}
-
-    def compile_shapes(self) -> list[dict[str, Any]]:
-        """The shapes of all charts that were drawn, in the order of their indices, as Vega with empty data sets.
-
-        They are as wide as their frame, without sliders of their own. Raises KDError.
-        """
-        return compile_charts(list(self._indices), LOOK)
 
     def pictures(self) -> list[dict[str, Any]]:
         """Each picture's caption, pixels, and charts by the name under which the page draws them. Raises KDError."""

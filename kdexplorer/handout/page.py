@@ -30,9 +30,9 @@ from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import ConfigError
-from kdexplorer.handout.charts import Charts
+from kdexplorer.handout.charts import LOOK, Charts
 from kdexplorer.handout.request import HandoutRequest
-from kdexplorer.handout.vega import bundle_library
+from kdexplorer.handout.vega import bundle_library, compile_charts
 from kdexplorer.images.picture import data_url
 from kdexplorer.methods import Method, all_methods, describe_methods
 from kdexplorer.notation import describe_objective, train_command
@@ -86,7 +86,7 @@ def build(request: HandoutRequest, give_way: Callable[[], object] = lambda: None
     }  # fmt: skip
     source = f"KD Explorer {__version__}, handout: {name_family(teacher, students)}"
     give_way()
-    shapes = charts.compile_shapes()
+    shapes = compile_charts(list(charts.shapes), LOOK)
     give_way()
     data = {"shapes": shapes, "shared": shared, "signals": start, "range": [T_MIN, T_MAX], "source": source}
     scripts = [bundle_library(), web.read("save_chart.js"), _read("page.js")]

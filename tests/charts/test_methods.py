@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kdexplorer.charts import methods
-from kdexplorer.charts.methods import BLOCKS, place_of, taxonomy
-from kdexplorer.methods import all_methods, get_method
+from kdexplorer.charts.methods import BLOCKS, taxonomy
+from kdexplorer.methods import all_methods
 from tests.charts.drawing import draw, rows_of, texts
 
 
@@ -13,9 +13,8 @@ def test_every_method_stands_where_it_connects_the_networks():
     spec = taxonomy("rkd")
     names = {row["name"]: row for row in rows_of(spec, "summary")}
     assert set(names) == {method.label for method in all_methods()}
-    assert [BLOCKS[place_of(get_method(key))] for key in ("at", "rkd", "kd", "tf_kd")] == [
-        "stages", "embedding", "logits", "label",
-    ]  # fmt: skip
+    places = {"AT": "stages", "RKD": "embedding", "KD": "logits", "Tf-KD": "label"}
+    assert {name: BLOCKS[names[name]["x"]] for name in places} == places
     assert {name for name, row in names.items() if row["chosen"]} == {"RKD"}
     places = [(row["x"], row["y"]) for row in names.values()]
     assert len(set(places)) == len(places)
