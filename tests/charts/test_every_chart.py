@@ -68,13 +68,8 @@ def charts():
         ),
     }
     of_ten = (3, NetworkLogits("big", style.TEACHER, teacher.logits[:10]), even[:10])
-    of_votes = {
-        f"votes{' on a projector' * projector}{', alone' * alone}": soft_labels.vote_bars(
-            range(10), classes[:10], *(() if alone else of_ten), projector=projector
-        )
-        for projector in (False, True)
-        for alone in (False, True)
-    }
+    one_image["votes"] = soft_labels.vote_bars(range(10), classes[:10], *of_ten, projector=True)
+    one_image["votes alone"] = soft_labels.vote_bars(range(10), classes[:10])
     labels = np.arange(200) % count
     logits = {name: generator.normal(size=(200, count)) + 2.0 * np.eye(count)[labels] for name in ROLES}
     shares = generator.dirichlet(np.ones(count), 200)
@@ -93,7 +88,7 @@ def charts():
     rows = [make_row(name) for name in ROLES]
     results, _ = make_grid((0.5, 0.6, 0.9, 0.6))
     curves = Curves(points, LOOKS, teacher=TeacherMeasures(accuracy=0.9))
-    return one_image | of_votes | {
+    return one_image | {
         "similarity": similar["big"],
         "stages": attention.similarity_by_stage(compared, ROLES, 1000),
         "accuracies": evaluation.accuracies(rows, ROLES),
