@@ -75,7 +75,8 @@ class HandoutRequest:
     votes: tuple[Question, ...] = ()  # closed questions of the audience's vote, whose totals are included
     order: tuple[str, ...] = ()  # the sections that come first, as `Lecture.sections`; empty is the bundled lecture's
     address: str = ""  # where the reader finds the application, for links to its pages; empty where there is none
-    human_labels: np.ndarray | None = None  # of CIFAR-10's test split, see `Dataset.human_labels`
+    # Of CIFAR-10's test split, see `Dataset.human_labels`.
+    human_labels: np.ndarray | None = field(default_factory=lambda: Cifar10().human_labels())
 
     def __post_init__(self) -> None:
         compared = on_same_images(self.compared or self.networks)
@@ -150,8 +151,7 @@ def make_request(
             words += [f"--{name}", format_number(options[name])]
     words += ["--story", str(story)] if story else []
     words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
-    human = Cifar10().human_labels()
-    return HandoutRequest(networks, pictures, command=shlex.join(words), human_labels=human, **options)
+    return HandoutRequest(networks, pictures, command=shlex.join(words), **options)
 
 
 def _read_photo(path: Path) -> Picture:

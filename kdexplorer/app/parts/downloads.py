@@ -13,7 +13,6 @@ from kdexplorer.app.layout import as_text
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network, gallery
-from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.story import open_lecture
@@ -79,7 +78,6 @@ def show_handout(
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
             votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address,
-            human_labels=Cifar10().human_labels(),
         )  # fmt: skip
         return build_handout(request, visitor)
 
