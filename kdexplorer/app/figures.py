@@ -12,7 +12,7 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
+from kdexplorer.app.state.cached import Network, label_together
 from kdexplorer.config import trained_alpha
 from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
@@ -104,9 +104,7 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
         students = [found[one] for one in lineage.first_family(found, teacher)]
     networks = label_together([teacher, *students])
     same = next(iter(results.group_by_evaluation(networks).values()))
-    networks, first = {name: networks[name] for name in same}, networks[same[0]]
-    labels = evaluation_labels(first)
-    return Comparison(networks, first, result_rows(networks, labels, first), labels)
+    return Comparison.read({name: networks[name] for name in same}, networks[same[0]])
 
 
 def _show_curves(teacher: Network, students: list[Network]) -> None:

@@ -12,8 +12,7 @@ from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import network_picker, studies
 from kdexplorer.app.state import choices
-from kdexplorer.app.state.cached import Network, evaluation_labels, label_together, result_rows
-from kdexplorer.datasets import get_dataset
+from kdexplorer.app.state.cached import Network, label_together
 from kdexplorer.runs import lineage, run_folder
 from kdexplorer.studies.experiments import lab_claims
 
@@ -80,7 +79,7 @@ def _compare(entries: dict[str, Network], found: dict[str, Network], runs: list[
     line.markdown(f"{layout.name_networks(first, others)}; baseline {as_text(baseline)}")
     layout.mention(networks=lineage.name_family(first, others))
     with st.spinner("Comparing …"):
-        compared = _read(networks, teacher, baseline, runs)
+        compared = Comparison.read(networks, teacher, baseline, runs)
     section = _pick_section()
     if section in BESIDE:
         with st.container(key="compared"):
@@ -117,16 +116,6 @@ def _pick_section() -> str:
             group, list(named), format_func=lambda name: LABELS.get(name, name), key=key, on_change=take, args=(key,)
         )
     return chosen
-
-
-def _read(networks: dict[str, Network], teacher: Network | None, baseline: str, runs: list[str]) -> Comparison:
-    """What is known of the networks; latencies only where they were measured."""
-    first = next(iter(networks.values()))
-    labels, human = evaluation_labels(first), get_dataset(first.dataset).human_labels()
-    rows = result_rows(networks, labels, teacher, baseline, st.session_state.get("latencies", {}), human)
-    logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
-    stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
-    return Comparison(networks, teacher, rows, labels, stored, baseline, runs)
 
 
 def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Network], list[str]]:

@@ -47,6 +47,19 @@ class Comparison:
     runs: Sequence[str] = ()
     """Runs whose curves are shown even if they have not finished."""
 
+    @classmethod
+    def read(
+        cls, networks: Mapping[str, Network], teacher: Network | None, baseline: str = "", runs: Sequence[str] = ()
+    ) -> "Comparison":
+        """What is known of networks, at least one; latencies only where they were measured. Raises DataError."""
+        first = next(iter(networks.values()))
+        labels, human = cached.evaluation_labels(first), get_dataset(first.dataset).human_labels()
+        latencies = st.session_state.get("latencies", {})
+        rows = cached.result_rows(networks, labels, teacher, baseline or None, latencies, human)
+        logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
+        stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
+        return cls(networks, teacher, rows, labels, stored, baseline, runs)
+
     @property
     def roles(self) -> dict[str, str]:
         return {name: style.role_of(one, self.teacher) for name, one in self.networks.items()}

@@ -9,13 +9,14 @@ from kdexplorer.analysis import results
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import describe_gains, digits_of
 from kdexplorer.app import layout
+from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.launch.form import describe_study
 from kdexplorer.app.layout import ARROW, as_text, show_error
 from kdexplorer.app.parts import chart_view, downloads, network_picker, studies
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
-from kdexplorer.app.state.cached import Network, all_networks, evaluation_labels, label_together, result_rows
+from kdexplorer.app.state.cached import all_networks, label_together
 from kdexplorer.app.state.choices import pick_one, pick_option, pick_toggle
 from kdexplorer.charts import evaluation, learning_curves, style
 from kdexplorer.charts.common import Spec
@@ -226,23 +227,23 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
 
     with right:
         draw_curves("accuracy", "Accuracy", "accuracy_chart")
-    rows = result_rows(found, evaluation_labels(next(iter(found.values())))) if found else []
+    compared = Comparison.read(found, None) if found else None
     with left:
-        if found:
-            _show_result(config, found, rows)
+        if compared:
+            _show_result(config, compared)
         else:
             draw_losses()
     if (tested := [row for row in shown if row.test]) and find_dataset(config.dataset).classes:
         kept = all(one.card.known_dataset for one in found.values())  # its images, since then
         _show_soft_labels(config, tested, source, live, kept)
-    if found:
+    if compared:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")
         if more.open:
             with more:
                 left, right = st.columns(2, gap="medium")
                 with left:
                     draw_losses()
-                chart_view.draw(evaluation.accuracies(rows, roles), "Results", place=right, key="result_chart")
+                chart_view.draw(evaluation.accuracies(compared.rows, roles), "Results", place=right, key="result_chart")
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Curves: pickle.dumps})
@@ -291,8 +292,9 @@ def _as_logits(probes: list[list[float]], classes: int) -> np.ndarray:
     return np.reshape(probes if all(len(row) == classes for row in probes) else [], (-1, classes))
 
 
-def _show_result(config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
+def _show_result(config: RunConfig, compared: Comparison) -> None:
     """The best student's gain over its scratch baseline, in words what each has gained, and where to go on."""
+    rows = compared.rows
     gains = [(row, row.to_scratch_baseline) for row in rows if row.to_scratch_baseline is not None]
     if gains:
         best, gain = max(gains, key=lambda pair: pair[0].accuracy)
@@ -304,40 +306,37 @@ def _show_result(config: RunConfig, found: dict[str, Network], rows: list[Result
         st.markdown(f"**{as_text(name)}**: {as_text(rest)}")
     if len(rows) > 1:
         st.caption("Each network was trained once: the tests do not cover how much another seed would change.")
-    _show_links(config, found, rows)
+    _show_links(config, compared)
 
 
-def _show_links(config: RunConfig, found: dict[str, Network], rows: list[ResultRow]) -> None:
-    names, known = [one.key for one in found.values()], all_networks()
+def _show_links(config: RunConfig, compared: Comparison) -> None:
+    names, known = [one.key for one in compared.networks.values()], all_networks()
     teacher = network_picker.find_name(config.teacher, known) if config.teacher else None
     query = {"teacher": teacher} if teacher else {}
     students = query | {"students": ",".join(names[: network_picker.MAX_STUDENTS])}
     together = {name: known[name] for name in ([teacher] if teacher else []) + names if name in known}
-    compared = together if teacher and len(results.group_by_evaluation(together)) == 1 else names
+    same = teacher and len(results.group_by_evaluation(together)) == 1
     with st.container(horizontal=True):
-        layout.link_to("compare", "Compare them", query | {"networks": ",".join(compared)}, ARROW)
+        layout.link_to("compare", "Compare them", query | {"networks": ",".join(together if same else names)}, ARROW)
         if teacher:
             layout.link_to("soft_labels", "Soft labels", students, ARROW)
             layout.link_to("attention", "Attention", students, ARROW)
-            for row in rows:
-                _show_images(found, row, query)
+            for row in compared.rows:
+                _link_images(compared, row, query)
     if teacher:
-        shown = label_together([known[teacher], *list(found.values())[: network_picker.MAX_STUDENTS]])
+        shown = label_together([known[teacher], *list(compared.networks.values())[: network_picker.MAX_STUDENTS]])
         layout.draw_popover("Handout", "handout_offer", lambda: downloads.show_handout(shown))
 
 
-def _show_images(found: dict[str, Network], row: ResultRow, query: dict[str, str]) -> None:
+def _link_images(compared: Comparison, row: ResultRow, query: dict[str, str]) -> None:
     """A link to the gallery's first image that only a distilled student gets right, and one for its baseline."""
-    if row.to_scratch_baseline is None:
+    pair, networks = row.to_scratch_baseline, compared.networks
+    if pair is None or pair.gained is None:  # without labels or logits
         return
-    baseline = row.to_scratch_baseline.other
-    networks = [found[row.name], found[baseline]]
-    labels, (first, second) = evaluation_labels(networks[0]), (one.logits_or_none() for one in networks)
-    if labels is None or first is None or second is None or not len(labels) == len(first) == len(second):
-        return
-    groups, shown = results.disagreements(first, second, labels), len(cached.gallery(networks[0].dataset))
-    for better, group in ((row.name, "first"), (baseline, "second")):
+    groups = results.disagreements(compared.logits[row.name], compared.logits[pair.other], compared.labels)
+    shown = len(cached.gallery(compared.first.dataset))
+    for better, group in ((row.name, "first"), (pair.other, "second")):
         index = min((index for index in groups[group].tolist() if index < shown), default=None)
         if index is not None:
-            chosen = query | {"students": f"{networks[1].key},{networks[0].key}", "image": str(index)}
-            layout.link_to("soft_labels", f"Soft labels: only {better} is right", chosen, ARROW)
+            chosen = {"students": f"{networks[pair.other].key},{networks[row.name].key}", "image": str(index)}
+            layout.link_to("soft_labels", f"Soft labels: only {better} is right", query | chosen, ARROW)
