@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -213,15 +214,14 @@ def show_human_labels(page: SoftLabels) -> None:
         return
     _show_annotators(page, human)
     roles = {one.name: one.role for one in page.logits}
-    for column, index in zip(st.columns(2), (None, page.picture.index), strict=True):
-        closeness = {name: _closeness(c, human, index) for name, c in page.networks.items()}
-        known = {name: one for name, one in closeness.items() if one is not None}
+    index = page.picture.index
+    parts: dict[str, Any] = {f"{len(human):,} test images": slice(None), f"test image {index}": index}
+    for column, (subject, part) in zip(st.columns(2), parts.items(), strict=True):
+        known = {name: one for name, c in page.networks.items() if (one := _closeness(c, human, part)) is not None}
         if not known:
             st.info("These networks have no stored logits of the whole test split.")
             return
-        labels = human if index is None else human[index]
-        subject = f"{len(human):,} test images" if index is None else f"test image {index}"
-        chart = temperature.closeness_curves(known, roles, labels, subject)
+        chart = temperature.closeness_curves(known, roles, human[part], subject)
         chart_view.draw(chart, f"Closeness to human labels {subject}", place=column)
     rows = _agreement_rows(list(page.networks.values()), human)
     st.markdown(to_markdown(human_agreement.tabulate([replace(row, name=as_text(row.name)) for row in rows])))
@@ -235,14 +235,13 @@ _agreement_rows = st.cache_data(
 )(human_agreement.build_rows)  # fmt: skip
 
 
-def _closeness(network: Network, human: np.ndarray, index: int | None = None) -> Closeness | None:
-    """How close a network is to the annotators' shares `[N, K]`, for one image or (None) for all.
+def _closeness(network: Network, human: np.ndarray, part: Any) -> Closeness | None:
+    """How close a network is to the annotators' shares `[N, K]`, for a part of the images or one, by its index.
 
     None without stored logits of CIFAR-10's whole test split.
     """
-    if (logits := network.split_logits(Cifar10.key)) is None:
-        return None
-    return _cached_closeness(human, logits) if index is None else _cached_closeness(human[index], logits[index])
+    logits = network.split_logits(Cifar10.key)
+    return None if logits is None else _cached_closeness(human[part], logits[part])
 
 
 def _show_annotators(page: SoftLabels, human: np.ndarray) -> None:
