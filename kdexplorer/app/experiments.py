@@ -1,11 +1,13 @@
 """The page Experiments: a question, one chart, a verdict that is computed, and running it."""
 
+from typing import Literal
+
 import streamlit as st
 
+from kdexplorer.analysis.difference import Verdict
 from kdexplorer.app import layout
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads, measurement
-from kdexplorer.app.parts.studies import VERDICTS, show_claim
 from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.runs.launch import stop_run
@@ -25,6 +27,12 @@ from kdexplorer.studies.report import to_csv
 from kdexplorer.training.estimate import format_duration
 
 _ESTIMATE = "experiment_estimate"
+VERDICTS: dict[Verdict, tuple[str, Literal["green", "orange", "gray"]]] = {
+    "supported": (":material/check_circle:", "green"),
+    "not supported": (":material/cancel:", "orange"),
+    "cannot be decided": (":material/help:", "gray"),
+}
+"""Each verdict's icon and color."""
 
 
 def show() -> None:
@@ -48,7 +56,12 @@ def show_findings(experiment: Experiment | None = None) -> Experiment:
         if results and results.small:
             st.caption(SMALL)
         for claim in claims:
-            show_claim(claim)
+            icon, color = VERDICTS[claim.verdict]
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.badge(claim.verdict, icon=icon, color=color)
+                st.markdown(f"**{as_text(claim.claim)}**", width="stretch")
+            if claim.verdict == "cannot be decided" and claim.needs:
+                st.caption(as_text(f"What would decide it: {claim.needs}."))
         st.markdown(f"**Literature.** {experiment.literature}")
         st.markdown(f"**Expected.** {experiment.expected}")
         with st.expander("Protocol"):

@@ -1,17 +1,14 @@
-"""Compare's sections on studies, grids and comparisons of methods, and a claim with its verdict."""
+"""Studies, grids and comparisons of methods, as Compare and Launch show them."""
 
 import json
-from typing import Literal
 
 import streamlit as st
 
-from kdexplorer.analysis.difference import Verdict
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
-from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.folder import list_sweeps
 from kdexplorer.studies.report import (
     NOTES,
@@ -23,23 +20,6 @@ from kdexplorer.studies.report import (
     to_markdown,
 )
 from kdexplorer.studies.table import Table, bundled_tables, find_conflicts, summarize
-
-VERDICTS: dict[Verdict, tuple[str, Literal["green", "orange", "gray"]]] = {
-    "supported": (":material/check_circle:", "green"),
-    "not supported": (":material/cancel:", "orange"),
-    "cannot be decided": (":material/help:", "gray"),
-}
-"""Each verdict's icon and color."""
-
-
-def show_claim(claim: Claim) -> None:
-    """A claim with its verdict as a badge, and what would decide it where that is open; the evidence is not shown."""
-    icon, color = VERDICTS[claim.verdict]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.badge(claim.verdict, icon=icon, color=color)
-        st.markdown(f"**{as_text(claim.claim)}**", width="stretch")
-    if claim.verdict == "cannot be decided" and claim.needs:
-        st.caption(as_text(f"What would decide it: {claim.needs}."))
 
 
 def show_grids() -> None:
