@@ -130,34 +130,18 @@ def new_place(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def check(reliability):
-    """`check(chosen, look_at, size)`: `look_at(group)` fails on no group of so many mutations; they are counted."""
+    """`check(chosen, look_at, size=1)`: `look_at(*group)` fails on no group of so many mutations; they are counted."""
 
-    def check(chosen, look_at, size=8):
+    def check(chosen, look_at, size=1):
         for begin in range(0, len(chosen), size):
             group = chosen[begin : begin + size]
             try:
-                look_at(group)
+                look_at(*group)
             except Exception as error:
                 raise AssertionError("\n".join(map(str, group))) from error
         reliability["JSON files mutated; every page opened"] += len(chosen)
 
     return check
-
-
-@pytest.fixture
-def check_each(look, check):
-    """`check_each(chosen, put, *views)`: `put(mutation)` writes its file, then pages are opened, by name and query."""
-
-    def check_each(chosen, put, *views):
-        def look_at(group):
-            for mutation in group:
-                put(mutation)
-                for page, query in views:
-                    look(page, **query)
-
-        check(chosen, look_at)
-
-    return check_each
 
 
 def divide(chosen, read):
@@ -209,7 +193,7 @@ def test_no_card_breaks_a_page(evaluated, every, new_place, look, check):
             (root / f"m{number}" / "card.json").write_text(mutation.text)
         return [f"m{number}" for number in range(len(group))]
 
-    def look_at_usable(group):
+    def look_at_usable(*group):
         names = place(group)
         look("soft_labels", teacher="teacher", students=",".join(names))
         look("attention", teacher=names[0], students=",".join(["small-scratch", *names[1:]]))
@@ -222,7 +206,7 @@ def test_no_card_breaks_a_page(evaluated, every, new_place, look, check):
         for page in PAGES:
             look(page)
 
-    def look_at_refused(group):
+    def look_at_refused(*group):
         place(group)
         assert any(f"{len(group)} unusable" in one.label for one in look("compare").expander)
         look("launch")
@@ -262,7 +246,7 @@ def test_no_file_of_a_run_breaks_a_page(evaluated, make_checkpoint, every, new_p
             path.write_text(f"{mutation.text}\n{path.read_text()}" if path.suffix == ".jsonl" else mutation.text)
             yield copied
 
-    def look_at(group):
+    def look_at(*group):
         names = [copied.run_id for copied in place(group)]
         for name in names:
             look("launch", run=name)
@@ -270,18 +254,18 @@ def test_no_file_of_a_run_breaks_a_page(evaluated, make_checkpoint, every, new_p
         for page in PAGES:
             look(page)
 
-    def look_at_broken(group):
+    def look_at_broken(*group):
         """Such runs are all shown alike: as damaged."""
         for copied in place(group):
             assert copied.status().state == "damaged"
         for page, query in (("launch", {}), ("launch", {"run": copied.run_id}), ("compare", {"runs": copied.run_id})):
             look(page, **query)
 
-    check(usable, look_at)
+    check(usable, look_at, 8)
     check(broken, look_at_broken, 20)
 
 
-def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check, check_each):
+def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check):
     left = left_to_train(swept.config())
     prepare(swept, left)
     facts = {"runs": 3, "finished": 1, "working": (left[0].run,), "failed": {left[1].run: "why"}}
@@ -300,80 +284,85 @@ def test_no_file_of_a_sweep_breaks_a_page(swept, every, new_place, look, check, 
         copied.check()
         copied.table()
 
-    def look_at_refused(group):
+    def look_at(*group):
         look("launch", sweep=place(*group).run_id)
-        look("compare", networks="teacher", show="Sweep")
+        look("compare", networks="teacher", show="Sweep", **{"sweep": swept.run_id} if len(group) == 1 else {})
 
     names = ("config.json", "status.json", "table.json")
     usable, refused = divide(mutations({name: read_first(swept.path / name) for name in names})[::every], read)
-    check(refused, look_at_refused, 10)
-    shown = {"networks": "teacher", "show": "Sweep", "sweep": swept.run_id}
-    check_each(usable, place, ("launch", {"sweep": swept.run_id}), ("compare", shown))
+    check(refused, look_at, 10)
+    check(usable, look_at)
 
 
-def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check, check_each):
+def test_no_table_of_a_league_breaks_a_page(evaluated, every, look, check):
     path = evaluated.parent / "studies" / "league-mutated.json"
     path.parent.mkdir()
 
-    def put(mutation):
-        path.write_text(mutation.text)
-
     def read(mutation):
-        put(mutation)
+        path.write_text(mutation.text)
         read_table(path)
 
-    def look_at_refused(group):
+    def look_at(*group):
         for number, mutation in enumerate(group):
             path.with_stem(f"league-{number}").write_text(mutation.text)
         look("compare", networks="teacher", show="League")
 
     usable, refused = divide(mutations({path.name: make_table().model_dump(mode="json")})[::every], read)
-    check_each(usable, put, ("compare", {"networks": "teacher", "show": "League"}))
-    check(refused, look_at_refused)
+    path.unlink()
+    check(usable, look_at)
+    check(refused, look_at, 8)
 
 
 @pytest.mark.parametrize("key", ["omitted-class", "few-labels", "fidelity", "shifted-images"])
-def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, check_each):
+def test_no_table_of_an_experiment_breaks_a_page(evaluated, key, every, look, check):
     results = known(get_experiment(key))
     store(get_experiment(key), results)
     name, table = next(iter(results.tables.items()))
     path = table_path(key, name)
-    chosen = mutations({path.name: table.model_dump(mode="json")})[::every]
-    views = ("experiments", {"experiment": key}), ("overview", {})
-    check_each(chosen, lambda mutation: path.write_text(mutation.text), *views)
+
+    def look_at(mutation):
+        path.write_text(mutation.text)
+        look("experiments", experiment=key)
+        look("overview")
+
+    check(mutations({path.name: table.model_dump(mode="json")})[::every], look_at)
 
 
-def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, check_each):
+def test_no_file_of_an_experiments_process_breaks_a_page(evaluated, every, new_place, look, check):
     new_place("KDEXPLORER_RUNS")
     run = open_experiment("fidelity")
     run.write_status("stopped", "stopped", warning="careful", seconds_left=3.0)
 
-    def put(mutation):
+    def look_at(mutation):
         target = new_place("KDEXPLORER_RUNS") / run.path.relative_to(run.path.parent.parent)
         shutil.copytree(run.path, target)
         (target / mutation.file).write_text(mutation.text)
+        look("experiments", experiment="fidelity")
 
     documents = {name: read_first(run.path / name) for name in ("config.json", "status.json")}
-    check_each(mutations(documents)[::every], put, ("experiments", {"experiment": "fidelity"}))
+    check(mutations(documents)[::every], look_at)
 
 
-def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, check_each):
+def test_no_file_of_the_vote_breaks_a_page(evaluated, every, new_place, look, check):
     closed = ask().model_copy(update={"counts": (1,) * 10})
     documents = {"1": closed.model_dump(), "2": ask(label=5, index=9, seed=1).model_dump()}
 
-    def put(mutation):
+    def look_at(mutation):
         store = Store(new_place("KDEXPLORER_RUNS") / open_store()._path.parent.name)
         store._create()
         for number, document in documents.items():
             text = mutation.text if mutation.file == number else json.dumps(document)
             with store._write() as base:
                 base.execute("INSERT INTO question (json) VALUES (?)", (text,))
+        look("audience")
+        look("audience", view="projector")
+        look("soft_labels")
+        look(None, figure="vote")
 
-    views = ("audience", {}), ("audience", {"view": "projector"}), ("soft_labels", {}), (None, {"figure": "vote"})
-    check_each(mutations(documents)[::every], put, *views)
+    check(mutations(documents)[::every], look_at)
 
 
-def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, check_each):
+def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_place, look, check):
     estimate = {"images_per_second": 100.0, "evaluation": 1.0, "epoch": 2.0, "seconds": 20.0}
     documents = {
         ".download.json": {"pid": 1, "pid_started": 1.0, "boot": "x"},
@@ -381,7 +370,8 @@ def test_no_file_beside_the_runs_breaks_the_launch_page(evaluated, every, new_pl
     }
     folders = {".download.json": "KDEXPLORER_DATA", ".machine.json": "KDEXPLORER_RUNS"}
 
-    def put(mutation):
+    def look_at(mutation):
         (new_place(folders[mutation.file]) / mutation.file).write_text(mutation.text)
+        look("launch")
 
-    check_each(mutations(documents)[:: min(every, 37)], put, ("launch", {}))
+    check(mutations(documents)[:: min(every, 37)], look_at)
