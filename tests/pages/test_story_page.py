@@ -26,7 +26,7 @@ THREE = STEP.format("First") + STEP.format("Second") + "[steps.settings]\nT = 8\
 def own_lecture(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_text(THREE)
-    monkeypatch.setattr(lecture, "find_file", lambda: path)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/streamlit_app.py", "--story", str(path)])
     return path
 
 
@@ -45,14 +45,14 @@ def test_a_figure_stands_alone(family, name, open_page):
     assert "Present" not in [one.label for one in at.button]
 
 
-def test_a_figure_is_left_with_its_choices_and_an_unknown_one_or_an_unknown_step_is_reported(family, open_page):
-    at = open_page("attention", image="3")
+def test_a_figure_is_left_with_its_choices_and_an_unknown_one_or_an_unknown_step_is_reported(big, open_page):
+    at = open_page("attention", image="3", teacher="big")
     at.button(key="full_screen").click().run()
     assert at.query_params["figure"] == "attention"
     assert not at.title
     at.button(key="figure_leave").click().run()
     assert "figure" not in at.query_params
-    assert at.query_params["image"] == "3"
+    assert (at.query_params["image"], at.query_params["teacher"]) == ("3", "big")
     at = open_page(figure="*nothing*")
     assert "nothing" in at.error[0].value
     assert [link.proto.label.partition(":")[0] for link in at.get("page_link")] == [*all_figures(), "Overview"]
@@ -162,13 +162,6 @@ def test_a_file_that_became_invalid_is_reported_and_one_that_changed_is_read(fam
     assert "mine.toml" in at.run().error[0].value
     with pytest.raises(SystemExit, match=r"mine\.toml"):  # nor does a server start with it
         lecture.check_file()
-
-
-def test_the_file_is_an_argument_of_the_application(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/streamlit_app.py", "--story", str(tmp_path)])
-    assert lecture.find_file() == tmp_path
-    monkeypatch.setattr(sys, "argv", ["pytest", "--story", str(tmp_path)])
-    assert lecture.find_file() == lecture.DEFAULT
 
 
 def test_the_notes_are_in_a_view_of_their_own_without_guests(family, open_page, monkeypatch):
