@@ -16,7 +16,7 @@ from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
 from tests.pages.reading import button, link_labels, open_popover, results_table, specs, text
-from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, make_run
+from tests.pages.runs import CIFAR10, CIFAR10_CARD, make_run
 from tests.studies.sample import make_table
 
 
@@ -45,17 +45,6 @@ def test_the_table_and_its_files_with_latencies_on_request(evaluated, monkeypatc
     at.multiselect(key="networks").set_value([]).run()
     assert "Change networks" in at.info[0].value
     assert not at.dataframe
-
-
-def test_the_smallest_teacher_is_shown_first_and_another_family_takes_a_click(evaluated, make_checkpoint, open_page):
-    big = make_checkpoint(evaluated / "big", "wrn_16_2", seed=7)
-    make_checkpoint(evaluated / "big-distilled", seed=8, run="q", **distilled(big))
-    make_checkpoint(evaluated / "big-scratch", seed=9, run="q")
-    at = open_page("compare")
-    assert names(at) == ["teacher", "small-scratch", "small-response"]
-    button(at, "big and its students").click().run()
-    assert names(at) == ["big", "big-scratch", "big-distilled"]
-    assert at.selectbox(key="teacher").value == "big"
 
 
 def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):

@@ -20,6 +20,7 @@ LINKS = [
     ),
     ("compare", {"show": "Disagreements", "disagreement_first": "teacher", "disagreement": "neither"}),
     ("methods", {"student": "small-scratch"}),
+    (None, {"figure": "temperature_curves", "class": "cat", "curve": "kl"}),
 ]
 """Pages, and values that are not the defaults of the family of these tests, by their names in the link."""
 SWITCHED = {"true": True, "false": False}
@@ -29,7 +30,8 @@ def shown(at):
     """The values of the page's choices, by their name in the link."""
     kinds = (at.button_group, at.selectbox, at.toggle)
     found = {one.key: one.value for kind in kinds for one in kind if one.key}
-    return {**found, **{name: at.session_state.get(name, None) for name in ("tab", "show")}}
+    found |= {name: at.session_state.get(name, None) for name in ("tab", "show")}
+    return found | {"figure": at.query_params.get("figure")}
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=[f"{page}-{'-'.join(link)}" for page, link in LINKS])
@@ -39,7 +41,8 @@ def test_a_link_opens_the_page_as_it_was_and_says_what_it_does_not_know(family, 
     values = shown(at)
     assert {name: values[name] for name in link} == {name: SWITCHED.get(text, text) for name, text in link.items()}
     assert {name: at.query_params[name] for name in link} == link
-    places = {name: text for name, text in link.items() if name in ("show", "tab") and len(link) > 1}
+    assert "class" not in link or f"**{link['class']}**" in text(at)
+    places = {name: text for name, text in link.items() if name in ("show", "tab", "figure") and len(link) > 1}
     others = link.keys() - places
     usual = shown(open_page(page, **places))
     assert all(usual.get(name) != values[name] for name in others)
@@ -49,7 +52,9 @@ def test_a_link_opens_the_page_as_it_was_and_says_what_it_does_not_know(family, 
     assert all(shown(at)[name] != values[name] for name in others)
 
 
-def test_a_chosen_teacher_stays_on_other_pages_until_a_link_names_what_a_page_shows_by_itself(big, open_page):
+def test_a_chosen_teacher_stays_on_other_pages_until_a_link_names_what_a_page_shows_by_itself(
+    big, open_page, monkeypatch
+):
     at = open_page("soft_labels")
     at.selectbox(key="teacher").set_value("big").run()
     for page in ("compare", "soft_labels", "attention"):
@@ -66,15 +71,7 @@ def test_a_chosen_teacher_stays_on_other_pages_until_a_link_names_what_a_page_sh
     linked = turn_to(open_page("soft_labels", teacher="big"), "attention")
     with_image = follow(open_page("compare"), "soft_labels", image="5", of="big")
     assert linked.selectbox(key="teacher").value == with_image.selectbox(key="teacher").value == "big"
-
-
-def test_a_figure_is_left_and_a_training_begun_with_a_choice_in_the_link(big, open_page, monkeypatch):
-    at = open_page(figure="soft_labels", teacher="big")
-    button(at, "Leave").click().run()
-    at = open_page("soft_labels")
-    at.selectbox(key="teacher").set_value("big").run()
-    turn_to(at, "overview")
-    button(at, "Train a student in a minute").click().run()
+    button(turn_to(with_image, "overview"), "Train a student in a minute").click().run()
     monkeypatch.setenv(access.VARIABLE, "a presenter token")
     button(open_page("overview"), "Watch students train")  # all that a guest may do
 
@@ -105,18 +102,6 @@ def test_a_teacher_of_another_data_set_has_its_classes_and_images(family, make_c
     assert "Test image 1999" not in text(at)
     assert at.query_params["image"] != "1999"
     assert "triangle frame" in {row["class"] for row in dataset(at, 0, "rows")}
-
-
-def test_a_figures_link_has_its_filter_and_its_measure(family, open_page):
-    at = open_page(figure="temperature_curves", **{"class": "cat", "curve": "kl"})
-    assert "**cat**" in text(at)
-    assert (at.query_params["class"], at.query_params["curve"]) == ("cat", "kl")
-    assert at.button_group(key="curve").value == "kl"
-    assert not at.warning
-    at.button_group(key="curve").set_value("entropy").run()
-    assert "curve" not in at.query_params
-    at.button_group(key="curve").set_value("kl").run()
-    assert at.query_params["curve"] == "kl"
 
 
 def test_the_link_to_share_names_all_networks_and_one_from_before_is_translated(family, open_page, monkeypatch):

@@ -1,5 +1,6 @@
-"""What all pages share: networks of any kind, links, the choice across pages, pictures."""
+"""What all pages share: networks of any kind, links, the choice across pages, pictures, buttons that save charts."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import image_filters, metrics
-from kdexplorer.app.parts import downloads
+from kdexplorer.app.layout import TITLES
+from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.server import access, turns
 from kdexplorer.errors import KDError
 from kdexplorer.runs.checkpoints import open_checkpoint
-from tests.pages.reading import PHOTO, open_popover, specs, text, turn_to, upload
+from tests.pages.reading import PHOTO, button, open_popover, open_tab, specs, text, turn_to, upload
 from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, make_run
 from tests.pages.test_attention_page import compare
 
@@ -102,15 +104,17 @@ def test_students_follow_their_teacher_on_every_page(big, open_page):
     at.selectbox(key="teacher").set_value(None).run()
     assert at.selectbox(key="teacher").value is None
     assert set(at.multiselect(key="networks").value) == {"big", "big-scratch", "big-feature"}
+    button(at, "teacher and its students").click().run()
+    assert at.multiselect(key="networks").value == ["teacher", "small-scratch", "small-response"]
+    assert at.selectbox(key="teacher").value == "teacher"
 
 
 @pytest.mark.parametrize(
     ("name", "query"),
     [
         ("soft_labels", {"image": "-1", "T": "0", "alpha": "7", "teacher": "../../etc/passwd"}),
-        ("soft_labels", {"image": "9" * 23, "T": "nan", "students": "small-scratch,nobody"}),
+        ("soft_labels", {"image": "2000", "T": "nan", "students": "small-scratch,nobody"}),
         ("soft_labels", {"image": "١", "T": "1e999"}),
-        ("attention", {"image": "2000"}),
     ],
 )
 def test_invalid_values_in_a_link_are_ignored_with_a_warning_each(family, name, query, open_page):
@@ -138,19 +142,12 @@ def test_two_classes_only_and_without_stored_logits(own, make_checkpoint, open_p
         assert not at.error
 
 
-def test_next_previous_random_and_thumbnails(family, open_page, monkeypatch):
+@pytest.mark.parametrize(("name", "index"), [("Next", 1), ("Previous", 1999), ("Random", 7), ("thumb_2", 2)])
+def test_a_button_shows_another_test_image(family, open_page, monkeypatch, name, index):
     monkeypatch.setattr("random.choice", lambda shown: shown[7])
-    at = open_page("soft_labels", image="0")
-    at.button(key="pick_Next").click().run()
-    assert "Test image 1:" in text(at)
-    at.button(key="pick_Previous").click().run()
-    at.button(key="pick_Previous").click().run()
-    assert "Test image 1999:" in text(at)  # before the first comes the last
-    at.button(key="pick_thumb_1992").click().run()
-    assert "Test image 1992:" in text(at)
-    assert at.query_params["image"] == "1992"
-    at.button(key="pick_Random").click().run()
-    assert "Test image 7:" in text(at)
+    at = open_page("soft_labels", image="0").button(key=f"pick_{name}").click().run()
+    assert f"Test image {index}:" in text(at)
+    assert at.query_params["image"] == str(index)
 
 
 def test_every_filter_shows_its_first_image_or_says_that_none_passes(family, monkeypatch, open_page):
@@ -169,12 +166,18 @@ def test_every_filter_shows_its_first_image_or_says_that_none_passes(family, mon
     assert "0 of 2,000 images" in text(at)
 
 
-def test_an_upload_is_shown_on_every_page_and_freed_once_its_pixels_were_read(family, monkeypatch, open_page):
+def test_a_photo_is_shown_on_every_page_and_freed_once_read_and_no_image_is_reported(family, monkeypatch, open_page):
     from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager as Manager
 
     freed, remove = [], Manager.remove_file
     monkeypatch.setattr(Manager, "remove_file", lambda self, *which: freed.append(which) or remove(self, *which))
-    at = upload(open_page("soft_labels"), "photo.png", PHOTO)
+    at = upload(open_page("soft_labels"), "photo.png", PHOTO[:40])
+    assert "PNG, JPEG or WebP" in at.error[0].value
+    assert "Test image" in alt_texts(at)[0]  # all stays
+    assert specs(at)
+    assert not turn_to(at, "attention").error
+    upload(turn_to(at, "soft_labels"), "photo.png", PHOTO)
+    assert not at.error
     assert "Your photo" in alt_texts(at)
     assert "only the teacher pushes" in text(at)
     at.button_group(key="fit").set_value("Letterbox").run()
@@ -182,22 +185,9 @@ def test_an_upload_is_shown_on_every_page_and_freed_once_its_pixels_were_read(fa
     turn_to(at, "attention")
     assert "Your photo" in alt_texts(at)
     assert len(freed) == 1
-    upload(at, "bad.png", b"bad")
+    upload(at, "bad.png", b"")
     assert len(freed) == 1  # its message stays as long as it is chosen
     assert at.error
-
-
-@pytest.mark.parametrize("content", [b"", PHOTO[:40]])
-def test_a_file_that_is_no_image_is_reported(family, content, open_page):
-    at = upload(open_page("soft_labels"), "photo.png", content)
-    assert "PNG, JPEG or WebP" in at.error[0].value
-    assert "Test image" in alt_texts(at)[0]  # all stays
-    assert specs(at)
-    turn_to(at, "attention")
-    assert not at.error
-    turn_to(at, "soft_labels")
-    upload(at, "photo.png", PHOTO)
-    assert not at.error
     at.button_group(key="source").set_value("Test images").run()
     assert "Test image" in alt_texts(at)[0]
 
@@ -210,3 +200,49 @@ def test_who_has_as_many_computations_as_one_may_have_waits_whichever_page_start
         downloads.build_handout(SimpleNamespace(networks={}, compared={}, temperature=4.0, pictures=[]), busy)
     for at in (compare(open_page("attention")), open_page("compare").button(key="latency").click().run()):
         assert "computations at a time" in at.error[0].value
+
+
+def popovers(at):
+    return [key for key in at.session_state if key.startswith("save_open_")]
+
+
+@pytest.mark.parametrize("page", TITLES)
+def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, page, monkeypatch):
+    monkeypatch.setattr(chart_view, "_describe", lambda *_: pytest.fail("a button is open"))
+    at = open_page(page)
+    assert len(popovers(at)) == len(specs(at))
+
+
+@pytest.fixture
+def passed(monkeypatch):
+    """What open buttons have passed on."""
+    passed = []
+    monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
+    return passed
+
+
+def test_an_open_button_says_what_the_chart_is_of(family, open_page, passed):
+    at = open_page("soft_labels", image="25")
+    open_popover(at, next(key for key in popovers(at) if key.startswith("save_open_soft-labels")))
+    (data,) = passed
+    assert data["source"] == "KD Explorer, Soft labels: CIFAR-10 test image 25, teacher → small-scratch, small-response"
+    assert (data["name"], data["of"]) == ("Soft labels", "CIFAR-10 test image 25")
+    assert max(data["tables"], key=len)[0]["network"] == "teacher"
+    json.dumps(data, allow_nan=False)
+
+
+def test_the_chart_of_a_run_names_it_and_has_no_button_while_it_trains(open_page, passed):
+    at = open_page("launch", run=make_run("running").run_id)
+    assert specs(at)
+    assert not popovers(at)
+    run = make_run()
+    at = open_page("launch", run=run.run_id)
+    open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
+    assert passed[0]["source"] == f"KD Explorer, demo: run {run.run_id}"
+
+
+def test_names_that_are_alike_do_not_meet(own, make_checkpoint, open_page):
+    for number, name in enumerate(("a" * 60 + "-x", "a" * 60 + "-y")):
+        make_checkpoint(own / name, "resnet8", number, **CIFAR10_CARD)
+    at = open_tab(open_page("soft_labels"), "Curves over T")
+    assert len(set(popovers(at))) == len(specs(at))
