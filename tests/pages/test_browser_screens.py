@@ -42,8 +42,6 @@ WIDE = {
 
 VIEWS = ("?story=1", "?story=notes", "?figure=gradient", "?figure=temperature_curves", "?figure=method", "?figure=vote")
 """Addresses of what is no page: a step of the lecture, its notes, and figures alone, one for each kind of control."""
-ON_LARGE = ("soft_labels", "live", "compare")
-"""Pages that are looked at on a large projector too: charts with a slider, the live view, a table."""
 DRAWN = ".stVegaLiteChart svg text, .kd-predictions :is(th, td, label, span, small)"
 SMALL = """(all, least) =>
   all.filter((text) => text.textContent && parseFloat(getComputedStyle(text).fontSize) < least - 0.01)
@@ -187,7 +185,8 @@ def question(app_runs):
 @pytest.mark.usefixtures("question")
 @pytest.mark.parametrize("name", PARTS)
 def test_a_page_on_projectors(tab, name):
-    for size in (LARGE, PROJECTOR) if name in ON_LARGE else (PROJECTOR,):
+    has_slider_view_or_table = name in ("soft_labels", "live", "compare")
+    for size in (LARGE, PROJECTOR) if has_slider_view_or_table else (PROJECTOR,):
         page = tab.resize(size).open(name).page
         page.locator(PARTS[name][-1]).first.wait_for()
         assert page.evaluate(SHIFT) < 0.1
