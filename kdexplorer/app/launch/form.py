@@ -61,7 +61,6 @@ GRID = {
 
 HOLD = {"weight": "the weight", "gradient": "the gradient's size"}
 FOLDER_HELP = "`train/CLASS/*` and `test/CLASS/*`, or `CLASS/*`: then a fifth of each class is for the test."
-NO_TEACHER = "No teacher"
 
 
 def show() -> None:
@@ -221,17 +220,11 @@ def _pick_teacher(values: dict[str, Any]) -> str | None:
     found, classes = all_networks(), get_dataset(values["dataset"]).classes
     options = [name for name, c in found.items() if c.classes == classes]
     teacher = values["teacher"] if values["teacher"] in options else None
-    st.session_state["form_teacher"] = teacher or NO_TEACHER
-
-    def label(name: str) -> str:
-        return name if name == NO_TEACHER else f"{name} ({100 * found[name].card.test_accuracy:.1f} %)"
-
-    def choose() -> None:
-        name = st.session_state["form_teacher"]
-        values["teacher"] = None if name == NO_TEACHER else name
-
+    st.session_state["form_teacher"] = teacher or ""
     st.selectbox(
-        "Teacher", [NO_TEACHER, *options], key="form_teacher", format_func=label, on_change=choose,
+        "Teacher", ["", *options], key="form_teacher",
+        format_func=lambda name: f"{name} ({100 * found[name].card.test_accuracy:.1f} %)" if name else "No teacher",
+        on_change=lambda: values.update(teacher=st.session_state["form_teacher"] or None),
         help="A network that is included, or a finished student of a run, with its test accuracy. Without a teacher, "
         "students are trained on labels alone; this is how a new teacher is trained.",
     )  # fmt: skip
