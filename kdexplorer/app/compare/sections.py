@@ -51,10 +51,13 @@ class Comparison:
     def read(
         cls, networks: Mapping[str, Network], teacher: Network | None, baseline: str = "", runs: Sequence[str] = ()
     ) -> "Comparison":
-        """What is known of networks, at least one; latencies only where they were measured. Raises DataError."""
-        first = next(iter(networks.values()))
-        labels, human = cached.evaluation_labels(first), get_dataset(first.dataset).human_labels()
-        latencies = st.session_state.get("latencies", {})
+        """What is known of networks, at least one; latencies only where they were measured. Raises DataError.
+
+        With a baseline, which the page Compare has, human labels are compared too.
+        """
+        first, latencies = next(iter(networks.values())), st.session_state.get("latencies", {})
+        labels = cached.evaluation_labels(first)
+        human = get_dataset(first.dataset).human_labels() if baseline else None
         rows = cached.result_rows(networks, labels, teacher, baseline or None, latencies, human)
         logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
         stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
