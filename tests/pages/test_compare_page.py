@@ -47,7 +47,14 @@ def test_the_table_and_its_files_with_latencies_on_request(evaluated, monkeypatc
     assert not at.dataframe
 
 
-def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated, open_page):
+def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
+    for section in ("Accuracy and cost", "Classes", "Confusion", "Error inheritance"):  # the others are in other tests
+        at = open_page("compare", show=section)
+        assert len(specs(at)) == 1
+    assert "small-response repeats" in text(at)
+    alone = open_page("compare", show="Error inheritance", networks="teacher")
+    assert "Choose a distilled student" in alone.info[0].value
+    assert lab_claims.EXPERIMENT.question in text(open_page("compare", show="The lab's claims"))
     at = open_page("compare", show="Calibration")
     assert "after temperature scaling, fitted on the other folds" in text(at)
     (before,) = specs(at)
@@ -55,6 +62,8 @@ def test_calibration_is_shown_as_trained_and_after_temperature_scaling(evaluated
     (after,) = specs(at)
     assert "after temperature scaling" in after["description"]
     assert after["description"].split(": ")[1] != before["description"].split(": ")[1]
+    (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
+    assert len(names(open_page("compare", show="Confusion"))) == 3
 
 
 def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_checkpoint, open_page):
@@ -112,18 +121,6 @@ def test_networks_of_other_images_than_a_test_split_have_no_images_of_it(own, ma
     assert len([one for one in at.info if "these networks were evaluated on 500" in one.value]) == 2
     assert not any("Download" in info.value for info in at.info)
     assert "evaluated on 500" in open_page("compare", show="Calibration").info[0].value
-
-
-def test_sections_are_drawn_and_damaged_logits_cost_only_what_needs_them(evaluated, open_page):
-    for section in ("Accuracy and cost", "Classes", "Confusion", "Error inheritance"):  # the others are in other tests
-        at = open_page("compare", show=section)
-        assert len(specs(at)) == 1
-    assert "small-response repeats" in text(at)
-    alone = open_page("compare", show="Error inheritance", networks="teacher")
-    assert "Choose a distilled student" in alone.info[0].value
-    assert lab_claims.EXPERIMENT.question in text(open_page("compare", show="The lab's claims"))
-    (evaluated / "small-response" / LOGITS).write_bytes(b"nonsense")
-    assert len(names(open_page("compare", show="Confusion"))) == 3
 
 
 def test_a_teacher_of_stored_logits_is_no_network_to_take_away(evaluated, open_page):

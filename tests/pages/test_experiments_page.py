@@ -39,7 +39,7 @@ def test_a_measured_experiment_has_a_verdict_and_one_chart(own, open_page, exper
     assert not [*at.info, *at.error]
 
 
-def test_what_is_not_measured_says_what_it_costs_and_the_command(own, open_page):
+def test_what_is_not_measured_says_what_it_costs_and_the_command_until_there_is_a_small_result(own, open_page):
     at = open_page("experiments", experiment="alchemy")
     assert "alchemy" in at.warning[0].value
     first = all_experiments()[0]
@@ -55,10 +55,6 @@ def test_what_is_not_measured_says_what_it_costs_and_the_command(own, open_page)
     assert "students.json is left out" in at.warning[0].value
     assert "Not measured yet" in text(at)
     assert specs(at) == []
-
-
-def test_a_small_result_is_shown_as_one_until_there_is_another(own, open_page):
-    experiment = get_experiment("dark-knowledge")
     store(experiment, make_results(experiment, lambda part, entry: 0.7, small=True), small=True)
     at = open_page("experiments", experiment=experiment.key)
     assert len(specs(at)) == 1

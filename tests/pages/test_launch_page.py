@@ -150,11 +150,7 @@ def test_a_student_is_added_with_a_widget_for_every_setting_of_its_terms_and_rem
     button(at, "Remove student").click().run()
     assert [student["name"] for student in experiment(at)["students"]] == ["resnet20"]
     assert button(at, "Remove student").disabled
-
-
-def test_one_message_may_change_and_remove_the_same_student_or_term(evaluated, open_page):
-    at = open_page("launch")
-    for _ in range(2):
+    for _ in range(2):  # one message may change and remove the same student or term
         button(at, "Add student").click().run()
     at.text_input(key="form_student_2_name").set_value("typed")
     button(at, "Remove student").click().run()
