@@ -213,15 +213,9 @@ def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, p
     assert len(popovers(at)) == len(specs(at))
 
 
-@pytest.fixture
-def passed(monkeypatch):
-    """What open buttons have passed on."""
+def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none(family, open_page, monkeypatch):
     passed = []
     monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
-    return passed
-
-
-def test_an_open_button_says_what_the_chart_is_of(family, open_page, passed):
     at = open_page("soft_labels", image="25")
     open_popover(at, next(key for key in popovers(at) if key.startswith("save_open_soft-labels")))
     (data,) = passed
@@ -229,16 +223,13 @@ def test_an_open_button_says_what_the_chart_is_of(family, open_page, passed):
     assert (data["name"], data["of"]) == ("Soft labels", "CIFAR-10 test image 25")
     assert max(data["tables"], key=len)[0]["network"] == "teacher"
     json.dumps(data, allow_nan=False)
-
-
-def test_the_chart_of_a_run_names_it_and_has_no_button_while_it_trains(open_page, passed):
     at = open_page("launch", run=make_run("running").run_id)
     assert specs(at)
     assert not popovers(at)
     run = make_run()
     at = open_page("launch", run=run.run_id)
     open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
-    assert passed[0]["source"] == f"KD Explorer, demo: run {run.run_id}"
+    assert passed[-1]["source"] == f"KD Explorer, demo: run {run.run_id}"
 
 
 def test_names_that_are_alike_do_not_meet(own, make_checkpoint, open_page):
