@@ -57,12 +57,6 @@ def test_many_images_take_a_click_and_thousands_take_the_presenter(family, guest
     assert "only the presenter can start this" in text(at)
 
 
-ROW = StageSimilarity(
-    stage=3, correlation=0.9, low=0.8, high=0.95, chance=0.6, cosine=0.99, mse=1e-4, share=0.5,
-    name="small-response", loss=0.1,
-)  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("difference", "interval", "verdict"),
     [
@@ -74,7 +68,10 @@ ROW = StageSimilarity(
 def test_the_conclusion_follows_the_numbers(built, tmp_path, make_checkpoint, difference, interval, verdict):
     teacher, other = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
     student = make_checkpoint(tmp_path / "small-response", seed=1, **distilled(teacher, "feature"))
-    row = replace(ROW, to_scratch_baseline=Difference(difference, interval))
+    row = StageSimilarity(
+        stage=3, correlation=0.9, low=0.8, high=0.95, chance=0.6, cosine=0.99, mse=1e-4, share=0.5,
+        name="small-response", loss=0.1, to_scratch_baseline=Difference(difference, interval),
+    )  # fmt: skip
     words = attention.describe_similarity([row], {"small-response": student}, teacher)
     assert words.startswith(f"**{verdict}.**")
     assert f"{0.9 - difference:.3f}" in words

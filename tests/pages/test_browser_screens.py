@@ -114,10 +114,10 @@ FAINT = """() => {
     .map((one) => one.textContent);
 }"""
 """Texts of axes and legends that have another color than the page's."""
-SLIDERS = "input[type=range], [role=slider]"
 NAMELESS = """(all) =>
   all.filter((one) => !(one.ariaLabel || one.labels?.[0]?.innerText) || !one.ariaValueText)
     .map((one) => one.outerHTML)"""
+"""Sliders without a name or without their value as text."""
 
 
 def find_violations(page, **only):
@@ -162,16 +162,6 @@ def check_texts(page, least):
     assert page.evaluate(SIDEWAYS) <= 0
 
 
-def check_keyboard(page, name):
-    """A few stops lead to the page's main control, and every slider has a name and its value as text."""
-    control, stops = ".st-key-stage" if name == "attention" else PARTS[name][-2], 0
-    while not page.locator(f"{control}:focus, {control} :focus").count():
-        page.keyboard.press("Tab")
-        stops += 1
-        assert stops < 10
-    assert page.locator(SLIDERS).evaluate_all(NAMELESS) == []
-
-
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
@@ -198,7 +188,12 @@ def test_a_page_on_projectors(tab, name):
             assert [(far, *rest) for far, *rest in bars if not 0 < far < 0.5 or not all(rest)] == []
     check_parts(page, name, PROJECTOR)
     check_themes(page)
-    check_keyboard(page, name)
+    control, stops = ".st-key-stage" if name == "attention" else PARTS[name][-2], 0
+    while not page.locator(f"{control}:focus, {control} :focus").count():  # a few stops lead to the main control
+        page.keyboard.press("Tab")
+        stops += 1
+        assert stops < 10
+    assert page.locator("input[type=range], [role=slider]").evaluate_all(NAMELESS) == []
 
 
 def test_the_attention_maps_are_large(tab):
