@@ -16,9 +16,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 
@@ -59,9 +59,16 @@ def age() -> float:
     return max(0.0, time.time() - psutil.Process().create_time())
 
 
-def adopt(process: subprocess.Popen) -> None:
-    """Waits in a thread for the end of a process that was started here, so that it does not stay a zombie."""
+def start(command: Sequence[str], log: BinaryIO) -> int:
+    """Starts a process of this package, which outlives this one and writes to the log, and returns its pid.
+
+    A thread waits for its end, so that it does not stay a zombie. Raises OSError.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment()
+    )
     threading.Thread(target=process.wait, daemon=True, name=f"waits for {process.pid}").start()
+    return process.pid
 
 
 def lower_priority(pid: int) -> None:

@@ -7,7 +7,6 @@ data, its identity to `.download.json`. Progress is the size of the archive so f
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -47,12 +46,8 @@ def start_download(dataset: Cifar) -> None:
         root.mkdir(parents=True, exist_ok=True)
         remove_scraps(root)  # whose size would be taken for its own
         with open(root / LOG, "wb") as log:
-            process = subprocess.Popen(
-                (*COMMAND, dataset.key), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env=processes.environment(),
-            )  # fmt: skip
-        processes.adopt(process)
-        write_json(root / STATUS, {"dataset": dataset.key} | processes.identity(process.pid))
+            pid = processes.start((*COMMAND, dataset.key), log)
+        write_json(root / STATUS, {"dataset": dataset.key} | processes.identity(pid))
     except OSError as error:
         raise DataError(
             f"{dataset.label} cannot be saved in {root} ({error.strerror}): set KDEXPLORER_DATA to a writable folder."

@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -91,15 +90,11 @@ def start_run(run: Run) -> None:
             require_resumable(run)
             command = [sys.executable, "-m", "kdexplorer", "start", str(run.path.resolve()), "--quiet"]
             with open(run.path / "log.txt", "ab") as log, processes.hold_signals():
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                    env=processes.environment(),
-                )  # fmt: skip
-            processes.adopt(process)
-            processes.lower_priority(process.pid)
+                pid = processes.start(command, log)
+            processes.lower_priority(pid)
             status = run.status()
-            if status.pid != process.pid:  # which has not written one yet
-                run.write_status("queued", "starting", process.pid, **status.model_dump(include=PLACES))
+            if status.pid != pid:  # which has not written one yet
+                run.write_status("queued", "starting", pid, **status.model_dump(include=PLACES))
     except OSError as error:  # filelock's Timeout is one
         raise RunError(
             f"{run.run_id} cannot be started ({error.strerror or 'another start is taking long'}): check its folder "

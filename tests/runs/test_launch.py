@@ -34,7 +34,7 @@ def popen(monkeypatch):
         calls.append((arguments, options, process))
         return process
 
-    monkeypatch.setattr(launch.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     yield calls
     for *_, process in calls:
         process.kill()
@@ -67,7 +67,9 @@ def test_a_launched_run_outlives_its_caller_and_is_not_started_twice_nor_deleted
 
 
 def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, popen):
-    monkeypatch.setattr(processes, "adopt", lambda new: write_status(run, "running", psutil.Process(new.pid), epoch=3))
+    monkeypatch.setattr(
+        processes, "lower_priority", lambda pid: write_status(run, "running", psutil.Process(pid), epoch=3)
+    )
     start_run(run)
     assert (run.status().state, run.status().epoch) == ("running", 3)
 
