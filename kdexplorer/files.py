@@ -11,7 +11,6 @@ import secrets
 import shutil
 import stat
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
@@ -94,14 +93,6 @@ def parse_json(text: bytes) -> Any:
     value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 16 else float(digits))
     _check_depth(value, MAX_DEPTH)
     return value
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """TOML. Raises ValueError: it is not TOML, or nested too deep."""
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ValueError("its values are nested too deep") from error
 
 
 def _check_depth(value: Any, levels: int) -> None:

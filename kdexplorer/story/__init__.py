@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from kdexplorer.charts.temperature import T_MAX, T_MIN
 from kdexplorer.errors import ConfigError, KDError, unknown_name
 from kdexplorer.figures import all_figures
-from kdexplorer.files import parse_toml, read_bytes, read_once
+from kdexplorer.files import read_bytes, read_once
 from kdexplorer.methods import get_method
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.schema import NAME_PATTERN, StrictModel, problems
@@ -114,8 +115,8 @@ class Lecture(StrictModel):
 def read_lecture(path: Path = DEFAULT) -> Lecture:
     """Reads and checks a lecture's file. Raises ConfigError, which names the file, the steps and their fields."""
     try:
-        values = parse_toml(read_bytes(path, MAX_BYTES, follow_links=True).decode())
-    except (OSError, ValueError) as error:
+        values = tomllib.loads(read_bytes(path, MAX_BYTES, follow_links=True).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"'{path}' cannot be read: {getattr(error, 'strerror', error)}") from error
     try:
         return Lecture.model_validate(values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,6 @@ from pydantic import BaseModel, Field, JsonValue, ValidationInfo, field_validato
 from kdexplorer.analysis.metrics import average_logits, fresh_push
 from kdexplorer.config import MAX_STUDENTS, SCRATCH, ArchitectureKey, RunConfig, StudentConfig
 from kdexplorer.errors import ConfigError
-from kdexplorer.files import parse_toml
 from kdexplorer.notation import format_number, format_options, parse_student
 from kdexplorer.presets import PRESETS
 from kdexplorer.runs.checkpoints import bundled_root, find_teachers
@@ -250,8 +250,8 @@ def read_study(path: Path, pair: str | None = None, teacher: str | None = None, 
     takes the place of STUDENT in the entries, and `teacher` the trained network.
     """
     try:
-        values = parse_toml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read as a declaration: {error}") from error
     if values.get("pairs"):
         pairs = (several := validate(_Pairs, values, str(path))).pairs
