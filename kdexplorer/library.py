@@ -12,13 +12,13 @@ import numpy as np
 
 from kdexplorer.analysis import inference, metrics
 from kdexplorer.analysis import results as tables
-from kdexplorer.analysis.programs import export
+from kdexplorer.analysis.programs import export as export
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import get_dataset as get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.methods import all_methods
-from kdexplorer.methods.at import attention_map
-from kdexplorer.notation import parse_student
+from kdexplorer.methods.at import attention_map as attention_map
+from kdexplorer.notation import parse_student as parse_student
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_checkpoint
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import Run
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdexplorer.networks.base import StagedNetwork
-
-__all__ = [
-    "RunConfig", "attention_map", "export", "get_dataset", "load", "losses", "networks_by_name", "parse_student",
-    "predict", "results", "soft_labels", "train",
-]  # fmt: skip
 
 _found = {one.key: getattr(sys.modules[one.__module__], f"{one.key}_loss", None) for one in all_methods()}
 losses = SimpleNamespace(**{key: function for key, function in _found.items() if function is not None})

@@ -305,10 +305,10 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
         parameters=card.parameters or None,
         multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None,
         latency=latency, size=weights.stat().st_size if checkpoint.computes and weights.is_file() else None,
-        train_images=card.data.train_images, epochs=card.epochs, seed=card.seed, run=card.run,
+        train_images=card.data.train_images, epochs=card.epochs, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,
         seconds=sum(seconds) if seconds and len(seconds) == len(card.legs) else None,
-        device=card.legs[-1].device if card.legs else None,
+        device=card.legs[-1].device if card.legs else None, seed=card.legs[-1].seed if card.legs else None,
         **known,
     )  # fmt: skip
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, JsonValue, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
 from kdexplorer.config import MAX_EPOCHS, SCRATCH, ArchitectureKey, Objective
 from kdexplorer.datasets import Dataset, Normalization, all_datasets, find_dataset, get_dataset
 from kdexplorer.errors import CheckpointError
 from kdexplorer.files import read_json
-from kdexplorer.networks import STORED
 from kdexplorer.runs.run_folder import EpochMeasures, Epochs, Values
 from kdexplorer.schema import RECORDED, Name, Record, problems
 
@@ -120,13 +119,6 @@ class Card(Record):
     sha256: Text = ""
     """Of the weights' file."""
 
-    @field_validator("parameters")
-    @classmethod
-    def _are_known(cls, count: int, info: ValidationInfo) -> int:
-        if not count and info.data.get("architecture") != STORED.key:
-            raise ValueError("should be at least 1")
-        return count
-
     @property
     def objective_key(self) -> str:
         """The methods' keys (see `Objective.key`); weights of unknown origin count as trained on labels alone."""
@@ -180,11 +172,6 @@ class Card(Record):
         test split.
         """
         return self.data.evaluation_split == "test" and any(not leg.recipe.get("holdout") for leg in self.legs[:-1])
-
-    @property
-    def seed(self) -> int | None:
-        """The last leg's seed."""
-        return self.legs[-1].seed if self.legs else None
 
     @property
     def history(self) -> list[EpochMeasures]:

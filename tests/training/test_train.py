@@ -57,7 +57,7 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
             -log_softmax(stored.astype(float), axis=1)[np.arange(60), test.labels].mean()
         )
         assert card.data == DataFacts(dataset="synthetic", train_images=30, evaluation_images=60)
-        assert (card.epochs, card.seed, card.run) == (2, 0, run.run_id)
+        assert (card.epochs, card.legs[0].seed, card.run) == (2, 0, run.run_id)
         assert card.legs[-1].device.endswith(", 1 threads")
         assert [row.epoch for row in card.history] == [0, 1]
         assert [row.test["accuracy"] for row in card.history] == pytest.approx(
