@@ -70,7 +70,7 @@ class Cifar10Small(Dataset):
     }
     """Chosen by eye among the bundled test images that ResNet-56 gets right, and where at T = 4 the soft label of its
     student resnet20-response is nearer than that of resnet20-scratch, as are those of the ResNet-50 and ResNet-8 pairs:
-    `tests/datasets/test_cifar10_small.py`."""
+    `tests/datasets/test_cifar10.py`."""
 
     def find(self) -> Path | None:
         return FILE if FILE.is_file() else None

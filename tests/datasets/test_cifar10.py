@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from whatever is under the root, in small: the same layouts, fewer images."""
+"""CIFAR-10 and CIFAR-100 from whatever is under the root, in small; the bundled part; the labels of annotators."""
 
 import hashlib
 import http.client
@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tarfile
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import numpy as np
 import pyarrow
@@ -16,10 +16,14 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
+from benchmarks.make_cifar10_small import select
+from kdexplorer.analysis.metrics import kl_by_image
 from kdexplorer.config import RunConfig
-from kdexplorer.datasets import get_dataset
+from kdexplorer.datasets import available_dataset, cifar10, get_dataset
 from kdexplorer.datasets.base import content_order, hold_out, load_probes
+from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE, find_human_labels, load_human_labels
 from kdexplorer.errors import DataError
+from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.collect import load_labels
 from tests.images.image_files import encode
 from tests.runs.forgery import Marker
@@ -54,6 +58,10 @@ def small_images(split, dataset=CIFAR10):
     return images[order], labels[order]
 
 
+def has(loaded, images, labels):
+    return np.array_equal(loaded.images, images) and np.array_equal(loaded.labels, labels)
+
+
 def png(image):
     return encode(Image.fromarray(image.transpose(1, 2, 0)))
 
@@ -75,22 +83,17 @@ def parquet(small):
 
 
 @each_dataset
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_parquet_is_decoded_once_into_a_memory_mapped_cache(small, split, dataset):
-    for part in ("train", "test"):
-        write_parquet(small, part, *source_images(part, dataset), dataset)
-    calls = []
-    loaded = dataset.load(split, lambda *call: calls.append(call))
-    images, labels = small_images(split, dataset)
-    assert np.array_equal(loaded.images, images)
-    assert np.array_equal(loaded.labels, labels)
-    assert loaded.classes == dataset.classes
-    assert calls[-1] == (len(images), len(images))
-    calls.clear()
-    again = dataset.load(split, lambda *call: calls.append(call))
-    assert calls == []
-    assert isinstance(again.images, np.memmap)
-    assert np.array_equal(again.images, images)
+def test_parquet_is_decoded_once_into_a_memory_mapped_cache(small, dataset):
+    for split in dataset.sizes:
+        write_parquet(small, split, *source_images(split, dataset), dataset)
+    for split, count in dataset.sizes.items():
+        progress = Mock()
+        first, again = (dataset.load(split, progress) for _ in range(2))
+        assert progress.call_args_list == [call(count // 2, count), call(count, count)]
+        assert has(first, *small_images(split, dataset))
+        assert has(again, *small_images(split, dataset))
+        assert isinstance(again.images, np.memmap)
+        assert first.classes == dataset.classes
 
 
 def test_other_data_never_use_an_old_cache(parquet):
@@ -98,10 +101,9 @@ def test_other_data_never_use_an_old_cache(parquet):
     images, labels = small_images("test")
     write_parquet(parquet, "test", 255 - images, labels)
     assert np.array_equal(CIFAR10.load("test").images, 255 - images)
-    calls = []
     os.utime(parquet / "plain_text" / "test-00000-of-00002.parquet", (1, 1))  # same size, another time
-    CIFAR10.load("test", lambda *call: calls.append(call))
-    assert calls
+    CIFAR10.load("test", progress := Mock())
+    assert progress.called
 
 
 def test_a_read_only_root_stays_untouched_and_the_users_cache_is_used(parquet, tmp_path):
@@ -194,12 +196,6 @@ def md5(file):
     return hashlib.md5(file.read_bytes()).hexdigest()
 
 
-@pytest.fixture
-def no_network(monkeypatch):
-    for name in ("_urlretrieve", "_get_redirect_url"):
-        monkeypatch.setattr(f"torchvision.datasets.utils.{name}", lambda *_, **__: pytest.fail("the network was used"))
-
-
 def trust(monkeypatch, root, dataset):
     """Makes torchvision expect the small files' checksums."""
     folder, official = root / dataset.folder, getattr(datasets, dataset.torchvision)
@@ -210,23 +206,19 @@ def trust(monkeypatch, root, dataset):
 
 @each_dataset
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, no_network, packed, dataset):
+def test_the_official_layout_is_read_when_its_checksums_agree(small, monkeypatch, packed, dataset):
     write_batches(small, dataset)
     trust(monkeypatch, small, dataset)
     if packed:
         monkeypatch.setattr(getattr(datasets, dataset.torchvision), "tgz_md5", md5(pack(small, dataset)))
     for split in ("train", "test"):
-        loaded = dataset.load(split)
-        assert np.array_equal(loaded.images, small_images(split, dataset)[0])
-        assert np.array_equal(loaded.labels, small_images(split, dataset)[1])
+        assert has(dataset.load(split), *small_images(split, dataset))
     assert not (packed and (small / dataset.folder).exists())
 
 
 def test_runs_of_earlier_versions_keep_the_order_of_their_source_and_hold_images_out_of_it(parquet):
     images, labels = source_images("train")
-    kept = CIFAR10.load("train", order="source")
-    assert np.array_equal(kept.images, images)
-    assert np.array_equal(kept.labels, labels)
+    assert has(CIFAR10.load("train", order="source"), images, labels)
     held = hold_out(labels, 20)
     assert np.array_equal(load_probes(CIFAR10, 20, "source")[0], images[held])
     student = {"name": "s", "architecture": "resnet8"}
@@ -235,7 +227,7 @@ def test_runs_of_earlier_versions_keep_the_order_of_their_source_and_hold_images
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_wrong_checksum_is_refused_before_anything_is_unpickled(small, no_network, tmp_path, packed):
+def test_a_wrong_checksum_is_refused_before_anything_is_unpickled(small, tmp_path, packed):
     write_batches(small, marker=tmp_path / "fired")
     archive = pack(small) if packed else small / "cifar-10-batches-py"
     before = archive.read_bytes() if packed else None
@@ -296,3 +288,93 @@ def test_cifar10_is_what_was_published(real_root):
     pixels = np.asarray(train.images[::5]) / np.float32(255)
     np.testing.assert_allclose(pixels.mean(axis=(0, 2, 3)), CIFAR10.normalization.mean, atol=5e-3)
     np.testing.assert_allclose(pixels.std(axis=(0, 2, 3)), CIFAR10.normalization.std, atol=5e-3)
+
+
+def test_the_bundled_part_is_class_balanced_light_and_replaces_missing_data(monkeypatch):
+    small = get_dataset("cifar10-small")
+    assert np.bincount(small.load("train").labels).tolist() == [500] * 10
+    assert cifar10.FILE.stat().st_size < 14e6
+    assert available_dataset("cifar10") == "cifar10-small"
+    gallery, labels = CIFAR10.gallery(), CIFAR10.test_labels()
+    assert gallery.images.shape == (2000, 3, 32, 32)
+    assert np.array_equal(gallery.images, small.load("test").images)
+    assert np.array_equal(gallery.labels, labels[:2000])
+    assert len(labels) == 10_000
+    monkeypatch.setattr(type(CIFAR10), "is_available", lambda self: True)
+    assert available_dataset("cifar10") == "cifar10"
+
+
+@pytest.mark.parametrize("read", [cifar10.read_images, cifar10.read_labels])
+def test_a_bundled_file_with_a_changed_byte_is_refused(tmp_path, read):
+    content = bytearray(cifar10.FILE.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "subset.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged \(different SHA-256"):
+        read("test", tmp_path / "subset.parquet")
+
+
+def test_the_bundled_part_is_one_of_the_complete_data(real_root):
+    complete, _ = select()
+    parts = [read(split) for split in ("train", "test") for read in (cifar10.read_images, cifar10.read_labels)]
+    assert all(np.array_equal(one, other) for one, other in zip(complete, parts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("resnet56", "resnet20"), ("resnet56", "resnet8"), ("resnet50", "resnet18")]
+)
+def test_each_example_is_recognized_and_argues_for_distillation(teacher, student):
+    labels, examples = CIFAR10.gallery().labels, list(CIFAR10.examples)
+    names = teacher, f"{student}-response", f"{student}-scratch"
+    soft, near, far = (find_checkpoint(name).logits()[examples] for name in names)
+    np.testing.assert_array_equal(soft.argmax(1), labels[examples])
+    assert (kl_by_image(soft, near, 4.0) < kl_by_image(soft, far, 4.0)).all()
+    for index, said in CIFAR10.examples.items():
+        assert CIFAR10.classes[labels[index]] in said
+
+
+def counts():
+    """Fifty annotators for each image, most of whom choose its label."""
+    found = np.random.default_rng(0).multinomial(10, np.full(10, 0.1), 10_000)
+    found[np.arange(10_000), CIFAR10.test_labels()] += 40
+    return found
+
+
+@pytest.mark.parametrize("place", ["data", "cifar10h", "data/cifar10h"])
+def test_human_labels_are_beside_the_data_or_where_the_variable_says(data_folder, place, tmp_path, monkeypatch):
+    assert find_human_labels() is None
+    file, mine = data_folder.parent / place / "cifar10h-counts.npy", tmp_path / "mine.npy"
+    file.parent.mkdir(exist_ok=True)
+    for one in (file, mine):
+        one.touch()
+    assert find_human_labels() == file
+    for given, expected in ((mine, mine), (file.parent, file), (tmp_path / "nowhere", None)):
+        monkeypatch.setenv(HUMAN_VARIABLE, str(given))
+        assert find_human_labels() == expected
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda file: np.save(file, counts()[:100]), "shape"),
+        (lambda file: np.save(file, counts().astype(str)), "not human labels"),
+        (lambda file: np.save(file, -counts()), "neither counts nor shares"),
+        (lambda file: np.save(file, counts() * np.nan), "neither counts nor shares"),
+        (lambda file: np.save(file, counts() * 0), "neither counts nor shares"),
+        (lambda file: np.save(file, np.roll(counts(), 1, axis=1)), "not in the order"),
+        (lambda file: np.savez(file, counts=counts()), "archive of several arrays"),
+        (lambda file: np.save(file, np.array([{"evil": 1}], dtype=object), allow_pickle=True), "cannot be read"),
+    ],
+)
+def test_what_are_no_human_labels_is_refused(tmp_path, write, words):
+    with open(tmp_path / "a.npy", "wb") as file:
+        write(file)
+    with pytest.raises(DataError, match=words):
+        load_human_labels(tmp_path / "a.npy")
+
+
+def test_the_real_human_labels_agree_with_the_labels(real_root):
+    path = find_human_labels()
+    if path is None:
+        pytest.skip("needs CIFAR-10H: set KDEXPLORER_CIFAR10H")
+    agree = load_human_labels(path).argmax(axis=1) == CIFAR10.load("test").labels
+    assert 0.98 < agree.mean() < 1

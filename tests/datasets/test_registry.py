@@ -1,10 +1,11 @@
-"""The registry of data sets: what every entry says, what it gives a page, and the images on which a run is watched."""
+"""The registry of data sets: what an entry says and gives a page, and on what a run is watched; synthetic shapes."""
 
 import numpy as np
 import pytest
 
-from kdexplorer.datasets import all_datasets, data_root, get_dataset
+from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.base import hold_out, load_probes
+from kdexplorer.datasets.synthetic import draw_shapes
 from kdexplorer.errors import ConfigError
 
 DATASETS = [one for one in all_datasets() if not one.key.startswith("folder:")]  # none of the user's own
@@ -30,13 +31,6 @@ def test_the_gallery_is_the_test_split_or_a_part_of_it(dataset, tiny):
         assert np.array_equal(gallery.labels, dataset.load("test").labels)
 
 
-def test_without_the_variable_or_with_an_empty_one_the_folder_is_data(monkeypatch):
-    monkeypatch.setenv("KDEXPLORER_DATA", "")
-    assert str(data_root()) == "data"
-    monkeypatch.delenv("KDEXPLORER_DATA")
-    assert str(data_root()) == "data"
-
-
 def test_probes_are_the_first_images_of_the_evaluation_split_or_of_the_gallery(tiny):
     synthetic, missing = get_dataset("synthetic"), get_dataset("cifar10")
     train, test = synthetic.load("train"), synthetic.load("test")
@@ -46,3 +40,19 @@ def test_probes_are_the_first_images_of_the_evaluation_split_or_of_the_gallery(t
         assert np.array_equal(images, split.images[:20])
         assert np.array_equal(labels, split.labels[:20])
     assert [len(part) for part in load_probes(missing, holdout=30)] == [0, 0]
+
+
+def test_shapes_are_cifar_shaped_balanced_and_follow_from_the_seed_which_differs_between_splits(tiny):
+    calls = []
+    first = draw_shapes(200, seed=1, progress=lambda *call: calls.append(call))
+    same, other = draw_shapes(200, seed=1), draw_shapes(200, seed=2)
+    assert calls == [(200, 200)]
+    assert (first.images.shape, first.images.dtype, first.labels.dtype) == ((200, 3, 32, 32), np.uint8, np.int64)
+    assert np.bincount(first.labels).tolist() == [20] * 10
+    assert np.array_equal(first.images, same.images)
+    assert np.array_equal(first.labels, same.labels)
+    assert not np.array_equal(first.images, other.images)
+    train, test = (get_dataset("synthetic").load(split) for split in ("train", "test"))
+    assert (len(train), len(test)) == (120, 60)
+    seen = {image.tobytes() for image in train.images}
+    assert not any(image.tobytes() in seen for image in test.images)
