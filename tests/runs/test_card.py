@@ -1,7 +1,5 @@
 """Cards: every version is read whole, and what is not valid is refused with the field's name."""
 
-import pickle
-
 import pytest
 
 from kdexplorer.errors import CheckpointError
@@ -37,13 +35,10 @@ def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out
         ({"architecture": "../resnet8"}, "architecture: .*resnet8.*'../resnet8'"),
         ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "normalization.std.2: .*greater than 0"),
         ({"normalization": {"mean": [0, 0, 10**400], "std": [1, 1, 1]}}, "normalization.mean.2"),
-        ({"test_cross_entropy": float("inf")}, "test_cross_entropy"),
         ({"objective": {"terms": [{"method": "<magic>"}]}}, "objective.terms.0: .*'<magic>'.*kd"),
         ({"objective": {"terms": [{"method": "magic", "weight": 0}]}}, "objective.terms.0.weight"),
         ({"objective": {"terms": [{"method": "magic", "x": "{"}]}}, "objective.terms.0.x"),
         ({"objective": {"terms": [{"method": "kd", "temperature": 0}]}}, "objective.terms.0.kd.temperature"),
-        ({"objective": {"ce_weight": 0}}, "objective"),
-        ({"legs": [{"epochs": 1}] * 65}, "legs"),
         ({"legs": [{"epochs": 1, "history": [{"epoch": 0}] * 1001}]}, "legs.0.history"),
         ({"test_terms": {str(number): 1.0 for number in range(257)}}, "test_terms"),
     ],
@@ -54,10 +49,3 @@ def test_an_invalid_card_is_refused_with_the_field(saved, changes, field):
     with pytest.raises(CheckpointError, match=rf"card\.json: {field}"):
         open_checkpoint(saved.path)
     assert list_checkpoints(saved.path.parent) == []
-
-
-@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, pickle.dumps({"name": "x"})])
-def test_a_card_that_is_garbage_is_refused(saved, garbage):
-    (saved.path / "card.json").write_bytes(garbage)
-    with pytest.raises(CheckpointError, match=r"no readable card\.json"):
-        open_checkpoint(saved.path)

@@ -91,16 +91,6 @@ def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
     assert all(isinstance(error, RunError) and "queued" in str(error) for error in refusals)
 
 
-def test_a_run_that_is_over_is_deleted_whole_unless_a_trainer_has_locked_it(run, runs_root):
-    write_status(run, "lost")
-    (run.path / "a").mkdir()
-    (run.path / "a" / "card.json").touch()
-    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="running"):
-        delete_run(run)
-    delete_run(run)
-    assert [path for path in runs_root.iterdir() if not path.name.endswith(".lock")] == []
-
-
 def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
     write_status(run, "finished")
     outside = tmp_path / "precious"
@@ -157,6 +147,8 @@ def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
 
 def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
     write_status(run, "finished")
+    with FileLock(run.path / ".lock"), pytest.raises(RunError, match="running"):  # a trainer's, whatever the status
+        delete_run(run)
     with monkeypatch.context() as patch:
         patch.setattr(launch.Path, "rename", refuse(errno.EROFS))
         with pytest.raises(RunError, match=r"Read-only file system.*nothing was deleted"):
@@ -169,14 +161,14 @@ def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
     assert not run.path.exists()
 
 
-def test_a_launch_that_cannot_start_is_a_failed_run_and_not_a_queued_one(monkeypatch):
+def test_a_launch_that_cannot_start_is_a_failed_run_which_is_deleted_whole(runs_root, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", refuse(errno.ENOMEM))
     with pytest.raises(RunError, match="cannot be started"):
         launch_run(CONFIG)
     (run,) = list_runs()
     assert run.status().state == "failed"
     delete_run(run)
-    assert list_runs() == []
+    assert [path.name for path in runs_root.iterdir()] == [".start.lock"]
 
 
 def test_work_keeps_its_place_when_it_begins_again_and_at_its_end_what_it_said(run):
