@@ -38,47 +38,38 @@ def test_write_json_refuses_not_a_number_and_keeps_the_old_file(tmp_path):
     assert files.read_json(path) == {"loss": 1.5}
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_an_interrupted_new_folder_leaves_the_old_one(tmp_path, error):
+def before_the_first_rename(monkeypatch, target, do):
+    """Something else happens just before a folder gets that name."""
+    replace, todo = os.replace, [do]
+
+    def rename(source, destination):
+        if destination == target and todo:
+            todo.pop()()
+        replace(source, destination)
+
+    monkeypatch.setattr(files.os, "replace", rename)
+
+
+def test_a_new_folder_that_is_interrupted_or_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
     target = tmp_path / "folder"
     with files.new_folder(target) as folder:
         (folder / "good").touch()
-    with pytest.raises(error), files.new_folder(target):
-        raise error
-    assert names(target) == {"good"}
-    assert names(tmp_path) == {"folder"}
-
-
-def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
-    target, replace, first = tmp_path / "folder", os.replace, iter([True])
-    with files.new_folder(target) as folder:
-        (folder / "good").touch()
-
-    def refuse_once(source, destination):
-        if destination == target and next(first, False):
-            _full_disk()
-        replace(source, destination)
-
-    monkeypatch.setattr(files.os, "replace", refuse_once)
+    for error in (OSError, KeyboardInterrupt):
+        with pytest.raises(error), files.new_folder(target):
+            raise error
+        assert (names(target), names(tmp_path)) == ({"good"}, {"folder"})
+    before_the_first_rename(monkeypatch, target, _full_disk)
     with pytest.raises(OSError, match="No space"), files.new_folder(target) as folder:
         (folder / "new").touch()
-    assert names(target) == {"good"}
-    assert names(tmp_path) == {"folder"}
+    assert (names(target), names(tmp_path)) == ({"good"}, {"folder"})
 
 
 def test_of_two_that_make_the_same_folder_at_once_the_last_one_stays(tmp_path, monkeypatch):
-    target, replace, first = tmp_path / "folder", os.replace, iter([True])
-
-    def be_second(source, destination):
-        if destination == target and next(first, False):
-            (target / "theirs").mkdir(parents=True)
-        replace(source, destination)
-
-    monkeypatch.setattr(files.os, "replace", be_second)
+    target = tmp_path / "folder"
+    before_the_first_rename(monkeypatch, target, lambda: (target / "theirs").mkdir(parents=True))
     with files.new_folder(target) as folder:
         (folder / "ours").touch()
-    assert names(target) == {"ours"}
-    assert names(tmp_path) == {"folder"}
+    assert (names(target), names(tmp_path)) == ({"ours"}, {"folder"})
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):

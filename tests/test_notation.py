@@ -87,14 +87,11 @@ def test_every_methods_short_keys_mean_its_settings(method):
         ("resnet8:response:T", "'T' is not KEY=VALUE"),
         ("resnet8:response:T=hot", "temperature.*number.*'hot'"),
         ("resnet8:response:alpha=much", "alpha.*number.*'much'"),
-        ("resnet8:response:T=0", r"temperature.*0\.1"),
         ("resnet8:response:alpha=1.5", "alpha.*at most 1.*'1.5'"),
         ("resnet8:response:alpha=0", "alpha.*above 0.*'0'"),
         ("resnet8:reverse_kl:alpha=0.3", "'alpha'.*weight"),
-        ("resnet8:feature:beta=-1", "weight.*greater than 0"),
         ("resnet8:scratch:ce_weight=0", "no term.*ce_weight"),
         ("resnet8:scratch:name=../evil", "letters, digits"),
-        ("resnet8:scratch:name=a..b", "two dots"),
     ],
 )
 def test_an_invalid_student_is_refused_and_named(text, words):

@@ -20,20 +20,13 @@ from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
 from kdexplorer.presets import DEMO, PRESETS, STARTING_POINTS
 from kdexplorer.runs.array_store import list_files, save_arrays
+from kdexplorer.runs.checkpoints import open_checkpoint
 from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import estimate
 
 KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
-TINY = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
-
-
-@pytest.fixture
-def finished(tiny, command):
-    """A run of one student, and what the command printed."""
-    printed = command(*TINY, "--students", "resnet8:scratch")
-    return list_runs()[0], printed
 
 
 def read_back(command):
@@ -55,12 +48,15 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
     assert train.read_config(read_back(train_command(fast))) == fast
 
 
-def test_options_override_the_file_of_a_configuration(tmp_path):
+def test_options_override_the_file_of_a_configuration_which_chooses_no_substitute_by_naming_no_data(tmp_path, command):
     config = RunConfig(epochs=3, seed=7, students=[parse_student("resnet8")])
     (tmp_path / "config.json").write_text(config.model_dump_json())
     (tmp_path / "link.json").symlink_to("config.json")
     options = build_parser().parse_args(["train", "--config", str(tmp_path / "link.json"), "--epochs", "5"])
     assert train.read_config(options) == config.model_copy(update={"epochs": 5})
+    (tmp_path / "run.json").write_text('{"students": [{"name": "a", "architecture": "resnet8"}]}')
+    said = command("train", "--config", str(tmp_path / "run.json"), code=2).err
+    assert said.startswith("error: KDEXPLORER_DATA is /")
 
 
 def test_the_help_of_train_lists_what_the_registries_contain(capsys):
@@ -82,19 +78,10 @@ def test_every_command_has_help(words, capsys):
     assert capsys.readouterr().out
 
 
-def test_evaluating_a_checkpoint_gives_its_cards_figures_and_exit_code_0_or_reports_others(finished, command):
-    run, _ = finished
-    path = run.path / "resnet8-scratch" / "card.json"
-    report = json.loads(command("evaluate", f"{run.run_id}/resnet8-scratch", "--json").out)
-    card = json.loads(path.read_text())
-    assert report["matches_card"] is True
-    assert report["accuracy"] == card["test_accuracy"]
-    path.write_text(json.dumps(card | {"test_accuracy": 0.999}))
-    assert "99.90 %" in command("evaluate", str(path.parent), code=1).out
-
-
-def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(finished, command):
-    run, trained = finished
+def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(tiny, command):
+    words = ["train", "--dataset", "synthetic", "--epochs", "1", "--batch-size", "32", "--train-images", "100"]
+    trained = command(*words, "--students", "resnet8:scratch")
+    (run,) = list_runs()
     assert run.run_id in trained.err
     assert "| resnet8-scratch " in trained.out
     assert re.search(rf"{run.run_id} +finished", command("runs", "list").out)
@@ -146,13 +133,6 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, comman
         main(["--debug", *words])
 
 
-def test_a_file_that_names_no_data_set_has_not_chosen_the_substitute(tmp_path, command):
-    (tmp_path / "run.json").write_text('{"students": [{"name": "a", "architecture": "resnet8"}]}')
-    assert command("train", "--config", str(tmp_path / "run.json"), code=2).err.startswith(
-        "error: KDEXPLORER_DATA is /"
-    )
-
-
 def test_the_bundled_subset_replaces_missing_data_and_a_line_says_so(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KDEXPLORER_DATA")
@@ -191,13 +171,16 @@ def test_data_info_names_the_download_for_missing_data(tiny, command):
     assert all(dataset.label in text for dataset in all_datasets())
 
 
-def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, command, tiny):
-    path = tmp_path / "mine.pt"
+def test_imported_weights_become_a_checkpoint_that_evaluates_to_its_card(tmp_path, runs_root, command, tiny):
+    path, made = tmp_path / "mine.pt", runs_root / "imported" / "mine"
     torch.save(build("resnet8", seed=5).state_dict(), path)
     words = ["import", str(path), "--architecture", "resnet8", "--dataset", "synthetic", "--name", "mine"]
     command(*words)
-    assert json.loads(command("evaluate", "imported/mine", "--json").out)["matches_card"] is True
+    report, card = json.loads(command("evaluate", "imported/mine", "--json").out), open_checkpoint(made).card
+    assert (report["matches_card"], report["accuracy"]) == (True, card.test_accuracy)
     assert "mine is taken" in command(*words, code=1).err
+    (made / "card.json").write_text(card.model_copy(update={"test_accuracy": 0.999}).model_dump_json())
+    assert "99.90 %" in command("evaluate", str(made), code=1).out
     for _ in range(2):  # a failed import leaves nothing
         assert "std" in command(*words[:-1], "other", "--std", "0.2", "0.2", "-0.2", code=2).err
 
