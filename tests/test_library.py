@@ -117,10 +117,7 @@ def test_ones_own_student_is_compared_with_its_bundled_teacher(runs_root, make_c
     expected = (bundled.logits["resnet56"][:2000].argmax(1) == bundled.labels[:2000]).mean()
     assert both.loc["resnet56", "accuracy"] == pytest.approx(expected)
     assert set(both["images"]) == {2000}
-    words = ["handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o"]
-    command(*words, str(runs_root / "x.html"))
+    command("handout", "--networks", "resnet56", "imported/own", "--images", "1", "-o", str(runs_root / "x.html"))
     shown = re.sub(r"<script.*?</script>", "", (runs_root / "x.html").read_text(), flags=re.DOTALL)
     assert "2,000 test images" in shown
     assert "10,000 test images" not in shown
-    said = command(*words, str(runs_root / "missing" / "x.html"), code=1).err
-    assert said == f"error: {runs_root / 'missing'}: there is no such folder\n"

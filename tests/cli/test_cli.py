@@ -121,6 +121,7 @@ def test_a_run_prints_its_table_and_is_listed_and_shown_with_its_results(tiny, c
         (["app", "--port", "99999"], 2, "--port: should be 0 to 65535"),
         (["app", "--story", "absent.toml"], 2, "absent.toml"),
         (["export", "resnet8-scratch", "-o", "."], 1, "it is a folder: name a file"),
+        (["handout", "--networks", "resnet8-scratch", "-o", "missing/x.html"], 1, "missing: there is no such folder"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_wrong(words, code, says, command):

@@ -141,31 +141,23 @@ def test_missing_data_names_the_path_and_what_to_do(small):
 
 
 ROW = {"bytes": png(IMAGE), "path": "x.png"}
+DAMAGED = r"/test-00000-of-00002\.parquet is damaged .*Fetch it again"
 OTHER = {
-    "other columns": {"text": ["a"], "sentiment": [1]},
-    "no image at all": {"img": [{"bytes": b"not a PNG", "path": ""}], "label": [1]},
-    "one pixel": {"img": [{"bytes": png(IMAGE[:, :1, :1]), "path": ""}], "label": [1]},
-    "too many": {"img": [ROW] * 21, "label": [1] * 21},
-    "an eleventh class": {"img": [ROW] * 20, "label": np.arange(20) % 11},
-    "nine classes": {"img": [ROW] * 20, "label": np.arange(20) % 9},
+    "other columns": ({"text": ["a"], "sentiment": [1]}, DAMAGED),
+    "no image at all": ({"img": [{"bytes": b"not a PNG", "path": ""}], "label": [1]}, DAMAGED),
+    "one pixel": ({"img": [{"bytes": png(IMAGE[:, :1, :1]), "path": ""}], "label": [1]}, DAMAGED),
+    "too many": ({"img": [ROW] * 21, "label": [1] * 21}, " is not CIFAR-10"),
+    "nine classes": ({"img": [ROW] * 20, "label": np.arange(20) % 9}, " is not CIFAR-10"),
 }
 
 
-@pytest.mark.parametrize("columns", OTHER.values(), ids=OTHER)
-def test_other_parquet_is_refused_and_its_path_named(parquet, columns):
+@pytest.mark.parametrize(("columns", "words"), OTHER.values(), ids=OTHER)
+def test_other_parquet_is_refused_and_its_path_named(parquet, columns, words):
     (parquet / "plain_text" / "test-00001-of-00002.parquet").unlink()
     pyarrow.parquet.write_table(pyarrow.table(columns), parquet / "plain_text" / "test-00000-of-00002.parquet")
-    with pytest.raises(DataError, match=rf"{parquet}/plain_text"):
+    with pytest.raises(DataError, match=rf"{parquet}/plain_text{words}"):
         CIFAR10.load("test")
     assert list(parquet.rglob("*.npy")) == []
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_truncated_parquet_names_the_file(parquet, share):
-    file = parquet / "plain_text" / "test-00001-of-00002.parquet"
-    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(DataError, match=r"test-00001-of-00002\.parquet is damaged.*Fetch it again"):
-        CIFAR10.load("test")
 
 
 def write_batches(root, dataset=CIFAR10, marker=None):

@@ -161,13 +161,15 @@ def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
     assert not run.path.exists()
 
 
-def test_a_launch_that_cannot_start_is_a_failed_run_which_is_deleted_whole(runs_root, monkeypatch):
+def test_a_launch_that_cannot_start_is_a_failed_run_which_once_deleted_stays_away(runs_root, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", refuse(errno.ENOMEM))
     with pytest.raises(RunError, match="cannot be started"):
         launch_run(CONFIG)
     (run,) = list_runs()
     assert run.status().state == "failed"
     delete_run(run)
+    with pytest.raises(RunError, match="was deleted"):
+        work_in(run, lambda work: None)
     assert [path.name for path in runs_root.iterdir()] == [".start.lock"]
 
 
@@ -207,11 +209,3 @@ def test_work_that_fails_says_why_and_raises_the_error(run, error, message, trac
     assert message in run.status().message
     assert ("Traceback" in run.log_tail()) == traceback
     assert not run.is_locked()
-
-
-def test_a_folder_that_was_deleted_meanwhile_does_not_come_back(run):
-    write_status(run, "stopped")
-    delete_run(run)
-    with pytest.raises(RunError, match="was deleted"):
-        work_in(run, lambda work: None)
-    assert not run.path.exists()
