@@ -15,6 +15,7 @@ from kdexplorer.config import RunConfig
 from kdexplorer.datasets import all_datasets, get_dataset
 from kdexplorer.datasets.cifar10 import HUMAN_VARIABLE
 from kdexplorer.errors import KDError
+from kdexplorer.library import networks_by_name
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures, build
 from kdexplorer.notation import parse_student, train_command
@@ -25,8 +26,6 @@ from kdexplorer.runs.launch import create_run
 from kdexplorer.runs.run_folder import find_run, list_runs
 from kdexplorer.studies import folder as study_folder
 from kdexplorer.training import estimate
-
-KD_OBJECTIVE = {"terms": [{"method": "kd"}]}
 
 
 def read_back(command):
@@ -211,33 +210,25 @@ def test_stored_predictions_have_a_size_and_can_be_deleted(command):
     assert list_files() == []
 
 
-def test_attention_prints_a_row_for_each_student_and_stage(own, make_checkpoint, tiny, command):
-    for seed, name in enumerate(("teacher", "baseline")):
-        make_checkpoint(own / name, seed=seed, run="r")
-    make_checkpoint(own / "student", seed=2, run="r", objective=KD_OBJECTIVE)
-    words = ["attention", "teacher", "baseline", "student", "--images", "30"]
+def test_attention_prints_a_row_for_each_student_and_stage(command):
+    students = ["resnet20-scratch", "resnet20-response"]
+    words = ["attention", "resnet56", *students, "--images", "30"]
     rows = json.loads(command(*words, "--json").out)
-    assert [(row["name"], row["stage"]) for row in rows] == [(n, k) for n in ("baseline", "student") for k in (1, 2, 3)]
+    assert [(row["name"], row["stage"]) for row in rows] == [(name, stage) for name in students for stage in (1, 2, 3)]
     lines = command(*words).out.splitlines()
     assert len(lines) == 2 + len(rows)
     assert f"{rows[5]['to_scratch_baseline']['estimate']:+.3f} ±" in lines[-1]
-    make_checkpoint(own / "other", "mobilenet_v2")
-    assert "number of stages" in command("attention", "teacher", "other", "--images", "10", code=1).err
+    assert "number of stages" in command("attention", "resnet56", "resnet18-scratch", code=1).err
 
 
-def test_human_labels_prints_a_row_for_each_network(own, make_checkpoint, tmp_path, monkeypatch, command):
-    cifar = get_dataset("cifar10")
-    facts = {"classes": cifar.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}, "run": "r"}
-    generator = np.random.default_rng(0)
-    labels = cifar.test_labels()
-    np.save(tmp_path / "human.npy", np.eye(10)[labels] * 0.9 + 0.01)
-    for seed, (name, changes) in enumerate({"baseline": {}, "student": {"objective": KD_OBJECTIVE}}.items()):
-        logits = 3 * np.eye(10)[labels] + generator.normal(size=(10_000, 10))
-        make_checkpoint(own / name, seed=seed, logits=logits, **facts, **changes)
+def test_human_labels_prints_a_row_for_each_network(tmp_path, monkeypatch, command):
+    np.save(tmp_path / "human.npy", np.eye(10)[get_dataset("cifar10").test_labels()] * 0.9 + 0.01)
     monkeypatch.setenv(HUMAN_VARIABLE, str(tmp_path / "human.npy"))
-    rows = json.loads(command("human-labels", "--json").out)
-    assert [row["name"] for row in rows] == ["baseline", "student"]
-    assert rows[1]["all_images"]["count"] == 10_000
-    student, baseline = command("human-labels", "student", "baseline").out.strip().splitlines()[2:]
-    assert f"{rows[1]['all_images']['estimate']:+.3f} ±" in student
+    rows = {row["name"]: row for row in json.loads(command("human-labels", "--json").out)}
+    assert list(rows) == networks_by_name()
+    names = ["resnet20-response", "resnet20-scratch"]
+    student, baseline = command("human-labels", *names).out.strip().splitlines()[2:]
+    found = rows[names[0]]["all_images"]
+    assert found["count"] == 10_000
+    assert f"{found['estimate']:+.3f} ±" in student
     assert "±" not in baseline
