@@ -1,6 +1,5 @@
 """A run, a living process, and a checkpoint that tests may damage."""
 
-import json
 import subprocess
 import sys
 
@@ -8,7 +7,6 @@ import numpy as np
 import psutil
 import pytest
 
-from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.runs.launch import create_run
 
@@ -28,11 +26,6 @@ def sleeper():
     yield psutil.Process(process.pid)
     process.kill()
     process.wait()
-
-
-def write_status(run, state, process=None, **changes):
-    identity = processes.identity(process.pid) if process else {}
-    (run.path / "status.json").write_text(json.dumps({"state": state, **identity, **changes}))
 
 
 @pytest.fixture

@@ -37,14 +37,7 @@ def test_a_checkpoint_comes_back_as_it_was_stored(tmp_path, saved):
     assert sorted(path.name for path in again.path.iterdir()) == ["card.json", "test_logits.npz", "weights.safetensors"]
 
 
-def test_truncated_or_altered_weights_are_refused(saved):
-    data = (saved.path / "weights.safetensors").read_bytes()
-    for keep in (0.0, 0.3, 0.99):
-        for matching, words in ((False, "SHA-256"), (True, "not a readable safetensors")):
-            replace_weights(saved, data[: int(keep * len(data))], matching)
-            with pytest.raises(CheckpointError, match=words):
-                checkpoints.open_checkpoint(saved.path).network()
-    replace_weights(saved, data)
+def test_altered_weights_are_refused(saved):
     edit_weights(saved, lambda state: state["fc.bias"].add_(1), matching=False)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*SHA-256"):
         checkpoints.open_checkpoint(saved.path).network()
@@ -78,10 +71,10 @@ LIES = [(2**63).to_bytes(8, "little") + b"{}", len(UNKNOWN).to_bytes(8, "little"
 
 def test_a_pickle_in_disguise_a_header_that_lies_or_half_a_file_is_refused_and_does_not_fire(saved, tmp_path):
     fired, logits = tmp_path / "fired", saved.path / "test_logits.npz"
-    truncated = logits.read_bytes()[:300]
+    truncated = [(saved.path / name).read_bytes()[:300] for name in (logits.name, "weights.safetensors")]
     torch.save(Marker(fired), tmp_path / "net.pt")
     np.savez(logits, logits=np.array([[Marker(fired)] * 10], dtype=object))
-    forged = (pickle.dumps(Marker(fired)), (tmp_path / "net.pt").read_bytes(), logits.read_bytes(), truncated)
+    forged = (pickle.dumps(Marker(fired)), (tmp_path / "net.pt").read_bytes(), logits.read_bytes(), *truncated)
     for data in (*forged, *LIES):
         replace_weights(saved, data)
         with pytest.raises(CheckpointError, match="not a readable safetensors"):

@@ -18,7 +18,7 @@ from kdexplorer.runs import launch
 from kdexplorer.runs.launch import Stopped, create_run, delete_run, launch_run, start_run, stop_run, work_in
 from kdexplorer.runs.run_folder import Run, RunStatus, list_runs
 from tests.accidents import refuse
-from tests.runs.conftest import CONFIG, SLEEP, write_status
+from tests.runs.conftest import CONFIG, SLEEP
 from tests.training.configs import wait_for
 
 
@@ -67,9 +67,7 @@ def test_a_launched_run_outlives_its_caller_and_is_not_started_twice_nor_deleted
 
 
 def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, popen):
-    monkeypatch.setattr(
-        processes, "lower_priority", lambda pid: write_status(run, "running", psutil.Process(pid), epoch=3)
-    )
+    monkeypatch.setattr(processes, "lower_priority", lambda pid: run.write_status("running", pid=pid, epoch=3))
     start_run(run)
     assert (run.status().state, run.status().epoch) == ("running", 3)
 
@@ -82,7 +80,7 @@ def test_another_process_with_the_same_pid_is_not_signalled(run, sleeper, monkey
 
 
 def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
-    write_status(run, "stopped")
+    run.write_status("stopped")
     with ThreadPoolExecutor(6) as tabs:
         errors = [tab.exception() for tab in [tabs.submit(start_run, run) for _ in range(6)]]
     assert len(popen) == 1
@@ -92,7 +90,7 @@ def test_two_tabs_that_start_one_run_start_one_trainer(run, popen):
 
 
 def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
-    write_status(run, "finished")
+    run.write_status("finished")
     outside = tmp_path / "precious"
     outside.mkdir()
     (outside / "config.json").write_text("{}")
@@ -146,7 +144,7 @@ def test_a_run_that_an_unfinished_one_needs_is_not_deleted(run):
 
 
 def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
-    write_status(run, "finished")
+    run.write_status("finished")
     with FileLock(run.path / ".lock"), pytest.raises(RunError, match="running"):  # a trainer's, whatever the status
         delete_run(run)
     with monkeypatch.context() as patch:
@@ -174,7 +172,7 @@ def test_a_launch_that_cannot_start_is_a_failed_run_which_once_deleted_stays_awa
 
 
 def test_work_keeps_its_place_when_it_begins_again_and_at_its_end_what_it_said(run):
-    write_status(run, "stopped", epoch=15, epochs=30, step=2, steps_per_epoch=9)
+    run.write_status("stopped", epoch=15, epochs=30, step=2, steps_per_epoch=9)
 
     def begin(work):
         work.write("queued", "waiting")

@@ -10,14 +10,14 @@ from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.runs import run_folder
 from kdexplorer.runs.launch import create_run, start_run
 from kdexplorer.runs.run_folder import BatchMetrics, EpochMetrics, Run, TeacherMeasures
-from tests.runs.conftest import CONFIG, write_status
+from tests.runs.conftest import CONFIG
 
 GARBAGE = [b"", b"{", b"[]", b"null", b"\xff\x00", b"[" * 100_000, b'{"state": ["running"]}', b'{"state": "flying"}']
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "finished", "stopped", "failed"])
 def test_only_a_final_state_outlives_its_process(run, sleeper, state):
-    write_status(run, state, sleeper)
+    run.write_status(state, pid=sleeper.pid)
     assert run.status().state == state
     sleeper.kill()
     sleeper.wait()
@@ -41,10 +41,10 @@ def test_garbage_in_the_folder_never_breaks_a_reader(run, garbage):
 
 
 def test_a_run_without_a_valid_configuration_is_damaged_unless_it_is_running_and_says_why(run, sleeper):
-    write_status(run, "running", sleeper)
+    run.write_status("running", pid=sleeper.pid)
     (run.path / "config.json").unlink()
     assert run.status().state == "running"  # its trainer has read it: it can be stopped, not deleted
-    write_status(run, "finished")
+    run.write_status("finished")
     assert run.status().state == "damaged"
     (run.path / "config.json").write_text(CONFIG.model_copy(update={"epochs": 0}).model_dump_json())
     assert run.status().message.startswith("'config.json': epochs: should be greater than or equal to 1")
@@ -121,7 +121,7 @@ def test_a_process_that_does_not_lead_writes_nothing(run):
 @pytest.mark.parametrize("name", ["config.json", "status.json", "metrics.jsonl", "teacher.json", "log.txt"])
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 def test_a_link_or_a_fifo_is_not_read_and_makes_its_run_damaged(run, tmp_path, name, kind):
-    write_status(run, "stopped")
+    run.write_status("stopped")
     other, path = create_run(CONFIG, "other"), run.path / name
     if path.exists():
         path.rename(tmp_path / "secret")
@@ -170,6 +170,6 @@ def test_a_run_that_trains_is_counted_whatever_was_created_since(run, sleeper):
     for one in run_folder.list_runs():
         os.utime(one.path, (0, 0))
     assert run_folder.count_live() == 0
-    write_status(run, "running", sleeper)
+    run.write_status("running", pid=sleeper.pid)
     os.utime(run.path)
     assert run_folder.count_live() == 1
