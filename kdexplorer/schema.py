@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdexplorer.errors import ConfigError, did_you_mean, unknown_name
 
@@ -32,13 +32,14 @@ def is_name(text: str) -> bool:
     return re.fullmatch(NAME_PATTERN, text) is not None and ".." not in text
 
 
-def _stays_in_folder(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("must not contain two dots in a row")
-    return name
+def _check_name(text: str) -> str:
+    if not is_name(text):
+        rule = "starting with a letter or digit, without two dots in a row"
+        raise ValueError(f"takes letters, digits and . _ - = +, at most 64, {rule}")
+    return text
 
 
-Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$"), AfterValidator(_stays_in_folder)]
+Name = Annotated[str, AfterValidator(_check_name)]
 
 RECORDED = {"recorded": True}
 """The context in which what a program wrote is read: it may name methods and networks that are not installed now."""
@@ -74,8 +75,6 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
         message = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
         if kind == "extra_forbidden":
             message = "is not a setting"
-        elif kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == f"^{NAME_PATTERN}$":
-            message = "takes letters, digits and . _ - = +, at most 64, starting with a letter or digit"
         elif kind == "union_tag_invalid":
             tags = item["ctx"]["expected_tags"].replace("'", "").split(", ")
             message = unknown_name(item["ctx"]["discriminator"].strip("'"), item["ctx"]["tag"], tags)
