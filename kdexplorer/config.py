@@ -54,14 +54,8 @@ else:
     Term = Annotated[_known, WrapValidator(_keep_unknown_term), SerializeAsAny()]
 
 
-def _check_dataset(key: str) -> str:
-    try:
-        return get_dataset(key).key
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
-DatasetKey = Annotated[str, Field(max_length=300), AfterValidator(_check_dataset), WrapValidator(_keep_unknown_name)]
+_found = AfterValidator(lambda key: get_dataset(key).key)
+DatasetKey = Annotated[str, Field(max_length=300), _found, WrapValidator(_keep_unknown_name)]
 
 RUN_FILES = (
     "config.json", "status.json", "metrics.jsonl", "batches.jsonl", "teacher.json", "log.txt", "state.pt",

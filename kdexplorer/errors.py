@@ -17,8 +17,8 @@ def unknown_name(kind: str, name: str, choices: Collection[str]) -> str:
     return f"unknown {kind} '{name[:60]}'{did_you_mean(name, choices)}: choose one of {', '.join(choices)}"
 
 
-class KDError(Exception):
-    """Base of all errors that carry a message for the user."""
+class KDError(ValueError):
+    """Base of all errors that carry a message for the user; pydantic takes a validator's for the field's."""
 
 
 class ConfigError(KDError):

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from kdexplorer.charts.temperature import T_MAX, T_MIN
-from kdexplorer.errors import ConfigError, KDError, unknown_name
+from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.figures import all_figures
 from kdexplorer.files import read_bytes, read_once
 from kdexplorer.methods import get_method
@@ -34,10 +34,7 @@ def _named(find: Callable[[str], object]) -> AfterValidator:
     """A name under which there is something."""
 
     def check(name: str) -> str:
-        try:
-            find(name)
-        except KDError as error:
-            raise ValueError(str(error)) from error
+        find(name)
         return name
 
     return AfterValidator(check)

@@ -135,13 +135,10 @@ class Study(StrictModel):
         if self.grid and set(self.entries) != set(self.grid.entries({})):
             raise ValueError("the entries are not those of the grid: leave one of them out")
         names = list(self.entries)
-        try:
-            for text in () if info.context else self.entries.values():
-                parse_student(text)
-            for start in range(0, len(names), MAX_STUDENTS):
-                self.config(self.seeds[0], names[start : start + MAX_STUDENTS], info.context)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
+        for text in () if info.context else self.entries.values():
+            parse_student(text)
+        for start in range(0, len(names), MAX_STUDENTS):
+            self.config(self.seeds[0], names[start : start + MAX_STUDENTS], info.context)
         return self
 
     @cached_property
