@@ -8,7 +8,6 @@ from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.datasets.augmentation import augment, cut_out, epoch_order, normalize, resize
 from kdexplorer.datasets.synthetic import draw_shapes
 
-MEAN = (7 / 255, 8 / 255, 9 / 255)
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
 
 
@@ -86,7 +85,8 @@ def test_an_epochs_order_is_a_permutation_and_each_epoch_and_seed_has_its_own():
 
 
 def test_a_square_inside_the_image_is_cut_out_and_every_place_occurs():
-    images, color = torch.zeros(1000, 3, 8, 10, dtype=torch.uint8), Normalization(mean=MEAN, std=(1, 1, 1))
+    images = torch.zeros(1000, 3, 8, 10, dtype=torch.uint8)
+    color = Normalization(mean=(7 / 255, 8 / 255, 9 / 255), std=(1, 1, 1))
     cut, places = cut_out(images, 4, color, 1000, slice(None), 0, 1, 2), set()
     for image in cut:
         rows, columns = image[0].any(dim=1).nonzero(), image[0].any(dim=0).nonzero()

@@ -1,9 +1,6 @@
-"""Checkpoints that are changed behind the card's back, with or without the card's hash."""
+"""What is forged: a pickle that would run, and a card."""
 
-import hashlib
 import json
-
-import safetensors.torch
 
 
 class Marker:
@@ -21,16 +18,3 @@ def edit_card(checkpoint, **changes):
     path = checkpoint.path / "card.json"
     card = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in card.items() if value is not ...}))
-
-
-def edit_weights(checkpoint, change, matching=True):
-    """Rewrites the weights after `change(state)`; with `matching` the card has their hash."""
-    state = safetensors.torch.load_file(checkpoint.path / "weights.safetensors")
-    change(state)
-    replace_weights(checkpoint, safetensors.torch.save(state), matching)
-
-
-def replace_weights(checkpoint, data, matching=True):
-    (checkpoint.path / "weights.safetensors").write_bytes(data)
-    if matching:
-        edit_card(checkpoint, sha256=hashlib.sha256(data).hexdigest())
