@@ -489,7 +489,8 @@ def main(arguments: list[str] | None = None) -> Tally:
 def training(folder: Path) -> Iterator[Run]:
     """A run that trains meanwhile; at the end it is stopped and has saved its state."""
     os.environ.pop("KDEXPLORER_DATA", None)
-    run = launch_run(RunConfig(**TRAINING), folder / "runs")
+    os.environ["KDEXPLORER_RUNS"] = str(folder / "runs")
+    run = launch_run(RunConfig(**TRAINING))
     try:
         yield run
     finally:

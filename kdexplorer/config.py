@@ -119,10 +119,9 @@ def trained_alpha(objective: Objective | None) -> float:
 
     KD's default weight, the lab's α, where the objective has no such term.
     """
-    weight = objective.weights_by_method().get(KD.key) if objective else None
-    if objective is None or weight is None:
+    if objective is None or KD.key not in (weights := objective.weights_by_method()):
         return float(KD.Settings().weight)
-    return weight / (weight + objective.ce_weight)
+    return weights[KD.key] / (weights[KD.key] + objective.ce_weight)
 
 
 class StudentConfig(Objective):

@@ -119,13 +119,14 @@ def train(options: argparse.Namespace) -> int:
     from kdexplorer.training import ddp
 
     run_id = ddp.run_id(config.name)
+    shared_run = Run(runs_root() / run_id) if run_id else None
 
     def create_or_find() -> Run:
-        if run_id is not None and (runs_root() / run_id).is_dir():  # torchrun starts a failed team again
-            return find_run(run_id)
+        if shared_run and shared_run.path.is_dir():  # torchrun starts a failed team again
+            return find_run(shared_run.run_id)
         shared.prepare_data(options, config.dataset)
         require_startable(config)
-        return create_run(config, config.name, run_id=run_id)
+        return create_run(config, config.name, shared_run)
 
     run = ddp.join().lead(create_or_find)
     if options.quiet and ddp.join().leads:

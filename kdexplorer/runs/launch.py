@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,24 +29,21 @@ from kdexplorer import processes
 from kdexplorer.config import RunConfig
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import sync_folder, write_json
-from kdexplorer.runs.run_folder import LIVE, PLACES, RESUMABLE, Run, State, is_run_folder, list_runs
+from kdexplorer.runs.run_folder import LIVE, PLACES, RESUMABLE, Run, State, is_run_folder, list_runs, runs_root
 from kdexplorer.schema import is_name
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of a disk that cannot be written."""
 
 
-def create_run(
-    config: BaseModel, name: str, root: Path | None = None, run_id: str | None = None, kind: type[Run] = Run
-) -> Run:
+def create_run(config: BaseModel, name: str, run: Run | None = None) -> Run:
     """Writes a new run folder in state queued. Raises RunError when it cannot be written.
 
-    Its id is the date, the time, the name and four random digits; `run_id` is for callers that must find the same run
-    again (a study, a process that torchrun restarts).
+    Its id is the date, the time, the name and four random digits; callers that must find the same run again (a study,
+    a process that torchrun restarts) say which `run` it is.
     """
-    root = root or kind.parent_folder()
-    run = kind(root / (run_id or f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}"))
-    created = False
+    run = run or Run(runs_root() / f"{time.strftime('%Y%m%d-%H%M%S')}-{name[:40]}-{secrets.token_hex(2)}")
+    root, created = run.path.parent, False
     try:
         run.path.mkdir(parents=True)
         created = True
@@ -57,7 +53,7 @@ def create_run(
         if created:  # an existing folder is somebody else's
             shutil.rmtree(run.path, ignore_errors=True)
         raise RunError(
-            f"a {kind.kind} cannot be written to {root} ({error.strerror}): check the folder and the disk."
+            f"a {run.kind} cannot be written to {root} ({error.strerror}): check the folder and the disk."
         ) from error
     sync_folder(root)
     return run
@@ -68,9 +64,9 @@ def write_config(run: Run, config: BaseModel) -> None:
     write_json(run.path / "config.json", {"kind": run.kind, **config.model_dump(mode="json")})
 
 
-def launch_run(config: RunConfig, root: Path | None = None) -> Run:
+def launch_run(config: RunConfig) -> Run:
     """Creates a run and starts its trainer as a process of its own, which outlives the caller. Raises RunError."""
-    run = create_run(config, config.name, root)
+    run = create_run(config, config.name)
     try:
         start_run(run)
     except RunError as error:

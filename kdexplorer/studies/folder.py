@@ -119,7 +119,7 @@ def _open(folder: Folder, config: StrictModel) -> Folder:
     folder.path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.path.parent / ".start.lock", timeout=30):  # two may start the same work
         if not folder.path.is_dir():
-            launch.create_run(config, folder.run_id, folder.path.parent, folder.run_id, type(folder))
+            launch.create_run(config, folder.run_id, folder)
         elif (status := folder.status()).state not in LIVE or status.pid == os.getpid():
             launch.write_config(folder, config)
     return folder

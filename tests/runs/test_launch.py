@@ -107,7 +107,7 @@ def test_nothing_outside_the_runs_folder_is_deleted(run, runs_root, tmp_path):
 def test_a_run_that_cannot_be_written_leaves_nothing_behind_and_an_existing_folder_as_it_was(run, monkeypatch):
     before = sorted(run.path.parent.rglob("*"))
     with pytest.raises(RunError, match="File exists"):
-        create_run(CONFIG, "lab", run_id=run.run_id)
+        create_run(CONFIG, "lab", run)
     monkeypatch.setattr(launch, "write_json", refuse(errno.ENOSPC))
     with pytest.raises(RunError, match=r"No space left.*folder and the disk"):
         create_run(CONFIG, "lab")
@@ -148,7 +148,7 @@ def test_a_deletion_leaves_the_whole_run_or_no_half_of_it(run, monkeypatch):
     with FileLock(run.path / ".lock"), pytest.raises(RunError, match="running"):  # a trainer's, whatever the status
         delete_run(run)
     with monkeypatch.context() as patch:
-        patch.setattr(launch.Path, "rename", refuse(errno.EROFS))
+        patch.setattr("pathlib.Path.rename", refuse(errno.EROFS))
         with pytest.raises(RunError, match=r"Read-only file system.*nothing was deleted"):
             delete_run(run)
     assert (run.status().state, run.config()) == ("finished", CONFIG)
