@@ -29,7 +29,6 @@ def dkd(**settings):
     ("text", "objective", "name"),
     [
         # Presets are the lab's objectives,
-        ("resnet20:scratch", (1.0, []), "resnet20-scratch"),
         ("resnet20:combined", (0.3, [kd(), at()]), "resnet20-combined"),
         # alpha and beta its weights,
         ("resnet8:combined:beta=100", (0.3, [kd(), at(100.0)]), "resnet8-combined"),
@@ -140,7 +139,6 @@ def test_what_is_formatted_is_read_back_to_the_same(student):
         ("resnet20:response:T=4:alpha=0.7", "resnet20:response"),
         ("resnet20:kd+at:ce_weight=0.3", "resnet20:combined:name=resnet20-kd+at"),
         ("resnet20:kd:T=2.50:ce=0.5", "resnet20:kd:temperature=2.5:ce_weight=0.5"),
-        ("resnet20:scratch:smoothing=0.1", "resnet20:scratch:smoothing=0.1"),
         ("resnet20", "resnet20:scratch"),
     ],
 )
