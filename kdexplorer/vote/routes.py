@@ -7,7 +7,6 @@ question, the less often the more devices vote. A browser is known by its cookie
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from starlette.routing import Route
 
 from kdexplorer.charts.common import format_share
 from kdexplorer.vote.questions import KEY, Question, VoteError
-from kdexplorer.vote.store import NO_QUESTION, BusyError, Store, open_store
+from kdexplorer.vote.store import NO_QUESTION, Store, open_store
 
 PATH = "/vote"
 """Of the page, unless the application is served below another path."""
@@ -33,7 +32,7 @@ SHORTEST_WAIT, QUESTIONS_A_SECOND = 4, 100
 _ENVIRONMENT = Environment(autoescape=True)
 _ENVIRONMENT.filters["percent"] = format_share
 _TEMPLATE = _ENVIRONMENT.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-_PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Cookie"}
+_FRESH = {"Cache-Control": "no-store"}
 
 
 def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]]) -> list[Route]:
@@ -46,10 +45,7 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
         store, (known, _) = open_store(), identify(request)
         question = store.current()
         chosen = store.choice(question, known) if question is not None and known is not None else None
-        page, tag = _render(path, question, chosen, _wait(store))
-        if known is not None and request.headers.get("if-none-match", "").removeprefix("W/") == tag:
-            return Response(status_code=304, headers=_PAGE_HEADERS | {"ETag": tag})
-        return HTMLResponse(page, headers=_PAGE_HEADERS | {"ETag": tag})
+        return HTMLResponse(_render(path, question, chosen, _wait(store)), headers=_FRESH)
 
     async def vote(request: Request) -> Response:
         try:
@@ -60,26 +56,23 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
                     "The vote was not counted: your browser sent no cookie, or too many new browsers came from your "
                     "network. Allow cookies, open the page again in a minute, and vote once more."
                 )
-            try:
-                open_store().vote(key, choice, known, address, patience=0)
-            except BusyError:  # the others are answered meanwhile
-                await run_in_threadpool(open_store().vote, key, choice, known, address)
+            await run_in_threadpool(open_store().vote, key, choice, known, address)  # it may wait; others do not
         except VoteError as error:
             state, wait = open_store().state(), SHORTEST_WAIT
             page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
-            return HTMLResponse(page, error.status, headers={"Cache-Control": "no-store"})
-        return RedirectResponse(path, 303, headers={"Cache-Control": "no-store"})
+            return HTMLResponse(page, error.status, headers=_FRESH)
+        return RedirectResponse(path, 303, headers=_FRESH)
 
     async def ask(request: Request) -> Response:
         store = open_store()
-        return PlainTextResponse(f"{store.state()} {_wait(store)}", headers={"Cache-Control": "no-store"})
+        return PlainTextResponse(f"{store.state()} {_wait(store)}", headers=_FRESH)
 
     async def picture(request: Request) -> Response:
         key = request.path_params["key"]
         found = next((one for one in open_store().questions() if one.key == key), None)
         if found is None:
             return PlainTextResponse("There is no such picture.", 404)
-        headers = {"Cache-Control": "public, max-age=86400, immutable", "ETag": f'"{key}"'}
+        headers = {"Cache-Control": "public, max-age=86400, immutable"}
         return Response(found.picture, media_type="image/png", headers=headers)
 
     return [
@@ -92,12 +85,14 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
 
 def _wait(store: Store) -> int:
     """Seconds until a page asks again."""
-    return max(SHORTEST_WAIT, store.voters() // QUESTIONS_A_SECOND)
+    question = store.current()
+    voters = 0 if question is None else sum(store.counts(question))
+    return max(SHORTEST_WAIT, voters // QUESTIONS_A_SECOND)
 
 
 @functools.lru_cache(maxsize=64)
-def _render(path: str, question: Question | None, chosen: int | None, wait: int) -> tuple[str, str]:
-    """The page and its tag: one for each class that may be chosen."""
+def _render(path: str, question: Question | None, chosen: int | None, wait: int) -> str:
+    """The page: one for each class that may be chosen."""
     is_open = question is not None and question.is_open
     heading, message = "What is it?", ""
     if question is None:
@@ -106,11 +101,10 @@ def _render(path: str, question: Question | None, chosen: int | None, wait: int)
         heading, message = "Voting is closed", "The next question opens by itself."
     elif chosen is not None:
         message = f"Counted: {question.classes[chosen]}."
-    page = _TEMPLATE.render(
+    return _TEMPLATE.render(
         heading=heading, message=message, question=question, chosen=chosen,
         path=path, state=NO_QUESTION if question is None else question.state, wait=wait,
     )  # fmt: skip
-    return page, f'"{hashlib.blake2b(page.encode(), digest_size=8).hexdigest()}"'
 
 
 async def _read_vote(request: Request) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import itertools
+import secrets
 import sqlite3
 import threading
 from collections import Counter
@@ -39,10 +39,6 @@ CREATE TABLE IF NOT EXISTS question (number INTEGER PRIMARY KEY, json TEXT);
 CREATE TABLE IF NOT EXISTS vote (device TEXT PRIMARY KEY, choice INTEGER, changes INTEGER);
 CREATE INDEX IF NOT EXISTS choices ON vote (choice);
 """
-
-
-class BusyError(VoteError):
-    """Another thread or process writes."""
 
 
 class Store:
@@ -86,27 +82,19 @@ class Store:
         found = self._read(lambda base: base.execute(query, (_number(question.key, cookie),)).fetchone(), None)
         return None if found is None else found[0]
 
-    def voters(self) -> int:
-        """How many devices have voted on the last question."""
-        question = self.current()
-        if question is not None and question.counts is not None:
-            return sum(question.counts)
-        return self._read(_count_devices, 0)
-
     # What a phone does.
 
-    def vote(self, key: str, choice: int, cookie: str, address: str = "", patience: float = PATIENCE) -> None:
+    def vote(self, key: str, choice: int, cookie: str, address: str = "") -> None:
         """Stores a browser's vote on the question of that key, in place of its previous one.
 
-        Of an address only the number of devices is remembered, until the next question. `patience` are the seconds to
-        wait while another thread or process writes; 0 for a caller that must not wait.
+        Of an address only the number of devices is remembered, until the next question.
 
         Raises:
-            BusyError: after that time, with the status 503.
             VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
-                after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES` or when the disk is full.
+                after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES`, when the disk is full, or
+                after `PATIENCE`.
         """
-        with self._write(patience) as base:
+        with self._write() as base:
             question = self.current()
             if question is None or not question.is_open or question.key != key:
                 raise VoteError("This question is closed. Your vote was not counted.", 409)
@@ -115,7 +103,7 @@ class Store:
             device = _number(key, cookie)
             found = base.execute("SELECT choice, changes FROM vote WHERE device = ?", (device,)).fetchone()
             if found is None:
-                devices, own = _count_devices(base), self._devices[address]
+                devices, own = sum(_count(base, question)), self._devices[address]
                 if devices + own >= MAX_DEVICES:
                     raise VoteError(f"{devices:,} devices have voted, {own:,} of your network: it is full.", 503)
                 base.execute("INSERT INTO vote VALUES (?, ?, 0)", (device, choice))
@@ -171,7 +159,9 @@ class Store:
 
     def _connect(self, use: str) -> sqlite3.Connection:
         if use not in self._bases:
-            self._bases[use] = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            base = sqlite3.connect(self._path, PATIENCE, isolation_level=None, check_same_thread=False)
+            base.execute("PRAGMA synchronous = NORMAL")  # with WAL: nothing is synced for each vote
+            self._bases[use] = base
         return self._bases[use]
 
     def _read(self, query: Callable[[sqlite3.Connection], Found], empty: Found) -> Found:
@@ -184,22 +174,19 @@ class Store:
                 return empty
 
     @contextlib.contextmanager
-    def _write(self, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
-        """A transaction. Raises BusyError, and VoteError with the status 503."""
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction. Raises VoteError with the status 503."""
         if not self._path.exists():
             raise VoteError("This question is closed. Your vote was not counted.", 409)
-        if not self._writing_now.acquire(timeout=patience):
-            raise BusyError("The server is busy. Try again.", 503)
+        if not self._writing_now.acquire(timeout=PATIENCE):
+            raise VoteError("The server is busy. Try again.", 503)
         try:
-            base = self._connect("write")
-            base.execute(f"PRAGMA busy_timeout = {int(1000 * patience)}")
-            base.execute("PRAGMA synchronous = NORMAL")  # with WAL: nothing is synced for each vote
-            with base:  # commits, or rolls back
+            with self._connect("write") as base:  # commits, or rolls back
                 base.execute("BEGIN IMMEDIATE")
                 yield base
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                raise BusyError("The server is busy. Try again.", 503) from error
+                raise VoteError("The server is busy. Try again.", 503) from error
             self._bases.pop("write", None)
             raise VoteError("The vote could not be stored. Try again.", 503) from error
         finally:
@@ -221,9 +208,8 @@ class Store:
                     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
                     if is_new or (isinstance(error, sqlite3.Error) and code not in _DAMAGE_CODES):
                         raise VoteError("The question could not be stored. Try again.", 503) from error
-                names = (f"votes.damaged{number or ''}.sqlite" for number in itertools.count())
                 with contextlib.suppress(FileNotFoundError):
-                    self._path.replace(next(path for path in map(self._path.with_name, names) if not path.exists()))
+                    self._path.replace(self._path.with_name(f"votes.damaged.{secrets.token_hex(4)}.sqlite"))
 
 
 def _read_questions(base: sqlite3.Connection) -> tuple[Question, ...]:
@@ -239,11 +225,6 @@ def _parse_question(text: Any) -> Question:
 def _count(base: sqlite3.Connection, question: Question) -> tuple[int, ...]:
     votes = dict(base.execute("SELECT choice, count(*) FROM vote GROUP BY choice").fetchall())
     return tuple(votes.get(k, 0) for k in range(len(question.classes)))
-
-
-def _count_devices(base: sqlite3.Connection) -> int:
-    """Rows are numbered, and deleted only all at once."""
-    return base.execute("SELECT max(rowid) FROM vote").fetchone()[0] or 0
 
 
 def _number(key: str, cookie: str) -> str:

@@ -102,7 +102,7 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
     store.start(ask())
     store.clear()
     assert store.questions() == reopen(store).questions() == ()
-    assert (store.state(), store.voters()) == ("none", 0)
+    assert store.state() == "none"
 
 
 INSERT = stores._TABLES + "INSERT INTO question (json) VALUES ('{}')"
@@ -125,7 +125,7 @@ def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, script):
     assert store.counts(question) == (0,) * 10
     store.start(ask(label=5, seed=1))
     assert len(store.questions()) == len(reopen(store).questions()) == 1
-    assert len(list(tmp_path.glob("votes.damaged.sqlite"))) == 1  # nothing is lost
+    assert len(list(tmp_path.glob("votes.damaged.*"))) == 1  # nothing is lost
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_WRITE])
