@@ -11,8 +11,9 @@ import asyncio
 import posixpath
 from pathlib import Path
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kdexplorer.vote.routes import PATH
@@ -33,65 +34,52 @@ class PageFiles:
     def __init__(self, app: ASGIApp) -> None:
         self.app, self._compressing = app, GZipMiddleware(app, compresslevel=LEVEL)
         self._style = b"<style>" + STYLE.read_bytes() + b"</style>"
-        self._kept = dict[str, list[Message]]()
+        self._kept = dict[str, Response]()
         self._lock = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: ASGIApp = self.app
         if _may_be_page(scope):
-            await self._add_style(scope, receive, send)
+            answer = await self._add_style(scope, receive)
         elif _is_file(scope):
-            answer = self._kept.get(scope["path"])
-            if answer is None:
-                async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
-                    answer = self._kept.get(scope["path"]) or await self._compress(scope)
-            for event in answer:
-                await send(dict(event))
-        else:
-            await self.app(scope, receive, send)
+            async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
+                answer = self._kept.get(scope["path"]) or await self._compress(scope)
+        await answer(scope, receive, send)
 
-    async def _compress(self, scope: Scope) -> list[Message]:
+    async def _compress(self, scope: Scope) -> Response:
         """The whole answer, which is kept where it is a compressed file that never changes."""
-        start: Message = {}
-        body = bytearray()
-
-        async def collect(event: Message) -> None:
-            start.update(event if event["type"] == "http.response.start" else {})
-            body.extend(event.get("body", b""))
-
         # It receives nothing: a file is read to its end, for the others, when who asked first leaves.
-        await self._compressing(scope, asyncio.Future, collect)
-        headers = MutableHeaders(raw=start["headers"])
-        headers["Content-Length"] = str(len(body))
-        answer = [start, {"type": "http.response.body", "body": bytes(body)}]
-        is_final = start["status"] == 200 and "immutable" in headers.get("Cache-Control", "")
-        if is_final and "Content-Encoding" in headers and len(self._kept) < KEPT:
+        answer = await _collect(self._compressing, scope, asyncio.Future)
+        answer.headers["Content-Length"] = str(len(answer.body))
+        is_final = answer.status_code == 200 and "immutable" in answer.headers.get("Cache-Control", "")
+        if is_final and "Content-Encoding" in answer.headers and len(self._kept) < KEPT:
             self._kept[scope["path"]] = answer
         return answer
 
-    async def _add_style(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
-        start: Message = {}
-        page = bytearray()
-
-        async def send_styled(event: Message) -> None:
-            if event["type"] == "http.response.start":
-                if Headers(raw=event["headers"]).get("content-type", "").startswith("text/html"):
-                    start.update(event, headers=list(event["headers"]))
-                    return
-            elif start:
-                page.extend(event.get("body", b""))
-                if event.get("more_body", False):
-                    return
-                if ROOT in page:
-                    page[:], headers = page.replace(ROOT, ROOT + self._style), MutableHeaders(raw=start["headers"])
-                    headers["Content-Length"] = str(len(page))
-                    del headers["ETag"], headers["Last-Modified"]  # a copy must not outlive the style
-                await send(start)
-                event = {"type": "http.response.body", "body": bytes(page)}
-            await send(event)  # also a download: it is passed on as it comes
-
+    async def _add_style(self, scope: Scope, receive: Receive) -> Response:
+        """Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
         asked = [header for header in scope["headers"] if header[0] not in LEFT_OUT]
-        await self.app({**scope, "headers": asked}, receive, send_styled)
+        answer = await _collect(self.app, {**scope, "headers": asked}, receive)
+        if answer.headers.get("Content-Type", "").startswith("text/html") and ROOT in (page := bytes(answer.body)):
+            answer.body = page.replace(ROOT, ROOT + self._style)
+            answer.headers["Content-Length"] = str(len(answer.body))
+            del answer.headers["ETag"], answer.headers["Last-Modified"]  # a copy must not outlive the style
+        return answer
+
+
+async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> Response:
+    """The whole of an answer."""
+    answer, parts = Response(), list[bytes]()
+
+    async def collect(event: Message) -> None:
+        if event["type"] == "http.response.start":
+            answer.status_code, answer.raw_headers = event["status"], list(event["headers"])
+        else:
+            parts.append(event.get("body", b""))
+
+    await app(scope, receive, collect)
+    answer.body = b"".join(parts)
+    return answer
 
 
 def _is_file(scope: Scope) -> bool:

@@ -103,19 +103,3 @@ async def test_a_page_has_the_style_at_its_end_and_other_documents_stay():
         answer = await fetch(app, path, **opened)
         assert (answer.body, answer.headers["etag"]) == (body, '"1"')
     assert (await fetch(app, "/launch")).body == page
-
-
-async def test_a_download_that_is_opened_is_passed_on_as_it_comes():
-    sent = []
-
-    async def serve(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/csv")]})
-        assert len(sent) == 1
-        await send({"type": "http.response.body", "body": b"1,2"})
-
-    async def send(event):
-        sent.append(event)
-
-    scope = {"type": "http", "method": "GET", "path": "/media/1.csv", "headers": [(b"accept", b"text/html")]}
-    await PageFiles(serve)(scope, None, send)
-    assert sent[1]["body"] == b"1,2"
