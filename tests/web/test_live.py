@@ -338,7 +338,6 @@ class TestWithoutABrowser:
 
 
 def test_only_the_views_own_pictures_are_taken():
-    large = live.PREFIX + base64.b64encode(enlarge_png(np.zeros((32, 32, 3), np.uint8), 64)).decode()
-    for picture in (3, "data:text/html,hello", live.PREFIX + "%%%", large):
+    for picture in (3, "data:text/html,hello", live.PREFIX + "%%%"):
         with pytest.raises(ImageError, match="not a picture from the live view"):
             live._decode(picture)

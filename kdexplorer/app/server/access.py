@@ -71,13 +71,11 @@ def is_allowed(
 
 def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
     """Whether a browser on this machine sent the request from a page of this server."""
-    host, origin = headers.get("Host"), headers.get("Origin")
+    host, origin = headers.get("Host", "localhost").strip().lower(), headers.get("Origin")
     if any(FORWARDING.search(name) for name in headers):
         return False
-    if origin is not None and origin.partition("://")[2].lower() != (host or "").strip().lower():
-        return False
-    name = None if host is None else host.strip().rpartition(":")[0] or host.strip()
-    return name is None or name.strip("[]") in LOCAL
+    name = (host.rpartition(":")[0] or host).strip("[]")
+    return name in LOCAL and (origin is None or origin.partition("://")[2].lower() == host)
 
 
 def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:

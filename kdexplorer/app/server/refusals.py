@@ -15,22 +15,30 @@ KEPT = 4096
 """Sentences that are remembered; beyond that, nothing new is logged until the period has passed."""
 
 logger = logging.getLogger("kdexplorer.server")
-
-
 _lock, _seen = threading.Lock(), dict[Hashable, float]()
 """When a sentence was logged, the oldest first."""
 
 
-def _is_new(sentence: Hashable) -> bool:
-    """Whether this was not asked within the last `PERIOD`."""
-    now = time.monotonic()
-    with _lock:
-        while _seen and now - next(iter(_seen.values())) > PERIOD:
-            del _seen[next(iter(_seen))]
-        if sentence in _seen or len(_seen) >= KEPT:
-            return False
-        _seen[sentence] = now
-        return True
+class OncePerMinute(logging.Filter):
+    """For loggers, of libraries too, that would write a line for each refused or faulty request or connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the same sentence, whatever stands in its gaps, was not logged within the last `PERIOD`."""
+        if record.levelno < logging.WARNING:
+            return True
+        _, error, frames = record.exc_info or (None, None, None)
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(frames)[-2:]]
+        sentence, now = (record.name, str(record.msg), type(error), *places), time.monotonic()
+        with _lock:
+            while _seen and now - next(iter(_seen.values())) > PERIOD:
+                del _seen[next(iter(_seen))]
+            if sentence in _seen or len(_seen) >= KEPT:
+                return False
+            _seen[sentence] = now
+            return True
+
+
+logger.addFilter(OncePerMinute())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -49,18 +57,4 @@ def log_refusal(address: str | None, sentence: str) -> None:
 
     The sentence is one of few: it contains nothing that a visitor has chosen.
     """
-    network = network_of(address)
-    if _is_new((network, sentence)):
-        logger.warning("%s: %s (the next minute's are not logged)", network, sentence)
-
-
-class OncePerMinute(logging.Filter):
-    """For the loggers of libraries that would write a line for each faulty request or connection."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the same sentence, whatever stands in its gaps, was not logged within the last minute."""
-        if record.levelno < logging.WARNING:
-            return True
-        _, error, frames = record.exc_info or (None, None, None)
-        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(frames)[-2:]]
-        return _is_new((record.name, str(record.msg), type(error), *places))
+    logger.warning(f"{network_of(address)}: {sentence} (the next minute's are not logged)")

@@ -123,7 +123,7 @@ def test_a_body_that_never_ends_is_dropped_and_a_slow_one_is_not(monkeypatch, ca
     assert send_body((0, b"x", True)) == (408, "close")
     assert send_body(*[(0.03, b"x", True)] * 10) == (408, "close")
     assert send_body((0.01, b"x" * 1000, True), (0.3, b"x", False)) == (200, None)
-    assert [record.args[1] for record in caplog.records] == ["a request's body did not arrive"]
+    assert caplog.text.count("a request's body did not arrive") == len(caplog.records) == 1
 
 
 def test_every_answer_has_the_headers_once():
@@ -210,7 +210,7 @@ def test_an_address_gets_so_many_cookies_that_vote_and_then_so_many_a_second(mon
     assert admitted(30) == headers.BROWSERS_A_SECOND
     clock[0] += 60
     assert headers.crowded_addresses() == {}
-    assert sum("new browsers" in str(record.args) for record in caplog.records) == 1
+    assert caplog.text.count("new browsers") == 1
 
 
 def test_a_phone_that_came_beyond_the_limit_votes_once_there_is_room(monkeypatch):
