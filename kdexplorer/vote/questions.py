@@ -20,8 +20,6 @@ from kdexplorer.schema import StrictModel
 MAX_QUESTIONS = 64
 MAX_DEVICES = 5_000
 """That vote on one question; those of one address get at most half of what the others leave."""
-MAX_CHANGES = 20
-"""Of one device on one question."""
 MAX_CLASSES = 20
 """Buttons on a phone."""
 KEY = r"[0-9a-f]{8}"

@@ -23,7 +23,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.files import parse_json
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.schema import validate
-from kdexplorer.vote.questions import MAX_CHANGES, MAX_DEVICES, MAX_QUESTIONS, Question, VoteError
+from kdexplorer.vote.questions import MAX_DEVICES, MAX_QUESTIONS, Question, VoteError
 
 PATIENCE = 5.0
 """Seconds that a vote waits for another one that is written."""
@@ -36,7 +36,7 @@ _DAMAGE_CODES = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NO
 _TABLES = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS question (number INTEGER PRIMARY KEY, json TEXT);
-CREATE TABLE IF NOT EXISTS vote (device TEXT PRIMARY KEY, choice INTEGER, changes INTEGER);
+CREATE TABLE IF NOT EXISTS vote (device TEXT PRIMARY KEY, choice INTEGER);
 CREATE INDEX IF NOT EXISTS choices ON vote (choice);
 """
 
@@ -90,9 +90,8 @@ class Store:
         Of an address only the number of devices is remembered, until the next question.
 
         Raises:
-            VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 429
-                after `MAX_CHANGES` changes, 503 beyond an address's part of `MAX_DEVICES`, when the disk is full, or
-                after `PATIENCE`.
+            VoteError: with the status 409 when the question is not open, 400 for a class that it does not have, 503
+                beyond an address's part of `MAX_DEVICES`, when the disk is full, or after `PATIENCE`.
         """
         with self._write() as base:
             question = self.current()
@@ -101,17 +100,12 @@ class Store:
             if not 0 <= choice < len(question.classes):
                 raise VoteError("This is none of the question's classes.")
             device = _number(key, cookie)
-            found = base.execute("SELECT choice, changes FROM vote WHERE device = ?", (device,)).fetchone()
-            if found is None:
+            if not base.execute("UPDATE vote SET choice = ? WHERE device = ?", (choice, device)).rowcount:
                 devices, own = sum(_count(base, question)), self._devices[address]
                 if devices + own >= MAX_DEVICES:
                     raise VoteError(f"{devices:,} devices have voted, {own:,} of your network: it is full.", 503)
-                base.execute("INSERT INTO vote VALUES (?, ?, 0)", (device, choice))
+                base.execute("INSERT INTO vote (device, choice) VALUES (?, ?)", (device, choice))
                 self._devices[address] += 1
-            elif found[0] != choice:
-                if found[1] >= MAX_CHANGES:
-                    raise VoteError(f"You have changed your vote {MAX_CHANGES} times. The last one counts.", 429)
-                base.execute("UPDATE vote SET choice = ?, changes = changes + 1 WHERE device = ?", (choice, device))
 
     # What the presenter does.
 

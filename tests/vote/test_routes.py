@@ -1,19 +1,15 @@
 """The page that phones load: one vote per browser, clear answers to everything else, and no script needed."""
 
 import asyncio
-import io
 import re
 import sqlite3
 from contextlib import closing, contextmanager
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from kdexplorer.app.server import headers
 from kdexplorer.app.server.headers import COOKIE
 from kdexplorer.vote import store as stores
-from kdexplorer.vote.questions import MAX_CHANGES
 from kdexplorer.vote.routes import PATH
 from tests.vote.conftest import CLASSES, ask, ballot, browser
 
@@ -34,26 +30,18 @@ def chosen(text):
     return re.findall(r'class="chosen"[^>]*>([^<]+)<', text)
 
 
-def test_the_page_is_a_small_form_with_a_button_for_each_class(phones, question):
+def test_the_page_is_a_small_form_with_a_button_for_each_class_and_a_picture_that_browsers_keep(phones, question):
     page = phones.ask("GET")
     assert page.status == 200
     assert len(page.body) < 5_000
     assert buttons(page.text) == [(str(k), name) for k, name in enumerate(CLASSES)]
     assert f'<form method="post" action="{PATH}">' in page.text
     assert f'name="question" value="{question.key}"' in page.text
-    assert not re.search(r'(src|href)="(https?:)?//', page.text)
-    assert "script src" not in page.text
-    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert not re.search(r'(src|href)="(https?:)?//|script src', page.text)
     assert page.headers["set-cookie"].startswith(f"{COOKIE}=")
-
-
-def test_the_picture_is_a_png_that_browsers_keep(phones, question):
     picture = phones.ask("GET", f"{PATH}/{question.key}.png")
-    assert picture.headers["content-type"] == "image/png"
+    assert (picture.headers["content-type"], picture.body) == ("image/png", question.picture)
     assert "immutable" in picture.headers["cache-control"]
-    assert (
-        np.asarray(Image.open(io.BytesIO(picture.body)).convert("RGB")).transpose(2, 0, 1) == question.image.pixels
-    ).all()
     assert phones.ask("GET", f"{PATH}/00000000.png").status == 404
 
 
@@ -70,39 +58,21 @@ def test_a_vote_is_counted_shown_and_changed_and_leaves_no_trace_in_the_log(phon
     assert not [one for one in caplog.records if not one.name.startswith(("asyncio", "filelock", "PIL."))]
 
 
-BAD = {
-    "no choice": b"question=KEY",
-    "a word": b"question=KEY&choice=cat",
-    "a class too many": b"question=KEY&choice=10",
-    "two choices": b"question=KEY&choice=1&choice=2",
-    "another key": b"question=../../etc&choice=1",
-    "bytes": b"\xff\xfe\x00question=KEY&choice=1",
-    "a digit of another script": "question=KEY&choice=٣".encode(),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_what_is_no_vote_is_refused_in_words(phones, store, question, name):
-    answer = phones.ask("POST", body=BAD[name].replace(b"KEY", question.key.encode()), number=1)
-    assert answer.status == 400
-    assert "Not counted" in answer.text
-    assert f'href="{PATH}"' in answer.text
-    assert not any(store.counts(question))
-
-
-def test_other_refusals(phones, store, question):
+def test_what_is_no_vote_is_refused_in_words(phones, store, question):
     def status(answer):
         assert "Not counted" in answer.text
+        assert f'href="{PATH}"' in answer.text
         return answer.status
 
+    vote = ballot(question, 1)
+    others = (vote[:-9], vote[:-1] + b"cat", vote + b"0", vote + b"&choice=2", vote[:-1] + "٣".encode(), b"\xff" + vote)
+    for body in (*others, b"question=../../etc&choice=1"):
+        assert status(phones.ask("POST", body=body, number=1)) == 400
     assert status(phones.ask("POST", body=b"x" * 300, number=1)) == 413
     assert status(phones.vote(ask(), 1)) == 409
     assert status(phones.vote(question, 1, number=None)) == 400  # no cookie: another site's form has none either
     assert status(phones.vote(question, 1, number=None, cookie=f"{COOKIE}=x")) == 400
-    for change in range(MAX_CHANGES + 1):
-        for _ in range(2):  # the same again is no change
-            assert phones.vote(question, change % 2).status == 303
-    assert status(phones.vote(question, 5)) == 429
+    assert not any(store.counts(question))
     store.close()
     assert status(phones.vote(question, 1, number=2)) == 409
 
