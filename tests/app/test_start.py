@@ -21,10 +21,10 @@ START = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
 @pytest.mark.anyio
-async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
+async def test_the_server_forgets_uploads_keeps_more_sessions_than_128_and_has_threads(monkeypatch):
     manager = MemoryUploadedFileManager("/upload")
     media = MediaFileManager(storage=MemoryMediaFileStorage("/media"))
-    sessions = SimpleNamespace(_session_storage=MemorySessionStorage())
+    sessions = SimpleNamespace(_session_storage=MemorySessionStorage(ttl_seconds=77))
     runtime = SimpleNamespace(uploaded_file_mgr=manager, media_file_mgr=media, _session_mgr=sessions)
     monkeypatch.setattr(Runtime, "instance", lambda: runtime)
     monkeypatch.setattr(sys, "argv", [str(START)])
@@ -35,6 +35,11 @@ async def test_the_server_forgets_uploads_and_has_threads(monkeypatch):
         together = threading.Barrier(turns.COMPUTATIONS)
         await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(turns.COMPUTATIONS)))
     assert sorted(manager.file_storage["visitor"]) == ["f2", "f3", "f4"]
+    kept = sessions._session_storage
+    for number in range(501):  # who may come back
+        kept.save(SimpleNamespace(session=SimpleNamespace(id=str(number))))
+    assert [number for number in range(501) if kept.get(str(number)) is None] == [0]
+    assert kept._cache.ttl == 77
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,6 @@ from tests.pages.runs import make_run
 
 TOKEN = "correct horse battery staple"
 BROWSER = {"cookie": "a browser"}
-PROXIES = [
-    "Forwarded", "Via", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "X-Real-IP", "CF-Connecting-IP",
-    "CF-Ray", "True-Client-IP", "Fastly-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "Fly-Client-IP",
-    "X-Envoy-External", "X-Amzn-Trace-Id", "X-Original-Host",
-]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -31,39 +26,26 @@ def quick(monkeypatch):
     monkeypatch.setattr(access, "PAUSE", 0.0)
 
 
-@pytest.mark.parametrize(
-    ("address", "allowed"),
-    [
-        *((own, True) for own in ("localhost", "127.0.0.1", "::1")),
-        *((other, False) for other in (None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example")),
-    ],
-)
-def test_without_a_token_every_visitor_of_a_server_for_this_machine_alone_may_act(address, allowed):
-    for proof in (None, "anything"):
-        assert access.is_allowed(address, None, proof) == allowed
+def test_without_a_token_every_visitor_of_a_server_for_this_machine_alone_may_act():
+    own = ["localhost", "127.0.0.1", "::1"]
+    others = [None, "", "0.0.0.0", "::", "192.168.1.7", "localhost.evil.example"]
+    assert [address for address in own + others if access.is_allowed(address, None, "anything")] == own
 
 
-@pytest.mark.parametrize(
-    ("headers", "allowed"),
-    [
-        *(({"Host": host}, True) for host in ("localhost", "localhost:8501", "127.0.0.1:8501", "[::1]:8501")),
-        # Names of a proxy, or of another site whose name was made to point at this machine:
-        *(({"Host": host}, False) for host in ("kd.example.org", "evil.example:80", "localhost.evil.example", "")),
-        ({"Origin": "http://localhost:8501"}, True),
-        ({"Origin": "http://LOCALHOST:8501"}, True),
-        ({"Origin": "http://localhost:3000"}, False),
-        ({"Origin": "http://localhost"}, False),
-        ({"Origin": "https://evil.example"}, False),
-        ({"Origin": "null"}, False),
-        ({"Origin": ""}, False),
-        *(({name: "203.0.113.7"}, False) for name in PROXIES),
-        ({"Accept": "*/*", "Accept-Language": "de", "Sec-Fetch-Site": "same-origin", "Upgrade": "websocket"}, True),
-    ],
-)
-def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token(headers, allowed):
-    headers = {"Host": "localhost:8501"} | headers
-    assert access.is_allowed("localhost", None, None, headers) == allowed
-    assert access.is_allowed("localhost", TOKEN, access.prove(TOKEN, TOKEN, **BROWSER), headers, **BROWSER)
+def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token():
+    own = [{"Host": host} for host in ("localhost", "localhost:8501", "127.0.0.1:8501", "[::1]:8501")]
+    own += [{"Origin": "http://LOCALHOST:8501"}, {"Accept-Language": "de", "Sec-Fetch-Site": "same-origin"}]
+    # Names of a proxy, or of another site whose name was made to point at this machine:
+    others = [{"Host": host} for host in ("kd.example.org", "evil.example:80", "localhost.evil.example", "")]
+    others += [{"Origin": f"http://{host}"} for host in ("localhost:3000", "localhost", "evil.example")]
+    others += [{"Origin": "null"}, {"Origin": ""}]
+    proxies = "Forwarded x-forwarded-host Via X-Real-IP True-Client-IP CF-Ray X-Envoy-External X-Amzn-Trace-Id"
+    others += [{name: "203.0.113.7"} for name in (*proxies.split(), "X-Original-Host")]
+    proof = access.prove(TOKEN, TOKEN, **BROWSER)
+    for one in own + others:
+        headers = {"Host": "localhost:8501"} | one
+        assert access.is_allowed("localhost", None, None, headers) == (one in own), one
+        assert access.is_allowed("localhost", TOKEN, proof, headers, **BROWSER)
 
 
 @pytest.mark.parametrize("address", ["localhost", "0.0.0.0", None])
@@ -78,15 +60,6 @@ def test_a_token_that_is_set_must_be_proved_for_the_browser_in_which_it_was_ente
     assert not access.is_allowed(address, TOKEN, proof)
     with pytest.raises(access.NotPresenterError, match="cookies"):
         access.prove(TOKEN, TOKEN)
-
-
-@pytest.mark.parametrize(
-    "attempt", ["", "Correct horse battery staple", TOKEN + " ", TOKEN[:-1], "\0", "\ud800", "x" * 5000]
-)
-def test_anything_but_the_token_proves_nothing_and_the_message_does_not_contain_it(attempt):
-    with pytest.raises(access.NotPresenterError) as caught:
-        access.prove(attempt, TOKEN)
-    assert TOKEN not in str(caught.value)
 
 
 def test_wrong_attempts_of_an_address_wait_for_one_another_and_the_right_one_for_nobody(monkeypatch):
@@ -177,9 +150,16 @@ def token(monkeypatch):
     monkeypatch.setattr(access, "_cookie", lambda: BROWSER["cookie"])
 
 
-def test_a_guest_sees_a_run_and_cannot_delete_it_before_the_token_is_entered(token, open_page, caplog):
+def test_a_guest_sees_what_there_is_to_do_and_cannot_delete_a_run_before_the_token_is_entered(token, open_page, caplog):
     caplog.set_level("DEBUG")
     run = make_run("stopped")
+    at = open_page("launch")
+    keys = {one.key for one in at.button}
+    assert not keys & {"start", "start_estimate", "download_cifar10"}
+    assert any(key.startswith("open_") for key in keys if key)
+    assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
+    enter(at, TOKEN)
+    assert "train_now" in {one.key for one in at.button}
     at = open_page("launch", run=run.run_id)
     assert any(run.run_id in one.value for one in at.markdown)
     assert "delete" not in [one.key for one in at.button]
@@ -216,17 +196,6 @@ def test_what_a_guests_browser_sends_does_not_act(monkeypatch, open_page):
     for at, key in opened:
         at.button(key=key).click().run()
     assert done == []
-
-
-def test_a_guest_sees_what_there_is_to_do_instead_of_the_form(token, open_page):
-    make_run("stopped")
-    at = open_page("launch")
-    keys = {one.key for one in at.button}
-    assert not keys & {"start", "start_estimate", "download_cifar10"}
-    assert any(key.startswith("open_") for key in keys if key)
-    assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
-    enter(at, TOKEN)
-    assert "train_now" in {one.key for one in at.button}
 
 
 def test_without_a_token_on_an_open_address_the_page_says_how_to_enable_the_actions(monkeypatch, open_page):

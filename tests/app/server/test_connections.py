@@ -81,33 +81,17 @@ def is_closed(found, seconds=5.0):
     return True
 
 
-def answer(found):
-    found.sendall(REQUEST)
-    return found.recv(4096)[:15]
-
-
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(connections, "SILENCE", 0.3)
 
 
-SILENT = {
-    "nothing": b"",
-    "half a head": REQUEST[:-2],
-    "a body that does not end": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx",
-    "a second head that does not end": REQUEST + REQUEST[:-2],
-}
-
-
-@pytest.mark.parametrize("data", SILENT.values(), ids=SILENT)
-def test_a_connection_that_asks_for_nothing_is_closed(quick, data):
-    with serving() as port:
-        assert is_closed(connect(port, data))
-
-
-def test_who_waits_for_an_answer_or_has_a_websocket_stays(quick):
+def test_a_connection_that_asks_for_nothing_is_closed_and_who_waits_for_an_answer_or_has_a_websocket_stays(quick):
+    body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx"  # it does not end, nor do the heads
     with serving() as port:
         patient, open_ = connect(port, REQUEST.replace(b"/ ", b"/?takes=2 ")), connect(port, upgrade("/stream"))
+        silent = [connect(port, data) for data in (b"", REQUEST[:-2], body, REQUEST + REQUEST[:-2])]
+        assert all(map(is_closed, silent))
         assert not is_closed(open_, 1.5)
         assert patient.recv(4096).startswith(b"HTTP/1.1 200")
 
@@ -161,7 +145,7 @@ def test_hundreds_of_half_open_heads_are_outlived_and_an_address_has_half_of_wha
                 break
         assert remaining == [79, 40]
         assert not is_closed(page, 0.001)
-        assert [answer(connect(port, source=source)) for source in sources] == [b"HTTP/1.1 200 OK"] * 2
+        assert [connect(port, REQUEST, source).recv(15) for source in sources] == [b"HTTP/1.1 200 OK"] * 2
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2
 
 
