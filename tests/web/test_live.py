@@ -312,15 +312,17 @@ class TestWithoutABrowser:
         open_popover(wide, "handout_offer")
         assert "handout_live" not in [toggle.key for toggle in wide.toggle]
 
-    def test_a_handout_with_networks_is_another_file_than_one_without(self, monkeypatch):
+    def test_a_handout_with_networks_or_another_picture_is_another_file(self, monkeypatch):
         monkeypatch.setattr(page, "bundle_library", lambda version: "window.vegaEmbed = null;")
         small = cached.all_networks()["small"]
-        picture = Picture(np.zeros((3, 32, 32), np.uint8), name="dark.png")
-        requests = (HandoutRequest({"small": small}, [picture], live=wanted) for wanted in (False, True))
-        plain, live = (downloads.build_handout(request, Visitor()).decode() for request in requests)
+        one, other = (Picture(np.full((3, 32, 32), 77 * n, np.uint8), name="a photo") for n in range(2))
+        requests = (
+            HandoutRequest({"small": small}, [picture], live=live) for picture, live in [(one, 0), (one, 1), (other, 0)]
+        )
         weights = base64.b64encode(export_network(small).weights).decode()
-        assert weights in live
-        assert weights not in plain
+        files = [downloads.build_handout(request, Visitor()).decode() for request in requests]
+        assert [weights in file for file in files] == [False, True, False]
+        assert [other.data_url in file for file in files] == [False, False, True]
 
     def test_a_picture_of_the_live_view_is_shown_to_nobody_else(self, monkeypatch, open_page):
         sent = live.PREFIX + base64.b64encode(enlarge_png(np.full((32, 32, 3), 77, np.uint8), 32)).decode()

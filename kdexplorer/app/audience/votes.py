@@ -92,7 +92,7 @@ def show_question(teacher: Network, projector: bool = False) -> None:
 
 def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
     """What is known of each question; what is missing is reported, each reason once."""
-    found, problems = list[Truth](), dict[str, Exception]()
+    found, problems = list[Truth](), list[str]()
     for one in questions:
         logits = human = None
         try:
@@ -102,13 +102,13 @@ def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
                 known = find_dataset(one.dataset).human_labels()
                 human = None if known is None else known[one.index]
         except (KDError, OSError, IndexError) as error:
-            problems[str(error)] = error
+            problems.append(str(error))
         found.append(Truth(one.label, logits, human))
     if any(one.classes != teacher.classes for one in questions):
         which = "this question" if len(questions) == 1 else "some of these questions"
         st.info(f"{as_text(teacher.name)} has other classes than {which}.")
-    for problem in problems.values():
-        show_error(problem)
+    for problem in dict.fromkeys(problems):
+        st.error(as_text(problem))
     return found
 
 

@@ -171,17 +171,16 @@ async def _send_in_pieces(send: Send, event: Message) -> None:
 
 def _in_time(receive: Receive) -> Receive:
     """`receive`, which raises TimeoutError while the body of a request does not arrive."""
-    now, latest, complete = asyncio.get_running_loop().time, math.inf, False
+    now, latest = asyncio.get_running_loop().time, 0.0
 
     async def receive_in_time() -> Message:
-        nonlocal latest, complete
-        if complete:
+        nonlocal latest
+        if latest == math.inf:
             return await receive()
-        latest = now() + SLOW if latest == math.inf else latest
+        latest = latest or now() + SLOW
         async with asyncio.timeout_at(latest):
             event = await receive()
-        complete = not event.get("more_body", False)
-        latest += len(event.get("body", b"")) / SLOWEST
+        latest = latest + len(event.get("body", b"")) / SLOWEST if event.get("more_body") else math.inf
         return event
 
     return receive_in_time

@@ -18,12 +18,11 @@ PERIOD, ABSENCE = 30.0, 120.0
 FIRST = 1.5
 """Seconds after the start in which nothing is loaded ahead: beside it the first page's heading takes twice as long.
 With 4 seconds, a class that came at once waited for it."""
-_ARENAS = -8  # M_ARENA_MAX
 
 
 def limit_arenas() -> None:
     """Every thread would get a heap of its own, with holes of its own: after a class had left, 50 to 100 MB."""
-    call_libc("mallopt", _ARENAS, 2)
+    call_libc("mallopt", -8, 2)  # M_ARENA_MAX
 
 
 async def load_ahead(read_images: Callable[[], object]) -> None:

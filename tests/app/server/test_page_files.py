@@ -47,23 +47,21 @@ async def test_a_hundred_visitors_at_once_cost_one_compression():
         assert one.headers["cache-control"] == FOREVER
 
 
-@pytest.mark.parametrize("other", [{}, {"accept_encoding": "br"}, {"range": "bytes=0-3", "accept_encoding": "gzip"}])
-async def test_who_does_not_want_it_gets_the_file_as_it_is(other):
+async def test_who_does_not_want_it_gets_the_file_as_it_is():
     server = Server()
     await server.ask(accept_encoding="gzip")
-    answer = await server.ask(**other)
-    assert "content-encoding" not in answer.headers
-    assert answer.body == SCRIPT
+    for other in ({}, {"accept_encoding": "br"}, {"range": "bytes=0-3", "accept_encoding": "gzip"}):
+        answer = await server.ask(**other)
+        assert "content-encoding" not in answer.headers
+        assert answer.body == SCRIPT
 
 
-@pytest.mark.parametrize(
-    "path", ["/static/index.html", "/static/media/font.woff2", "/static/./js/a.js", "/static//js/a.js", "/page.js"]
-)
-async def test_only_files_that_never_change_are_kept(path):
+async def test_only_files_that_never_change_are_kept():
     server = Server()
-    for _ in range(3):
+    others = "/static/index.html", "/static/media/font.woff2", "/static/./js/a.js", "/static//js/a.js", "/page.js"
+    for path in 3 * others:
         await server.ask(path, accept_encoding="gzip")
-    assert len(server.read) == 3
+    assert len(server.read) == 3 * len(others)
 
 
 async def test_the_first_visitor_may_leave_before_the_answer(tmp_path):
