@@ -19,9 +19,23 @@ from kdexplorer.charts.style import role_of
 from kdexplorer.errors import ImageError
 from kdexplorer.networks import all_architectures
 
+PREFIX = "data:image/png;base64,"
+
+_KEY = "live_view"
+_view = st.components.v2.component(
+    "kdexplorer_live", js=web.build_script() + web.read("component.js"), css=web.read("live.css")
+)
+
 
 def show() -> None:
-    """The view, and a message with links once its picture is that of the other pages."""
+    """The view, and a message with links once its picture is that of the other pages.
+
+    It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
+
+    Raises:
+        CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
+        ImageError: for what is not a picture of this view.
+    """
     layout.header(
         "live",
         "Teacher and students classify what you hold up to the camera, **in your browser**. No picture leaves your "
@@ -43,41 +57,20 @@ def show() -> None:
         )
 
     message = st.container()
-    chosen = show_view(teacher, [student for student in students if student.key in fitting])
-    if chosen is not None:
-        picture.use_photo(chosen)
+    students, networks = [student for student in students if student.key in fitting], []
+    for number, network in enumerate([teacher, *students]):
+        exported = network.export()
+        path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
+        url = path and layout.with_base(path)
+        networks.append(web.describe_network(network.name, role_of(network, teacher), exported, url))
+    settings = web.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
+    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
+    if result.picture is not None:  # which the visitor has just chosen to use on the other pages
+        picture.use_photo(_decode(result.picture))
         with message.container(horizontal=True, vertical_alignment="center"):
             st.success("The other pages now show this picture.", width=420)
             layout.link_to("soft_labels", "Its soft labels")
             layout.link_to("attention", "Its attention maps")
-
-
-PREFIX = "data:image/png;base64,"
-
-_KEY = "live_view"
-_view = st.components.v2.component(
-    "kdexplorer_live", js=web.build_script() + web.read("component.js"), css=web.read("live.css")
-)
-
-
-def show_view(teacher: Network, students: list[Network]) -> bytes | None:
-    """Draws the view; returns the bytes of a picture that the visitor has just chosen to use on the other pages.
-
-    It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
-
-    Raises:
-        CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
-        ImageError: for what is not a picture of this view.
-    """
-    networks = []
-    for number, checkpoint in enumerate([teacher, *students]):
-        exported = checkpoint.export()
-        path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
-        url = path and layout.with_base(path)
-        networks.append(web.describe_network(checkpoint.name, role_of(checkpoint, teacher), exported, url))
-    settings = web.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
-    result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
-    return None if result.picture is None else _decode(result.picture)
 
 
 def _find_sample(teacher: Network, students: list[Network]) -> tuple[str, str] | None:

@@ -105,15 +105,11 @@ def test_an_empty_folder_and_a_cleared_one(tmp_path):
     assert store.state() == "none"
 
 
-INSERT = stores._TABLES + "INSERT INTO question (json) VALUES ('{}')"
-DAMAGED = {
-    "a file of other tables": "CREATE TABLE question (other TEXT)",
-    "a question without a picture": INSERT.format(ask().model_copy(update={"png": "x"}).model_dump_json()),
-    "no question": INSERT.format('{"key": "00000000"}'),
-}
-
-
-@pytest.mark.parametrize("script", [None, *DAMAGED.values()], ids=["no file", *DAMAGED])
+@pytest.mark.parametrize(
+    "script",
+    [None, "CREATE TABLE question (other TEXT)", f"{stores._TABLES}INSERT INTO question (json) VALUES ('{{}}')"],
+    ids=["no file", "a file of other tables", "no question"],
+)
 def test_a_damaged_file_counts_as_empty_and_is_kept(tmp_path, script):
     store, question, path = Store(tmp_path), ask(), tmp_path / "votes.sqlite"
     if script is None:

@@ -192,11 +192,10 @@ class TestInAPage:
 @pytest.mark.parametrize(
     ("flags", "address", "sentence"),
     [
-        pytest.param([], None, "This device has no camera", marks=pytest.mark.reliability),
         (["--use-fake-device-for-media-stream", "--deny-permission-prompts"], None, "Camera access was denied"),
         pytest.param([], "http://live.test/", "Browsers open the camera only on https pages", marks=pytest.mark.slow),
     ],
-    ids=["absent", "refused", "insecure"],
+    ids=["refused", "insecure"],
 )
 def test_without_a_camera_the_view_says_so_and_files_still_work(chromium, html, flags, address, sentence):
     another = chromium.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
