@@ -8,6 +8,7 @@ from kdexplorer.app import audience
 from kdexplorer.app.audience import votes
 from kdexplorer.app.server import access, headers
 from kdexplorer.story import read_lecture
+from kdexplorer.vote.questions import VoteError
 from kdexplorer.vote.store import open_store
 from tests.pages.reading import button, dataset, params, specs, text
 from tests.pages.runs import CIFAR10
@@ -223,6 +224,6 @@ def test_the_presenter_can_change_the_link_for_phones_and_is_told_where_votes_ma
     guest = open_page("audience")
     assert not guest.warning
     assert "Use this link" not in labels(guest)
-    for link in ("", "vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"):
-        with pytest.raises(ValueError, match="http"):
-            audience.parse_link(link)
+    for link in ("vote", "ftp://example.org/", "http://", "https://x/" + "y" * 200, "http://a\nb/"):
+        with pytest.raises(VoteError, match="http"):
+            audience.use_link(link)

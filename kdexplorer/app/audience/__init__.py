@@ -1,7 +1,7 @@
 """Audience: votes from phones become a soft label beside the teacher's; only the presenter has buttons."""
 
 import contextlib
-from urllib.parse import urlsplit
+import re
 
 import streamlit as st
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.routing import Route
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.app import layout
 from kdexplorer.app.audience import votes
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, network_picker, picture
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import crowded_addresses, voter_of
@@ -94,12 +94,15 @@ def routes() -> list[Route]:
     return build_routes(layout.with_base(PATH), identify)
 
 
-def parse_link(text: str) -> str:
-    """A link that a QR code may encode. Raises ValueError for anything but an address of a web page."""
-    parts = urlsplit(text := text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or len(text) > LINK or not text.isprintable():
-        raise ValueError("The link must begin with http:// or https:// and a host name.")
-    return text
+def use_link(text: str) -> None:
+    """Makes this the link for phones in all windows; without text it is the server's again.
+
+    Raises VoteError for anything but an address of a web page.
+    """
+    text = text.strip()
+    if text and not (re.fullmatch(r"https?://[^/?#:\s]\S*", text) and text.isprintable() and len(text) <= LINK):
+        raise VoteError("The link must begin with http:// or https:// and a host name.")
+    open_store().link = text
 
 
 def show_link_options() -> None:
@@ -113,12 +116,7 @@ def show_link_options() -> None:
         with st.form("phones", border=False):
             text = st.text_input("Another link", link, max_chars=LINK, key="phones_text")
             if st.form_submit_button("Use this link"):
-                try:
-                    open_store().link = parse_link(text) if text.strip() else ""
-                except ValueError as error:
-                    show_error(error)
-                else:
-                    st.rerun()
+                access.act_and_rerun(lambda: use_link(text))
 
 
 def swap_seen() -> str:
