@@ -26,10 +26,6 @@ async def page(request):
     return PlainTextResponse("page")
 
 
-async def large(request):
-    return PlainTextResponse("x" * MUCH)
-
-
 async def stream(socket):
     await socket.accept()
     await socket.send_bytes(bytes(int(socket.query_params.get("bytes", 0))))
@@ -39,13 +35,12 @@ async def stream(socket):
 @contextmanager
 def serving(force=True):
     """A server as Streamlit starts one, which ends at once or waits for its connections; yields its port."""
-    application = Starlette(
-        routes=[Route("/", page, methods=["GET", "POST"]), Route("/large", large), WebSocketRoute("/stream", stream)]
-    )
+    large = Route("/large", PlainTextResponse("x" * MUCH))
+    routes = [Route("/", page, methods=["GET", "POST"]), large, WebSocketRoute("/stream", stream)]
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(2048)
-    server = uvicorn.Server(uvicorn.Config(connections.Connections(application), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(connections.Connections(Starlette(routes=routes)), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

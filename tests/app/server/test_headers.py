@@ -20,15 +20,11 @@ async def page(request):
     return HTMLResponse("page")
 
 
-async def file(request):
-    return Response("file", media_type="text/javascript")
-
-
-async def large(request):
-    return Response(bytes(range(256)) * 600)
-
-
-ROUTES = [Route("/file.js", file), Route("/large", large), Route("/{path:path}", page, methods=["GET", "POST"])]
+ROUTES = [
+    Route("/file.js", Response("file", media_type="text/javascript")),
+    Route("/large", Response(bytes(range(256)) * 600)),
+    Route("/{path:path}", page, methods=["GET", "POST"]),
+]
 
 
 def client(path="/", **options):
