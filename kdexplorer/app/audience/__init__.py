@@ -58,10 +58,7 @@ def show() -> None:
                 "Projector view", icon=":material/present_to_all:", key="projector_view",
                 on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
             )  # fmt: skip
-        if question is None:
-            show_first(teacher, students, seen, alone=False)
-        else:
-            votes.show_question(teacher)
+        show_current(teacher, students, seen, projector=False)
     votes.show_history(store.closed(), [teacher, *students])
     if store.questions():
         warning = "Delete all questions and their totals? This cannot be undone."
@@ -69,12 +66,15 @@ def show() -> None:
     show_preparation(teacher, students, seen, with_picture=question is not None)
 
 
-def show_first(teacher: Network, students: list[Network], seen: str, alone: bool = True) -> None:
-    """Before the first question: the presenter's picture, which may become one, without its label, and the QR code."""
+def show_current(teacher: Network, students: list[Network], seen: str, projector: bool) -> None:
+    """The last question. Before the first one the presenter's picture without its label, which may become one."""
+    if open_store().current() is not None:
+        votes.show_question(teacher, projector)
+        return
     with st.container(key="question_row", horizontal=True, wrap=False, gap="medium", height=chart_view.chart_height()):
         if access.is_presenter():
             with st.container(key="picture", width="content", gap="small"):
-                image = picture.pick(teacher, students, alone=alone, label=False)
+                image = picture.pick(teacher, students, alone=projector, label=False)
         with st.container(key="question_result", height=chart_view.chart_height()):
             with st.container(horizontal=True, vertical_alignment="center"):
                 hint = "" if access.is_presenter() else " The presenter starts questions."
@@ -228,10 +228,7 @@ def show_projector(teacher: Network, students: list[Network]) -> None:
         with st.container(key="page_header"):
             st.title("What is it?", anchor=False)
     with st.container(key="projector", height=chart_view.chart_height()):
-        if question is None:
-            show_first(teacher, students, seen)
-        else:
-            votes.show_question(teacher, projector=True)
+        show_current(teacher, students, seen, projector=True)
     with st.container(horizontal=True, key="projector_controls", gap="small"):
         if access.is_presenter() and (question is not None or _prepared()):
             show_buttons(teacher, seen)
