@@ -59,7 +59,7 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
             await run_in_threadpool(open_store().vote, key, choice, known, address)  # it may wait; others do not
         except VoteError as error:
             state, wait = open_store().state(), SHORTEST_WAIT
-            page = _TEMPLATE.render(heading="Not counted", message=str(error), path=path, state=state, wait=wait)
+            page = _TEMPLATE.render(error=str(error), path=path, state=state, wait=wait)
             return HTMLResponse(page, error.status, headers=_FRESH)
         return RedirectResponse(path, 303, headers=_FRESH)
 
@@ -93,18 +93,8 @@ def _wait(store: Store) -> int:
 @functools.lru_cache(maxsize=64)
 def _render(path: str, question: Question | None, chosen: int | None, wait: int) -> str:
     """The page: one for each class that may be chosen."""
-    is_open = question is not None and question.is_open
-    heading, message = "What is it?", ""
-    if question is None:
-        heading, message = "No question yet", "This page shows the question when the presenter asks it."
-    elif not is_open:
-        heading, message = "Voting is closed", "The next question opens by itself."
-    elif chosen is not None:
-        message = f"Counted: {question.classes[chosen]}."
-    return _TEMPLATE.render(
-        heading=heading, message=message, question=question, chosen=chosen,
-        path=path, state=NO_QUESTION if question is None else question.state, wait=wait,
-    )  # fmt: skip
+    state = NO_QUESTION if question is None else question.state
+    return _TEMPLATE.render(path=path, question=question, chosen=chosen, wait=wait, state=state)
 
 
 async def _read_vote(request: Request) -> tuple[str, int]:
