@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, TemperatureSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 Kept = Literal["top", "permuted", "class-mean", "smoothing"]
 """What is kept of the teacher's probabilities, see `alter`."""
@@ -51,9 +51,6 @@ def altered_kd_loss(
     Logits are `[B, K]`, labels int64 `[B]`; no gradient reaches the teacher's. The temperature is above 0. Returns a
     scalar, at least float32.
     """
-    import torch
-    import torch.nn.functional as F
-
     student = F.log_softmax(as_float(student_logits) / temperature, dim=1)
     soft = alter(as_float(teacher_logits).detach(), labels, temperature, keep)
     return (torch.xlogy(soft, soft) - soft * student).sum(dim=1).mean() * temperature**2
@@ -69,9 +66,6 @@ def alter(teacher_logits: Tensor, labels: Tensor, temperature: float, keep: Kept
     - `smoothing`: the batch's mean probability of the label; the others share the rest evenly. That is label smoothing
       as confident as the teacher.
     """
-    import torch
-    import torch.nn.functional as F
-
     soft = F.softmax(teacher_logits / temperature, dim=1)
     is_label = F.one_hot(labels, soft.shape[1]).to(soft)
     if keep == "permuted":
@@ -98,8 +92,6 @@ def _permute(soft: Tensor, logits: Tensor) -> Tensor:
 
     So the order depends on the image alone, and a run that is resumed draws it again.
     """
-    import torch
-
     bits = logits.float().contiguous().view(torch.int32).long()
     drawn = (bits * 2654435761 + torch.arange(soft.shape[1], device=soft.device) * 40503) % 2**32
     drawn = (drawn ^ (drawn >> 15)) * 2246822519 % 2**32

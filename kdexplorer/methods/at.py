@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, match_stages, nn, pool_to_same_size
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, match_stages, nn, pool_to_same_size, torch
 
 
 class AT(Method):
@@ -53,9 +53,6 @@ def at_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> T
     float32. One image's place weighs `1 / (B H W)`, so a stage of 4x4 counts 64 times one of 32x32. Raises ValueError
     for anything else than lists of maps.
     """
-    import torch
-    import torch.nn.functional as F
-
     both = student_maps, teacher_maps
     if any(isinstance(side, torch.Tensor) or any(maps.ndim != 3 for maps in side) for side in both):
         raise ValueError("at_loss takes lists of maps [B, H, W], one for each stage, as attention_map returns them")
@@ -79,6 +76,4 @@ def attention_map(features: Tensor, power: int = 1) -> Tensor:
 
 def normalize_maps(maps: Tensor) -> Tensor:
     """Flattens maps `[B, H, W]` and scales each image's to unit L2 norm: `[B, H*W]`, at least float32."""
-    import torch.nn.functional as F
-
     return F.normalize(as_float(maps).flatten(1), dim=1)

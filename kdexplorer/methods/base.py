@@ -1,7 +1,7 @@
 """What a distillation method is: its description, its settings, and its loss.
 
 A method is a subclass of `Method` in one file of this package or in a plugin; nothing else needs to know it. Reading a
-method's description must not load torch, so a method file imports torch inside its functions.
+method's description must not load torch, so a method file has it from `networks.outputs`, which loads it at first use.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
 from kdexplorer.networks import Architecture
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 
 class CRD(Method):
@@ -38,7 +38,6 @@ class CRD(Method):
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
         """A linear projection to `width` for each network's embedding; it maps the two `[B, D]` to two `[B, width]`."""
-        from torch import nn
 
         class Projections(nn.ModuleDict):
             def forward(self, of_student: Tensor, of_teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,8 +53,6 @@ class CRD(Method):
 
     def relations(self, outputs: Outputs) -> Tensor | None:
         """Cosine similarities of the embeddings, before the projections."""
-        import torch.nn.functional as F
-
         if outputs.embedding is None:
             return None
         unit = F.normalize(as_float(outputs.embedding), dim=1)
@@ -70,9 +67,6 @@ def crd_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: floa
     temperature is above 0. Returns a scalar, at least float32, the mean over the batch; 0 where an image has no
     negatives.
     """
-    import torch
-    import torch.nn.functional as F
-
     s, t = (F.normalize(as_float(one), dim=1) for one in (student, teacher))
     own = torch.arange(len(labels), device=labels.device)
     excluded = (labels[:, None] == labels) & (own[:, None] != own)

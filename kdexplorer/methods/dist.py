@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn
 
 
 class DIST(Method):
@@ -38,8 +38,6 @@ def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
     dtype, at least float32. What is constant correlates with nothing: with one image the relation between images is 1
     and has no gradient.
     """
-    import torch.nn.functional as F
-
     student = F.softmax(as_float(student_logits) / temperature, dim=1)
     teacher = F.softmax(as_float(teacher_logits).detach() / temperature, dim=1)
     inter = 1 - correlation(student, teacher).mean()

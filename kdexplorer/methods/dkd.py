@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, WarmupSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 
 class DKD(Method):
@@ -50,9 +50,6 @@ def dkd_parts(
     Logits are `[B, K]`, labels int64 `[B]`; no gradient reaches the teacher's. The temperature is above 0. Returns two
     tensors `[B]` in the logits' dtype, at least float32.
     """
-    import torch
-    import torch.nn.functional as F
-
     rest = torch.arange(student_logits.shape[1] - 1, device=labels.device)
     columns = rest + (rest >= labels[:, None])  # the other classes, in order
 

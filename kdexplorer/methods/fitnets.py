@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
 from kdexplorer.networks import Architecture
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn, pool_to_same_size
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, pool_to_same_size
 
 
 class FitNets(Method):
@@ -39,8 +39,6 @@ class FitNets(Method):
 
     def adapter(self, student: Architecture, teacher: Architecture) -> nn.Module:
         """The regressor: a 1x1 convolution from the student's channels to the teacher's, and batch norm."""
-        from torch import nn
-
         number = self.settings.stage - 1
         before, after = student.stages[number].channels, teacher.stages[number].channels
         return nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
@@ -62,7 +60,5 @@ def fitnets_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Outputs of different size are average-pooled to the smaller one. No gradient reaches the teacher's.
     """
-    import torch.nn.functional as F
-
     student, teacher = pool_to_same_size(student, teacher)
     return F.mse_loss(as_float(student), as_float(teacher.detach()))

@@ -7,7 +7,7 @@ import math
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 
 class JSD(Method):
@@ -40,9 +40,6 @@ def jsd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float,
     Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0; β, the teacher's share of the
     mixture, is between 0 and 1 exclusive. Returns a scalar in the logits' dtype, at least float32, at most `T² · ln 2`.
     """
-    import torch
-    import torch.nn.functional as F
-
     student = F.log_softmax(as_float(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(as_float(teacher_logits).detach() / temperature, dim=1)
     mixture = torch.logaddexp(teacher + math.log(beta), student + math.log1p(-beta))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, TemperatureSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn
 
 
 class KD(Method):
@@ -38,8 +38,6 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
     Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
     dtype, at least float32.
     """
-    import torch.nn.functional as F
-
     student = F.log_softmax(as_float(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(as_float(teacher_logits).detach() / temperature, dim=1)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, TemperatureSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn
 
 
 class ReverseKL(Method):
@@ -35,8 +35,6 @@ def reverse_kl_loss(student_logits: Tensor, teacher_logits: Tensor, temperature:
     Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
     dtype, at least float32.
     """
-    import torch.nn.functional as F
-
     student = F.log_softmax(as_float(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(as_float(teacher_logits).detach() / temperature, dim=1)
     return (student.exp() * (student - teacher)).sum(dim=1).mean() * temperature**2

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kdexplorer.methods.base import Method, WarmupSettings
 from kdexplorer.networks import Architecture
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, match_stages, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, match_stages, nn, torch
 
 
 class ReviewKD(Method):
@@ -47,8 +47,6 @@ class ReviewKD(Method):
 
 def reviewkd_loss(fused: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """The sum over levels `[B, C, H, W]` of `hcl_loss`."""
-    import torch
-
     return torch.stack([hcl_loss(*pair) for pair in zip(fused, teacher, strict=True)]).sum()
 
 
@@ -65,8 +63,6 @@ def hcl_loss(student: Tensor, teacher: Tensor) -> Tensor:
     left out, and the weights of the others move up. Both levels are `[B, C, H, W]`; no gradient reaches the teacher's.
     Returns a scalar, at least float32.
     """
-    import torch.nn.functional as F
-
     student, teacher = as_float(student), as_float(teacher).detach()
     total, weight, weights = F.mse_loss(student, teacher), 1.0, 1.0
     for side in (4, 2, 1):
@@ -83,10 +79,6 @@ def make_fusion(student_channels: Sequence[int], teacher_channels: Sequence[int]
     Its forward pass takes the student's levels `[B, C, H, W]` and the teacher's sizes `(H, W)`, the shallowest first,
     and returns a tensor of the teacher's shape for each.
     """
-    import torch
-    import torch.nn.functional as F
-    from torch import nn
-
     middle = min(512, student_channels[-1])
 
     class Fusion(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 MAX_ANGLES = 1 << 22
 """Angles that are computed at once; of more, backward computes them again instead of keeping them."""
@@ -43,8 +43,6 @@ def rkd_loss(student: Tensor, teacher: Tensor, distance: float, angle: float) ->
     A scalar, at least float32; 0 for one image. Both are embeddings of the same images, `[B, D]`; D may differ. No
     gradient reaches the teacher's.
     """
-    import torch.nn.functional as F
-
     student, teacher = as_float(student), as_float(teacher).detach()
     distances = F.smooth_l1_loss(relative_distances(student), relative_distances(teacher))
     return distance * distances + angle * angle_loss(student, teacher)
@@ -52,8 +50,6 @@ def rkd_loss(student: Tensor, teacher: Tensor, distance: float, angle: float) ->
 
 def relative_distances(embedding: Tensor) -> Tensor:
     """Distances of all pairs `[B, B]`, divided by the mean of those that are not zero."""
-    import torch
-
     distances = torch.cdist(embedding, embedding, compute_mode="donot_use_mm_for_euclid_dist")
     mean = distances.sum() / (distances > 0).sum().clamp_min(1)
     return distances / mean.clamp_min(1e-12)
@@ -61,7 +57,6 @@ def relative_distances(embedding: Tensor) -> Tensor:
 
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """The smooth L1 difference of the cosines of all angles at an image between two others, `B³` of them."""
-    import torch.nn.functional as F
     from torch.utils.checkpoint import checkpoint
 
     count = len(student)

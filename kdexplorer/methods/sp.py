@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn
 
 
 class SP(Method):
@@ -45,7 +45,5 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def similarities(features: Tensor) -> Tensor:
     """Inner products of the images' flattened features `[B, ...]`, each row scaled to unit length: `[B, B]`."""
-    import torch.nn.functional as F
-
     flat = as_float(features).flatten(1)
     return F.normalize(flat @ flat.T, dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from kdexplorer.methods.base import Method, MethodSettings
-from kdexplorer.networks.outputs import Outputs, Tensor, as_float, nn
+from kdexplorer.networks.outputs import F, Outputs, Tensor, as_float, nn, torch
 
 
 class TfKD(Method):
@@ -42,9 +42,6 @@ def tf_kd_loss(student_logits: Tensor, labels: Tensor, temperature: float, corre
     Logits are `[B, K]`, labels int64 `[B]`. The temperature is above 0; before it the label has the probability
     `correct`. Returns a scalar in the logits' dtype, at least float32.
     """
-    import torch
-    import torch.nn.functional as F
-
     student = F.log_softmax(as_float(student_logits), dim=1)
     soft = virtual_teacher(labels, student.shape[1], temperature, correct).to(student)
     return (torch.xlogy(soft, soft) - soft * student).sum(dim=1).mean()
@@ -52,8 +49,6 @@ def tf_kd_loss(student_logits: Tensor, labels: Tensor, temperature: float, corre
 
 def virtual_teacher(labels: Tensor, classes: int, temperature: float, correct: float) -> Tensor:
     """The soft labels `[B, classes]` float64 of labels `[B]`: `softmax(p / T)` of `correct` and an equal rest."""
-    import torch.nn.functional as F
-
     is_label = F.one_hot(labels, classes).double()
     designed = is_label * correct + (1 - is_label) * (1 - correct) / (classes - 1)
     return F.softmax(designed / temperature, dim=1)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.networks.outputs import Outputs as Outputs
+from kdexplorer.networks.outputs import nn, torch
 from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from kdexplorer.networks.base import StagedNetwork
 
 
@@ -131,8 +130,6 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
 
     A seed makes the weights reproducible without touching torch's global generator.
     """
-    import torch
-
     entry = get_architecture(architecture)
     make: Any = entry.builder
     if isinstance(make, str):
@@ -170,7 +167,6 @@ def count_parameters(network: nn.Module) -> int:
 @cache
 def count_multiply_adds(architecture: str, classes: int = 10) -> int:
     """Multiply-adds of one 32x32 image in convolutions and linear layers, as torch counts them."""
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     network = build_empty(architecture, classes).eval()
@@ -181,8 +177,6 @@ def count_multiply_adds(architecture: str, classes: int = 10) -> int:
 
 def measure_latency(architecture: str) -> float:
     """Seconds that one image takes on this machine's processor in float32: the median of 30, after 3 to warm up."""
-    import torch
-
     from kdexplorer.networks.base import fold_batch_norm
 
     network = fold_batch_norm(build(architecture))

@@ -1,17 +1,31 @@
-"""What a network computes for a batch."""
+"""What a network computes for a batch, and torch for files whose descriptions are read without it."""
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import torch as torch
+    import torch.nn.functional as F
     from torch import Tensor
     from torch import nn as nn
-else:  # for annotations, here and in the methods' files: to read what a method is must not load torch
-    Tensor = nn = Any
+else:
+
+    class _Later:
+        """A module that is loaded once something of it is used: to read what a method is must not load torch."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self._name), name)
+
+    torch, nn, F = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
+    Tensor = Any  # in annotations
 
 
 class Outputs(NamedTuple):
@@ -33,8 +47,6 @@ class Outputs(NamedTuple):
 
 def pool_to_same_size(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pools the larger of two `[B, H, W]` or `[B, C, H, W]` to the height and width of the smaller."""
-    import torch.nn.functional as F
-
     size = min(first.shape[-2], second.shape[-2]), min(first.shape[-1], second.shape[-1])
 
     def pool(maps: Tensor) -> Tensor:
@@ -61,6 +73,4 @@ def match_stages(first: Sequence[float], second: Sequence[float]) -> list[tuple[
 
 def as_float(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 where it is that already."""
-    import torch
-
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

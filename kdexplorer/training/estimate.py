@@ -26,6 +26,7 @@ from kdexplorer.config import RunConfig, pixel_shares, resolution
 from kdexplorer.errors import KDError, RunError
 from kdexplorer.files import read_json, write_json
 from kdexplorer.networks import count_multiply_adds
+from kdexplorer.networks.outputs import torch
 from kdexplorer.presets import DEMO, STARTING_POINTS
 from kdexplorer.runs.checkpoints import Checkpoint, find_teachers
 from kdexplorer.runs.run_folder import runs_root
@@ -127,8 +128,6 @@ def _skip_fixing(trainer: Trainer) -> float:
 
     Random ones replace them.
     """
-    import torch
-
     if trainer.teacher is None or trainer.config.teacher_view != "fixed":
         return 0.0
     stored = trainer.teacher.is_evaluation_stored(trainer.training_split(), trainer.dtype)
@@ -138,8 +137,6 @@ def _skip_fixing(trainer: Trainer) -> float:
 
 def _time_teacher(trainer: Trainer, side: int) -> float:
     """Seconds of the teacher's forward pass on a batch of `side` pixels."""
-    import torch
-
     teacher = trainer.teacher
     assert teacher is not None
     inputs = torch.zeros(trainer.config.batch_size, 3, side, side, device=trainer.device)
@@ -152,8 +149,6 @@ def _time_evaluation(trainer: Trainer, side: int) -> tuple[float, float, str]:
 
     The teacher computes it at the start, and in float32 at the end, unless it reads what is stored.
     """
-    import torch
-
     from kdexplorer.training.teacher import EVALUATION_BATCH
 
     teacher, outputs, warning, seconds = trainer.teacher, None, "", 0.0
