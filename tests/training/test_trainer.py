@@ -14,55 +14,11 @@ from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.networks import build
 from kdexplorer.training import teacher as teacher_module
-from kdexplorer.training.hardware import configure_process, resolve_device, resolve_precision
+from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.trainer import Trainer, load_run_data
 from tests.training.configs import COMBINED, RESPONSE, SCRATCH, make_config, predict, record_forwards
 
 OTHER_NORMALIZATION = Normalization(mean=(0.1, 0.2, 0.3), std=(1.0, 0.5, 0.7))
-GTX_1080 = (6, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "gpus", "capability", "built", "found"),
-    [
-        ("auto", 0, (8, 0), "sm_80", "cpu"),
-        ("cpu", 2, (8, 0), "sm_80", "cpu"),
-        ("cuda", 1, (8, 0), "sm_80", "cuda:0"),
-        ("cuda:1", 2, (8, 0), "sm_80", "cuda:1"),
-        ("cuda", 0, (8, 0), "sm_80", "no CUDA device that torch can use; choose 'cpu' or 'auto'"),
-        ("cuda:2", 2, (8, 0), "sm_80", "no cuda:2: it has 2, and the first is cuda:0"),
-        # A GPU for which torch has no code is left to those who ask for it.
-        ("auto", 1, GTX_1080, "sm_75 sm_80 compute_90", "cpu"),
-        ("cuda", 1, GTX_1080, "sm_75 sm_80 compute_90", "no code for this GPU"),
-        ("auto", 1, (8, 6), "sm_75 sm_80", "cuda:0"),
-        ("auto", 1, (7, 5), "sm_80", "cpu"),
-        ("auto", 1, (12, 0), "sm_90 compute_90", "cuda:0"),
-    ],
-)
-def test_a_gpu_is_found_by_its_number(monkeypatch, name, gpus, capability, built, found):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.version, "cuda", "12.8")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "get_arch_list", built.split)
-    if " " in found:
-        with pytest.raises(ConfigError, match=found):
-            resolve_device(name)
-    else:
-        assert str(resolve_device(name)) == found
-
-
-@pytest.mark.parametrize(("name", "precision"), [("NVIDIA GeForce GTX 1650", "float32"), ("Tesla T4", "float16")])
-def test_a_gpu_that_cannot_compute_in_float16_gets_float32(monkeypatch, name, precision):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
-    assert resolve_precision("auto", torch.device("cuda", 0)) == getattr(torch, precision)
-
-
-def test_compiling_without_a_compiler_is_refused_with_the_remedy(tiny):
-    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(ConfigError, match="g\\+\\+"):
-        Trainer(make_config(compile=True, device="cpu"))
 
 
 def test_an_experiment_changes_no_setting_of_the_process(tiny):

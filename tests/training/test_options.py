@@ -1,13 +1,17 @@
-"""What the teacher sees, mixtures, few evaluations, snapshots: what they do, and that runs resume."""
+"""Every method and option in a run: what it does, and that a stopped run resumes to the same bits."""
 
 import threading
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
+from kdexplorer.datasets import get_dataset
 from kdexplorer.datasets.augmentation import epoch_order, mix
+from kdexplorer.methods import all_methods
+from kdexplorer.networks import build
 from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.launch import Stopped
@@ -27,9 +31,17 @@ def alone(tiny, teacher):
     return make_config(ALONE, teacher=str(teacher.path), train_images=40, batch_size=10)
 
 
-@pytest.mark.parametrize("view", [FIXED, INDEPENDENT, MIXUP, CUTOUT], ids=str)
-def test_each_view_resumes_to_the_same_bits(alone, view):
-    run, expected = stop_halfway(alone.model_copy(update=view))  # with the teacher's predictions from the disk
+@pytest.mark.parametrize(
+    "changes",
+    [
+        FIXED, INDEPENDENT, MIXUP, CUTOUT, {"precision": "float16"},
+        {"optimizer": "adamw", "ema": 0.9, "learning_rate": 0.01, "schedule": "step"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_option_resumes_to_the_same_bits(alone, monkeypatch, changes):
+    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)  # float16 is slow on a processor
+    run, expected = stop_halfway(alone.model_copy(update=changes))  # with the teacher's predictions from the disk
     array_store.delete_store()
     assert execute(run) == "finished"
     assert bits(run) == expected
@@ -122,3 +134,34 @@ def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):
     for seed in (config.seed, config.seed + 1):  # they belong to no seed
         assert estimate.measure(config.model_copy(update={"seed": seed})).fixing == 0
     assert estimate.measure(alone).fixing == 0
+
+
+KEYS = [method.key for method in all_methods()]
+
+
+def test_every_method_resumes_to_the_same_bits_and_exports_no_adapter(tiny, make_checkpoint, tmp_path, monkeypatch):
+    """Two epochs of two steps; the teacher is wider, and its stages do not end in ReLU."""
+    monkeypatch.setitem(get_dataset("synthetic").sizes, "test", 20)
+    teacher = make_checkpoint(tmp_path / "wide", "wrn_16_2", seed=9)
+    students = [{"name": key, "architecture": "resnet8", "terms": [{"method": key}]} for key in KEYS]
+    small = {"train_images": 20, "batch_size": 10, "learning_rate": 0.01, "start_resolution": 16}
+    run, expected = stop_halfway(make_config(*students, teacher=str(teacher.path), **small), (0, 1))
+    state = torch.load(run.path / "state.pt", weights_only=True)["students"]
+    with_adapter = {name for name in KEYS if state[name]["adapters"]}
+    assert with_adapter == {"fitnets", "reviewkd", "crd"}
+    assert execute(run) == "finished"
+    assert bits(run) == expected
+    assert len(set(expected[0].values())) == len(KEYS)  # each method leads elsewhere
+    for name in KEYS:
+        card = open_checkpoint(run.path / name).card
+        term = card.objective.terms[0]
+        assert card.test_terms.keys() == {"cross_entropy", name}
+        objective = card.test_terms["cross_entropy"] + term.weight * card.test_terms[name]
+        assert card.test_objective == pytest.approx(objective, rel=1e-5)
+        assert (card.teacher is None) == (not card.objective.needs)
+        stored = safetensors.numpy.load_file(run.path / name / "weights.safetensors")
+        assert stored.keys() == {key for key in build("resnet8").state_dict() if not key.endswith("_tracked")}
+    ends = torch.load(run.path / "state.pt", weights_only=True)["students"]
+    for name in with_adapter:
+        begin, end = (one[name]["adapters"][name] for one in (state, ends))
+        assert not [key for key in end if torch.equal(begin[key], end[key])]
