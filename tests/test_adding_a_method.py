@@ -7,8 +7,6 @@ import subprocess
 import sys
 
 from benchmarks.app import ROOT
-from kdexplorer import plugins
-from tests.training.configs import SHRINK
 
 PLUGIN = """
 import numpy as np
@@ -36,6 +34,12 @@ class Noise(Dataset):
                      labels, self.classes)
 """
 
+SHRINK = """
+from kdexplorer.datasets import synthetic
+synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
+"""
+"""Makes the drawn data set small in every process; the file is its sitecustomize."""
+
 SHOW_PAGES = """
 import sys
 from pathlib import Path
@@ -62,7 +66,7 @@ def show_pages(teacher, student, pages=PAGES):
 TRAIN_AND_SHOW = """
 def train(name, *words):
     sizes = ["--epochs", "1", "--batch-size", "20", "--threads", "1", "--device", "cpu", "--quiet"]
-    assert main(["--plugin", sys.argv[1], "train", *sizes, "--name", name, "--students", *words]) == 0
+    assert main([*sys.argv[1:], "train", *sizes, "--name", name, "--students", *words]) == 0
     (run,) = Path("runs").glob(f"*-{name}-*")
     return run.name
 
@@ -105,11 +109,14 @@ def run(folder, *arguments, **environment):
 
 
 def test_the_example_and_a_plugins_networks_and_data_train_and_appear_everywhere(tmp_path):
-    """That every method resumes to the same bits is tested with those of the package."""
+    """Both plugins have the same file name. Resuming to the same bits is tested with the package's own methods."""
+    assert len(example().splitlines()) < 40
     (tmp_path / "sitecustomize.py").write_text(SHRINK)
-    file = tmp_path / "own.py"
-    file.write_text(example() + PLUGIN)
-    shown = run(tmp_path, "-c", SHOW_PAGES + TRAIN_AND_SHOW, file)
+    files = [tmp_path / folder / "own.py" for folder in ("method", "data")]
+    for file, content in zip(files, (example(), PLUGIN), strict=True):
+        file.parent.mkdir()
+        file.write_text(content)
+    shown = run(tmp_path, "-c", SHOW_PAGES + TRAIN_AND_SHOW, "--plugin", files[0], "--plugin", files[1])
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "architecture resnet8 in" in shown.stderr  # the package's own stays
     assert "Cosine" in shown.stdout
@@ -118,9 +125,9 @@ def test_the_example_and_a_plugins_networks_and_data_train_and_appear_everywhere
     card = json.loads((trained / "resnet8-cosine" / "card.json").read_text())
     assert card["objective"]["terms"] == [{"method": "cosine", "weight": 2.0, "power": 1.5}]
     assert card["test_terms"]["cosine"] > 0
-    file.write_text("clas Cosine:")
+    files[0].write_text("clas Cosine:")
     names = trained.name, f"{teacher.name}/t", other.name
-    gone = run(tmp_path, "-c", SHOW_PAGES + AFTER_REMOVAL, *names, KDEXPLORER_PLUGINS=str(file))
+    gone = run(tmp_path, "-c", SHOW_PAGES + AFTER_REMOVAL, *names, KDEXPLORER_PLUGINS=str(files[0]))
     assert gone.returncode == 1, gone.stderr
     assert "damaged" not in gone.stdout
     assert "| resnet8-cosine " in gone.stdout
@@ -129,18 +136,3 @@ def test_the_example_and_a_plugins_networks_and_data_train_and_appear_everywhere
     assert gone.stderr.endswith("the method 'cosine' is not installed: install it, or name its --plugin.\n")
     for option in ("--plugin", "--plug"):
         assert run(tmp_path, "-m", "kdexplorer", option, tmp_path / "gone.py", "runs", "list").returncode == 2
-
-
-def test_plugins_with_the_same_file_name_are_two_modules(tmp_path, monkeypatch):
-    files = [tmp_path / folder / "own.py" for folder in ("first", "second")]
-    for number, file in enumerate(files):
-        file.parent.mkdir()
-        file.write_text(f"number = {number}")
-    monkeypatch.setenv(plugins.VARIABLE, os.pathsep.join(map(str, files)))
-    found = plugins.plugins.__wrapped__()
-    assert [module.number for module in found] == [0, 1]
-    assert [sys.modules.pop(module.__name__) for module in found] == [*found]
-
-
-def test_the_example_is_short():
-    assert len(example().splitlines()) < 40

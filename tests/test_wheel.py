@@ -7,8 +7,6 @@ import sys
 import urllib.request
 import zipfile
 
-import pytest
-
 from benchmarks.app import ROOT, running
 
 FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setup.py", "requirements.txt",
@@ -29,10 +27,9 @@ assert not at.exception and not at.error and at.title[0].value
 """
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The folder where the wheel is installed."""
-    clone, site = (tmp_path_factory.mktemp(name) for name in ("clone", "site"))
+def test_the_commands_the_pages_and_the_application_find_networks_studies_and_images(tmp_path):
+    clone, site = tmp_path / "clone", tmp_path / "site"
+    clone.mkdir()
     for name in FILES:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
@@ -44,23 +41,17 @@ def installed(tmp_path_factory):
     assert wheel.stat().st_size < 60e6
     zipfile.ZipFile(wheel).extractall(site)
     shutil.rmtree(clone)
-    return site
 
-
-def test_the_commands_and_pages_find_networks_studies_and_images(installed, tmp_path):
     own = {key: value for key, value in os.environ.items() if not key.startswith("KDEXPLORER_")}
     process = subprocess.run(
         [sys.executable, "-c", COMMANDS],
-        cwd=tmp_path, env=own | {"PYTHONPATH": str(installed)}, text=True, capture_output=True, check=False,
+        cwd=tmp_path, env=own | {"PYTHONPATH": str(site)}, text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     assert "league-resnet8.toml: " in process.stdout
     assert "2,000 images" in process.stdout
     assert "agrees with its card" in process.stdout
     assert "KDEXPLORER_CHECKPOINTS" in process.stderr
-
-
-def test_the_application_starts(installed, tmp_path):
-    with running(tmp_path, command=("kdexplorer", "app", "--"), cwd=tmp_path, PYTHONPATH=str(installed)) as url:
+    with running(tmp_path, command=("kdexplorer", "app", "--"), cwd=tmp_path, PYTHONPATH=str(site)) as url:
         assert urllib.request.urlopen(url).status == 200
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

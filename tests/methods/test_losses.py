@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from kdexplorer import losses
 from kdexplorer.methods import rkd
 from kdexplorer.methods.altered_kd import alter
-from kdexplorer.methods.dkd import dkd_parts
 from kdexplorer.methods.mse_logits import MSELogits
 from kdexplorer.methods.tf_kd import TfKD, virtual_teacher
 
@@ -124,16 +123,6 @@ def test_the_loss_agrees_with_numpy_in_both_precisions_and_has_the_gradient_of_f
     LOSSES[key](student, teacher).backward()
     assert student.grad.abs().sum() > 0
     assert (teacher.grad is not None) == (key == "crd")  # its projection is trained
-
-
-@pytest.mark.parametrize("temperature", [0.2, 4.0, 20.0])
-def test_decoupled_parts_with_one_minus_the_teachers_probability_are_kd(temperature):
-    """Equation 6 of Zhao et al. 2022: α = 1, β = 1 - p_t, image by image."""
-    student, teacher = random(5, 5, scale=3), random(5, 5, seed=1, scale=3)
-    target, others = dkd_parts(student, teacher, LABELS, temperature)
-    p_target = F.softmax(teacher / temperature, dim=1)[torch.arange(5), LABELS]
-    together = (target + (1 - p_target) * others).mean() * temperature**2
-    assert together.item() == pytest.approx(losses.kd(student, teacher, temperature).item(), rel=1e-9)
 
 
 def test_squared_distance_is_the_limit_of_kd_at_high_temperature():

@@ -21,12 +21,6 @@ KD, AT = {"method": "kd", "weight": 0.7, "temperature": 3.0}, {"method": "at", "
 RESPONSE = {"name": "response", "architecture": "resnet8", "ce_weight": 0.3, "terms": [KD]}
 COMBINED = RESPONSE | {"name": "combined", "terms": [KD, AT]}
 
-SHRINK = """
-from kdexplorer.datasets import synthetic
-synthetic.SyntheticShapes.sizes = {"train": 300, "test": 120}
-"""
-"""Makes the drawn data set of a copy of the package small; the file is its sitecustomize."""
-
 
 def make_config(*students, **changes):
     """Two epochs of six steps of synthetic shapes, in float32 on the CPU."""

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kdexplorer.config import Objective
 from kdexplorer.errors import TrainingError
-from kdexplorer.methods import Method
+from kdexplorer.methods import get_method
 from kdexplorer.methods.at import at_loss, attention_map
 from kdexplorer.methods.kd import kd_loss
 from kdexplorer.methods.sp import sp_loss
@@ -75,14 +75,6 @@ def test_a_weight_that_warms_up_counts_in_part_and_the_loss_is_reported_whole():
 
 
 def test_a_loss_that_is_no_scalar_is_named(monkeypatch):
-    class Vector(Method):
-        key, label, family, needs = "vector", "Vector", "response", frozenset({"logits"})
-
-        def loss(self, student, teacher, labels, adapter=None):
-            return student.logits.sum(dim=1)
-
-    method = Vector()
-    monkeypatch.setattr(Objective, "methods", [method])
-    monkeypatch.setattr(Objective, "term_names", ["vector"])
-    with pytest.raises(TrainingError, match=r"vector: the loss of Vector has the shape \[8\]"):
-        compute_objective(Objective(), {}, STUDENT, LABELS, {method: TEACHER})
+    monkeypatch.setattr(get_method("kd"), "loss", lambda _, student, *others: student.logits.sum(dim=1))
+    with pytest.raises(TrainingError, match=r"kd: the loss of KD has the shape \[8\]"):
+        compute(terms=[KD])
