@@ -152,7 +152,7 @@ class RunProgress:
             self._writer(row.student).flush()
         rows = [row for row in rows if row.test]
         for row in rows:
-            where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.evaluation_name}"
+            where = f"epoch {row.epoch + 1} {row.student}: {self.trainer.data.evaluation_split}"
             self.logger.info("%s accuracy %.4f", where, row.test["accuracy"])
         self.bar.set_postfix({row.student: f"{100 * row.test['accuracy']:.2f} %" for row in rows}, refresh=False)
 

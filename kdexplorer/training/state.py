@@ -21,7 +21,7 @@ from kdexplorer.errors import CheckpointError, ConfigError, RunError, TrainingEr
 from kdexplorer.files import write_bytes
 from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.processes import processor_name
-from kdexplorer.runs.card import Card, DataFacts, Environment, EpochMeasures, Leg
+from kdexplorer.runs.card import Card, Environment, EpochMeasures, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.hardware import without_tf32
@@ -111,7 +111,7 @@ teacher is known by its weights wherever they lie, and a student that has begun 
 def _decisive(trainer: Trainer) -> dict[str, Any]:
     """The settings that decide what is trained."""
     teachers = [one.sha256[:12] for one in trainer.teacher_checkpoints]
-    images = {"images": trainer.data_sha256} if trainer.data_sha256 else {}
+    images = {"images": trainer.data.sha256} if trainer.data.sha256 else {}
     return trainer.config.model_dump(mode="json", exclude=_IRRELEVANT) | {"teacher": teachers} | images
 
 
@@ -199,14 +199,10 @@ def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTea
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
-    config, teachers = trainer.config, trainer.teacher_checkpoints if student.config.needs else ()
+    teachers = trainer.teacher_checkpoints if student.config.needs else ()
     earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
-    data = DataFacts(
-        dataset=config.dataset, sha256=trainer.data_sha256, train_images=trainer.train_count,
-        evaluation_split=trainer.evaluation_name, evaluation_images=len(trainer.evaluation),
-    )  # fmt: skip
     card = Card(
-        name=name, architecture=student.config.architecture, data=data,
+        name=name, architecture=student.config.architecture, data=trainer.data,
         parameters=count_parameters(student.network),
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
         classes=trainer.evaluation.classes, normalization=trainer.normalization,

@@ -102,7 +102,7 @@ def train(progress: RunProgress) -> None:
     epoch, step = restore_latest(trainer, progress)
     run.drop_metrics_from(epoch, step, trainer.steps_per_epoch)
     where = f"{trainer.device} {trainer.dtype}, {platform.machine()}, {torch.get_num_threads()} threads"
-    progress.logger.info("%s: %s, %d images, epoch %d step %d", run.run_id, where, trainer.train_count, epoch, step)
+    progress.logger.info("%s: %s, %d images, epoch %d step %d", run.run_id, where, len(trainer.labels), epoch, step)
 
     teacher = trainer.evaluate_teacher() if team.leads else None
     if teacher is not None:
@@ -150,7 +150,7 @@ def _evaluate(progress: RunProgress, student: Student, teacher: EvaluationTeache
     if not trainer.team.leads or ((epoch + 1) % config.evaluate_every and epoch + 1 < config.epochs):
         return row
     logits, parts = trainer.evaluate(student, teacher)
-    where = f"on the {trainer.evaluation_name} images after epoch {epoch + 1}, step {trainer.steps_per_epoch}"
+    where = f"on the {trainer.data.evaluation_split} images after epoch {epoch + 1}, step {trainer.steps_per_epoch}"
     student.check_finite(parts, where)
     return row.model_copy(
         update={

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from kdexplorer.datasets.base import hold_out, load_evaluation, sample_class_bal
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
+from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp, hardware
 from kdexplorer.training.checks import count_problems, require_startable
@@ -124,12 +125,14 @@ class Trainer:
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
         require_startable(config)
         train, self.evaluation = load_run_data(config)
-        self.evaluation_name: Literal["test", "holdout"] = "holdout" if config.holdout else "test"
-        self.train_count = len(train)
         self.images = torch.from_numpy(np.array(train.images)).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)
         dataset = get_dataset(config.dataset)
-        self.normalization, self.data_sha256 = dataset.normalization, dataset.sha256
+        self.normalization = dataset.normalization
+        self.data = DataFacts(
+            dataset=config.dataset, sha256=dataset.sha256, train_images=len(train),
+            evaluation_split="holdout" if config.holdout else "test", evaluation_images=len(self.evaluation),
+        )  # fmt: skip
         self.steps_per_epoch = len(train) // config.batch_size
         self.steps = self.steps_per_epoch * config.epochs
         self.teacher_checkpoints = find_teachers(config.teacher)
@@ -179,7 +182,7 @@ class Trainer:
     def _load_batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, Targets]:
         """This process's part of a batch: normalized images `[B, 3, S, S]`, labels `[B]`, the teacher's targets."""
         config = self.config
-        order = _order_of(self.train_count, config.seed, epoch)
+        order = _order_of(len(self.labels), config.seed, epoch)
         indices = order[step * config.batch_size : (step + 1) * config.batch_size]
         images, side = self._augment(indices, epoch, step), resolution(config, epoch)
         labels = self.labels[augmentation.to_device(indices[self.part], self.device)]
