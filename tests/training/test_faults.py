@@ -13,7 +13,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import psutil
 import pytest
 
@@ -27,7 +31,7 @@ from kdexplorer.runs.launch import delete_run, launch_run, start_run
 from kdexplorer.runs.run_folder import LIVE, RESUMABLE, find_run, list_runs
 from kdexplorer.training.train import execute
 from tests.accidents import is_killed
-from tests.training.configs import COMBINED, bits, create, make_config, stop_halfway, train_to_end, wait_for
+from tests.training.configs import COMBINED, SCRATCH, bits, create, make_config, stop_halfway, train_to_end, wait_for
 
 WRITES = ("replace", "fsync", "unlink")
 """Through these everything that a trainer writes becomes lasting."""
@@ -272,3 +276,64 @@ def undisturbed(config):
     run = launch_run(RunConfig.model_validate_json(config))
     wait_for(lambda: run.status().state not in LIVE)
     return bits(run)
+
+
+@pytest.fixture
+def for_a_process(teacher):
+    return make_config(
+        SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
+        holdout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.reliability
+def test_kills_at_any_moment_lose_nothing_and_touch_no_other_run(for_a_process, reliability):
+    """SIGKILL after a random time, from the first import to the last write, until 25 are survived."""
+    expected, generator = bits(train_to_end(for_a_process)), np.random.default_rng(0)
+    other = train_to_end(for_a_process.model_copy(update={"seed": 1, "epochs": 1}))
+    before = {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+    run, begin = create(for_a_process.model_copy(update={"save_minutes": 1e-4})), time.monotonic()
+    start_run(run)
+    wait_for(lambda: run.status().state == "finished")
+    whole = time.monotonic() - begin
+    assert bits(run) == expected
+    kills = 0
+    while kills < 25:
+        run = create(for_a_process.model_copy(update={"save_minutes": 1e-4}))
+        while run.status().state != "finished":
+            if run.status().state not in LIVE or run.status().pid == os.getpid():
+                start_run(run)
+            time.sleep(generator.uniform(0, whole))
+            status = run.status()
+            process = processes.live(status.model_dump()) if status.state in LIVE else None
+            if process is not None and process.pid != os.getpid():
+                process.kill()
+                wait_for(lambda run=run: run.status().state in ("lost", "finished"))
+                kills += 1
+            assert run.status().state != "failed", run.log_tail()
+        assert bits(run) == expected
+        reliability["kills survived, to the same bits"] = kills
+    assert before == {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.reliability
+def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(for_a_process, reliability):
+    both, together = threading.Barrier(2), []
+
+    def press(_):
+        both.wait()
+        return launch_run(for_a_process)
+
+    with ThreadPoolExecutor() as tabs:
+        launched = list(tabs.map(press, range(2)))
+
+    def is_over():
+        states = [run.status().state for run in launched]
+        together.append(states.count("running"))
+        return not set(LIVE) & set(states)
+
+    wait_for(is_over, 600)
+    assert [run.status().state for run in launched] == ["finished"] * 2
+    assert max(together) == 1
+    assert bits(launched[0]) == bits(launched[1])
+    reliability["launches at the same instant, both finished"] += 2

@@ -1,7 +1,5 @@
 """Every method and option in a run: what it does, and that a stopped run resumes to the same bits."""
 
-import threading
-
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -14,12 +12,10 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import build
 from kdexplorer.runs import array_store
 from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
-from kdexplorer.runs.launch import Stopped
 from kdexplorer.training import estimate
-from kdexplorer.training.state import export_students
 from kdexplorer.training.train import execute
 from kdexplorer.training.trainer import Trainer
-from tests.training.configs import bits, create, make_config, predict, record_forwards, stop_halfway, train_to_end
+from tests.training.configs import bits, make_config, predict, record_forwards, stop_halfway, train_to_end
 
 ALONE = {"name": "alone", "architecture": "resnet8", "ce_weight": 0, "terms": [{"method": "kd", "temperature": 2.0}]}
 FIXED, INDEPENDENT, MIXUP = {"teacher_view": "fixed"}, {"teacher_view": "independent"}, {"mixup": True}
@@ -112,17 +108,6 @@ def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tin
         assert found.card.legs[-1].epochs == epochs
     assert not (run.path / "scratch-after-3").exists()
     assert open_checkpoint(run.path / "scratch").card.legs[-1].epochs == 3
-
-
-def test_a_stop_waits_for_a_snapshot(tiny):
-    """It would be lost otherwise: the state is saved after it."""
-    trainer = Trainer(make_config(snapshots=1), threading.Event())
-    trainer.stopping.set()
-    run = create(trainer.config)
-    export_students(run, trainer, None, 1)
-    assert (run.path / "scratch-after-1").is_dir()
-    with pytest.raises(Stopped):
-        trainer.evaluate(trainer.students[0], None)
 
 
 def test_fixed_logits_that_are_stored_add_nothing_to_the_estimate(alone):

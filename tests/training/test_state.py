@@ -135,10 +135,10 @@ def test_a_state_without_float16s_scale_is_continued_in_float16(paired, tmp_path
     assert restore_state(reduced, tmp_path / "state.pt") == (0, 1)
 
 
-@pytest.mark.parametrize("evaluation", [3, 4], ids=["of an epoch", "of the float16 weights"])
-def test_a_stop_in_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, evaluation):
-    """After the first student's in the second epoch, or the second's."""
-    run, evaluate, done = create(paired), Trainer.evaluate, []
+@pytest.mark.parametrize(("evaluation", "snapshots"), [(3, 0), (4, 0), (3, 1)])
+def test_a_stop_in_an_evaluation_resumes_to_the_same_bits(paired, undisturbed, monkeypatch, evaluation, snapshots):
+    """In the second epoch's, or that of the float16 weights; snapshots are written before, as they would be lost."""
+    run, evaluate, done = create(paired.model_copy(update={"snapshots": snapshots})), Trainer.evaluate, []
 
     def interrupted(trainer, student, teacher):
         done.append(student)
@@ -151,5 +151,6 @@ def test_a_stop_in_an_evaluation_is_obeyed_and_resumes_to_the_same_bits(paired, 
         patch.setattr(Trainer, "evaluate", interrupted)
         assert execute(run) == "stopped"
     assert len(done) <= evaluation + 1
+    assert len(list(run.path.glob("*-after-1"))) == 2 * snapshots
     assert execute(run) == "finished"
     assert bits(run) == undisturbed

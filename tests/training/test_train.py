@@ -4,8 +4,6 @@ import errno
 import os
 import signal
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,14 +11,12 @@ import torch
 from filelock import FileLock
 from scipy.special import log_softmax
 
-from kdexplorer import processes
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.runs.card import DataFacts
 from kdexplorer.runs.checkpoints import open_checkpoint, run_checkpoints
-from kdexplorer.runs.launch import launch_run, start_run
-from kdexplorer.runs.run_folder import LIVE, Run, finished_students
+from kdexplorer.runs.run_folder import Run, finished_students
 from kdexplorer.training import state as state_module
 from kdexplorer.training import train as train_module
 from kdexplorer.training import trainer as trainer_module
@@ -74,10 +70,14 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
     assert execute(run) == run.status().state == "finished"
 
 
-def test_a_student_that_starts_from_a_checkpoint_lists_every_leg_of_its_training(tiny):
+def test_a_student_that_starts_from_a_checkpoint_has_its_weights_and_lists_every_leg_of_its_training(tiny):
     first = train_to_end(make_config(epochs=1))
     initial = f"{first.run_id}/scratch"
     second = train_to_end(make_config(SCRATCH | {"initial": initial}, epochs=2, seed=5))
+    (student,) = Trainer(second.config()).students
+    weights = open_checkpoint(first.path / "scratch").network().state_dict()
+    torch.testing.assert_close(student.network.state_dict(), weights, rtol=0, atol=0)
+    assert all(parameter.requires_grad for parameter in student.network.parameters())
     (checkpoint,) = run_checkpoints(second)
     assert [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in checkpoint.card.legs] == [
         (first.run_id, None, 1, 0),
@@ -100,67 +100,6 @@ def test_of_held_out_images_the_teachers_figures_say_whether_it_may_have_been_tr
     _, held = load_run_data(run.config())
     logits = predict(own.network(), held.images, own.card.normalization)
     assert figures.accuracy == pytest.approx((logits.argmax(axis=1) == held.labels).mean())
-
-
-@pytest.fixture
-def for_a_process(teacher):
-    return make_config(
-        SCRATCH, COMBINED, teacher=str(teacher.path), precision="auto", threads=2, batch_size=16, train_images=192,
-        holdout=60,
-    )  # fmt: skip
-
-
-@pytest.mark.reliability
-def test_kills_at_any_moment_lose_nothing_and_touch_no_other_run(for_a_process, reliability):
-    """SIGKILL after a random time, from the first import to the last write, until 25 are survived."""
-    expected, generator = bits(train_to_end(for_a_process)), np.random.default_rng(0)
-    other = train_to_end(for_a_process.model_copy(update={"seed": 1, "epochs": 1}))
-    before = {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
-    run, begin = create(for_a_process.model_copy(update={"save_minutes": 1e-4})), time.monotonic()
-    start_run(run)
-    wait_for(lambda: run.status().state == "finished")
-    whole = time.monotonic() - begin
-    assert bits(run) == expected
-    kills = 0
-    while kills < 25:
-        run = create(for_a_process.model_copy(update={"save_minutes": 1e-4}))
-        while run.status().state != "finished":
-            if run.status().state not in LIVE or run.status().pid == os.getpid():
-                start_run(run)
-            time.sleep(generator.uniform(0, whole))
-            status = run.status()
-            process = processes.live(status.model_dump()) if status.state in LIVE else None
-            if process is not None and process.pid != os.getpid():
-                process.kill()
-                wait_for(lambda run=run: run.status().state in ("lost", "finished"))
-                kills += 1
-            assert run.status().state != "failed", run.log_tail()
-        assert bits(run) == expected
-        reliability["kills survived, to the same bits"] = kills
-    assert before == {path: path.read_bytes() for path in sorted(other.path.rglob("*")) if path.is_file()}
-
-
-@pytest.mark.reliability
-def test_two_launches_at_the_same_instant_both_end_finished_one_after_the_other(for_a_process, reliability):
-    both, together = threading.Barrier(2), []
-
-    def press(_):
-        both.wait()
-        return launch_run(for_a_process)
-
-    with ThreadPoolExecutor() as tabs:
-        launched = list(tabs.map(press, range(2)))
-
-    def is_over():
-        states = [run.status().state for run in launched]
-        together.append(states.count("running"))
-        return not set(LIVE) & set(states)
-
-    wait_for(is_over, 600)
-    assert [run.status().state for run in launched] == ["finished"] * 2
-    assert max(together) == 1
-    assert bits(launched[0]) == bits(launched[1])
-    reliability["launches at the same instant, both finished"] += 2
 
 
 def test_a_run_waits_its_turn_and_can_be_stopped_before_it(tiny, runs_root):

@@ -59,12 +59,6 @@ def test_a_part_of_the_training_images_is_balanced_and_the_same_for_every_seed_a
     assert 3 in test.labels
 
 
-def test_a_student_starts_from_a_checkpoint_of_its_architecture(tiny, teacher):
-    (student,) = Trainer(make_config(SCRATCH | {"initial": str(teacher.path)})).students
-    torch.testing.assert_close(student.network.state_dict(), teacher.network().state_dict(), rtol=0, atol=0)
-    assert all(parameter.requires_grad for parameter in student.network.parameters())
-
-
 def test_targets_that_are_not_kept_are_computed_again_to_the_same_values(paired, monkeypatch):
     monkeypatch.setattr(teacher_module, "EVALUATION_BATCH", 25)  # three batches, the last of 10
     trainer, results = Trainer(paired), []
