@@ -52,10 +52,8 @@ def _cells(one: Summary, study: Study, labels: Mapping[str, str]) -> dict[str, s
         reach = f" ± {100 * found.half:.2f}" if found and found.interval else ""
         cells[f"To {label}"] = f"{100 * found.estimate:+.2f}{reach}" if found else ""
         cells[f"p to {label}"] = format_p_cell(found.p if found else None)
-        tested = found.paired if found and found.paired and found.paired.interval else None
-        cells[f"Paired to {label}"] = (
-            f"± {100 * tested.simultaneous.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
-        )
+        tested = found.paired.simultaneous if found and found.paired and found.paired.interval else None
+        cells[f"Paired to {label}"] = f"± {100 * tested.half:.2f}, {format_p_cell(tested.p)}" if tested else ""
     cells |= measures.tabulate([one.means], COLUMNS)[0]
     if study.grid is not None:
         p, p_alone = (one.over_images.p, one.over_images.p_alone) if one.over_images else (None, None)
