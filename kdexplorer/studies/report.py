@@ -16,10 +16,6 @@ COLUMNS = ("cross_entropy", "scaled_cross_entropy", "calibration_error", "scaled
            "teacher_agreement", "step_seconds")  # fmt: skip
 """Measures of an entry's line: means over seeds."""
 
-CSV = ("accuracy", "cross_entropy", "calibration_error", "scaled_cross_entropy", "scaled_calibration_error",
-       "scaling_temperature", "teacher_agreement", "teacher_kl", "step_seconds", "test_accuracy")  # fmt: skip
-"""The order of measures in CSV; those of an experiment follow."""
-
 DIFFERENCES = (
     "The accuracy's interval is Student's over seeds. Differences are in percentage points; their 95 % intervals and p "
     "are those of Dunnett's test, with one variance for all entries, and hold for the column together. Paired: of the "
@@ -100,17 +96,13 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(tables: Mapping[str, Table]) -> str:
-    """A line for each row, numbers with full precision, empty where unknown; an experiment's measures come last.
+    """A line for each row, numbers with full precision, empty where unknown.
 
     The first column is the table's name, or the row's part, where there is any.
     """
     rows = [(row.part or name, row) for name, table in tables.items() for row in table.rows]
-    found = dict.fromkeys(key for _, row in rows for key in row.measures)
-    known = [*(key for key in CSV if key in found), *(key for key in found if key not in CSV)]
     return measures.to_csv([
-        ({"part": part} if part else {}) | {"entry": row.entry, "seed": row.seed}
-        | {key: row.measures.get(key, "") for key in known}
-        for part, row in rows
+        ({"part": part} if part else {}) | {"entry": row.entry, "seed": row.seed} | row.measures for part, row in rows
     ])  # fmt: skip
 
 

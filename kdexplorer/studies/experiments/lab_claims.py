@@ -14,7 +14,7 @@ import numpy as np
 
 from kdexplorer.analysis import difference, measures
 from kdexplorer.analysis import results as networks
-from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct, format_p, over_seeds
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError, KDError
@@ -122,12 +122,12 @@ def judge_setting(
         power = f" (80 % power, alone and with pooled variance, at {100 * found:.2f} points)" if found else ""
         needs = f"at least {ENOUGH_SEEDS} seeds instead of {seeds}"
         return Claim(claim, f"{evidence}: fewer than {ENOUGH_SEEDS}{power}.", "cannot be decided", needs)
-    tests = correct({other: over_seeds(np.subtract(values[best], values[other]).tolist()) for other in others})
-    compared = ", ".join(
-        f"{100 * one.estimate:+.2f} to {setting} = {other:g} ({format_p(one.p)})" for other, one in tests.items()
-    )
-    text = f"{evidence}. {setting} = {best:g}: {compared}, after Holm's correction."
-    return Claim(claim, text, difference.decide(list(tests.values())))
+    pairs = {
+        f"{setting} = {best:g} to {other:g}": dict(enumerate(np.subtract(values[best], values[other]).tolist()))
+        for other in others
+    }
+    judged = base.judge_differences(claim, pairs)
+    return replace(judged, evidence=f"{evidence}. {judged.evidence}")
 
 
 def judge_example() -> Claim:
