@@ -7,7 +7,6 @@ import torch
 from kdexplorer.analysis import evaluate, metrics
 from kdexplorer.analysis.evaluate import find_better_normalization, import_checkpoint, measure_after_choice
 from kdexplorer.analysis.inference import predict_batches
-from kdexplorer.cli.main import main
 from kdexplorer.datasets import Normalization, get_dataset
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.networks import build
@@ -80,10 +79,9 @@ def test_a_network_under_other_names_scores_as_under_its_own_and_a_better_normal
     assert "--mean {} {} {} --std".format(*evaluate.COMMON_NORMALIZATIONS["CIFAR-10"].mean) in sentence
 
 
-def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, capsys):
+def test_without_the_complete_test_split_weights_are_evaluated_on_the_bundled_one(tmp_path, published, command):
     path, original = published
-    assert main(["import", str(path), "--architecture", "resnet8", "--name", "mine"]) == 0
-    printed = capsys.readouterr()
+    printed = command("import", str(path), "--architecture", "resnet8", "--name", "mine")
     assert "CIFAR-10 is missing: evaluated on 5,000 CIFAR-10 images" in printed.err
     assert "on 2,000 test images" in printed.out
     found = find_checkpoint(str(imported_root() / "mine"))

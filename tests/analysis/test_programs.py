@@ -9,7 +9,6 @@ import torch
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.analysis.programs import export
-from kdexplorer.cli.main import main
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.errors import CheckpointError
@@ -80,10 +79,10 @@ SAVE = {
 
 
 @pytest.mark.parametrize("file", SAVE)
-def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
+def test_a_student_learns_from_logits_alone(shapes, tmp_path, command, file):
     SAVE[file](tmp_path / file, shapes)
     words = ["train", "--dataset", shapes.key, "--teacher-logits", str(tmp_path / file), *SHORT]
-    assert main(words) == 0
+    command(*words)
     (run,) = list_runs()
     teacher = find_checkpoint(run.config().teacher)
     assert run.config().teacher_view == "fixed"
@@ -92,10 +91,9 @@ def test_a_student_learns_from_logits_alone(shapes, tmp_path, capsys, file):
     (student,) = run_checkpoints(run)
     assert student.card.teacher.sha256 == teacher.sha256
     assert run.teacher(3).accuracy == teacher.card.test_accuracy
-    assert main([*words, "--teacher-view", "same"]) == 2
-    assert "--teacher-view" in capsys.readouterr().err
+    assert "--teacher-view" in command(*words, "--teacher-view", "same", code=2).err
     if file == "teacher.npz":  # the same file is kept once
-        assert main(words) == 0
+        command(*words)
         assert list_runs()[0].config().teacher == run.config().teacher
 
 
@@ -113,68 +111,61 @@ def broken():
 """
 
 
-def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monkeypatch, capsys):
+def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_teacher.py").write_text(FUNCTION)
     (tmp_path / "shapes" / "disc" / "notes.txt").write_text("no image")
     torch.save(fit(shapes), tmp_path / "weight.pt")
     words = ["train", "--dataset", shapes.key, *SHORT, "--teacher"]
-    assert main([*words, "own_teacher:load"]) == 0
-    assert capsys.readouterr().err.count("notes.txt") == 1
+    assert command(*words, "own_teacher:load").err.count("notes.txt") == 1
     config = list_runs()[0].config()
     assert find_checkpoint(config.teacher).logits() == pytest.approx(logits_of(shapes, "test"), abs=0.02)
-    assert main([*words, "own_teacher:load", "--quiet"]) == 0  # computed once
+    command(*words, "own_teacher:load", "--quiet")  # computed once
     assert list_runs()[0].config().teacher == config.teacher
-    capsys.readouterr()
-    assert main([*words, "own_teacher:broken"]) == 1
-    assert "own_teacher:broken gives no network: ZeroDivisionError" in capsys.readouterr().err
+    said = command(*words, "own_teacher:broken", code=1).err
+    assert "own_teacher:broken gives no network: ZeroDivisionError" in said
     (tmp_path / "run.json").write_text(config.model_copy(update={"teacher": "own_teacher:load"}).model_dump_json())
-    assert main(["train", "--config", str(tmp_path / "run.json")]) == 2  # a file names no code
-    assert "no checkpoint 'own_teacher:load'" in capsys.readouterr().err
+    said = command("train", "--config", str(tmp_path / "run.json"), code=2).err  # a file names no code
+    assert "no checkpoint 'own_teacher:load'" in said
 
 
-def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, monkeypatch, capsys):
+def test_a_program_that_normalizes_itself_is_recognized(shapes, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    words = ["train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet"]
-    assert main(words) == 0
+    command("train", "--dataset", shapes.key, *SHORT[:4], "--students", "resnet8:scratch:name=own", "--quiet")
     (own,) = run_checkpoints(list_runs()[0])
     (tmp_path / "own.pt2").write_bytes(export(own))
-    assert main(["import", "own.pt2", "--name", "mine", "--dataset", "folder:shapes"]) == 0
-    said = capsys.readouterr().err
+    said = command("import", "own.pt2", "--name", "mine", "--dataset", "folder:shapes").err
     assert "mean and std 0" in said
     assert "is missing" not in said
     assert find_checkpoint("imported/mine").logits() == pytest.approx(own.logits(), abs=0.05)
 
 
-def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path, capsys):
+def test_what_needs_more_than_logits_or_another_view_is_refused(shapes, tmp_path, command):
     save_npz(tmp_path / "teacher.npz", shapes)
-    assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 0
+    command("import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key)
     train = ["train", "--dataset", shapes.key, "--teacher", "imported/mine", "--epochs", "1", "--batch-size", "16"]
-    capsys.readouterr()
-    assert main(["import", "teacher.npz", "--name", "b", "--dataset", shapes.key, "--classes", *shapes.classes]) == 2
-    assert "--classes is for weights" in capsys.readouterr().err
-    assert main([*train, "--students", "resnet8:kd"]) == 2
-    assert "teacher_view to fixed" in capsys.readouterr().err
+    ordered = ["import", "teacher.npz", "--name", "b", "--dataset", shapes.key, "--classes", *shapes.classes]
+    assert "--classes is for weights" in command(*ordered, code=2).err
+    assert "teacher_view to fixed" in command(*train, "--students", "resnet8:kd", code=2).err
     students = [{"name": "s", "architecture": "resnet8"}]
     config = RunConfig(dataset=shapes.key, teacher="imported/mine", teacher_view="fixed", students=students)
     alone = config.model_copy(update={"teacher": None})
     assert estimate_memory(config) == estimate_memory(alone)  # a study asks how many students fit
-    assert main([*train, "--teacher-view", "fixed", "--students", "resnet8:at"]) == 2
-    assert "more than logits" in capsys.readouterr().err
+    assert "more than logits" in command(*train, "--teacher-view", "fixed", "--students", "resnet8:at", code=2).err
     network = find_checkpoint("imported/mine").network()
     with pytest.raises(CheckpointError, match="cannot classify others"):
         network(torch.rand(1, 3, 32, 32))
 
 
-def test_logits_of_other_images_are_refused(shapes, tmp_path, capsys):
+def test_logits_of_other_images_are_refused(shapes, tmp_path, command):
     for change, words in (({"sha256": "0" * 64}, "other images"), ({"test": np.zeros((4, 3))}, "shape (4, 3)")):
         save_npz(tmp_path / "teacher.npz", shapes, **change)
-        assert main(["import", str(tmp_path / "teacher.npz"), "--name", "mine", "--dataset", shapes.key]) == 1
-        assert words in capsys.readouterr().err
+        path = str(tmp_path / "teacher.npz")
+        assert words in command("import", path, "--name", "mine", "--dataset", shapes.key, code=1).err
 
 
 @pytest.mark.parametrize("file", ["evil.npz", "evil.pt2"])
-def test_nothing_is_unpickled(shapes, tmp_path, capsys, file):
+def test_nothing_is_unpickled(shapes, tmp_path, command, file):
     evil, path = pickle.dumps(Marker(tmp_path / "fired")), tmp_path / file
     if file == "evil.npz":
         np.savez(path, train=np.array([Marker(tmp_path / "fired")], object), test=np.zeros(3), sha256="x")
@@ -187,6 +178,5 @@ def test_nothing_is_unpickled(shapes, tmp_path, capsys, file):
                 is_data = any(word in name for word in ("weights", "constants", "sample_inputs"))
                 archive.writestr(name, evil if is_data and not name.endswith(".json") else content)
     (tmp_path / "fired").unlink(missing_ok=True)
-    assert main(["import", str(path), "--name", "mine", "--dataset", shapes.key]) == 1
-    assert str(path) in capsys.readouterr().err
+    assert str(path) in command("import", str(path), "--name", "mine", "--dataset", shapes.key, code=1).err
     assert not (tmp_path / "fired").exists()

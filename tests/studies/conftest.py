@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdexplorer.cli import study as command
+from kdexplorer.cli import study as cli
 from kdexplorer.runs import launch
 from kdexplorer.studies.folder import StudyConfig
 from kdexplorer.studies.study import make_grid_study
@@ -66,7 +66,7 @@ def started(monkeypatch, make_checkpoint):
 
     monkeypatch.setattr(launch, "start_run", end)
     monkeypatch.setattr(
-        command, "measure_left", lambda left: SimpleNamespace(wait=lambda: [90.0 * len(one.runs) for one in left])
+        cli, "measure_left", lambda left: SimpleNamespace(wait=lambda: [90.0 * len(one.runs) for one in left])
     )
     return ids
 

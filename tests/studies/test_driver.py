@@ -1,5 +1,6 @@
 """Every start of a study continues from the one before, whatever ended it; the table alone says what is left."""
 
+import functools
 import json
 import os
 import shlex
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics
-from kdexplorer.cli.main import main
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs import launch
@@ -108,7 +108,7 @@ def test_a_process_that_vanishes_is_not_started_for_ever_unless_it_gets_further(
     assert set(study.status().failed) == set(starts)
 
 
-def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, small, recipe, trained, capsys):
+def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, small, recipe, trained, command):
     with pytest.raises(ConfigError, match="--holdout"):
         measure_choice(open_study(small))
     made = make_grid_study("resnet8", recipe | {"holdout": 20}, 1, temperatures=[2.0], weights=[0.5])
@@ -118,8 +118,7 @@ def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, sm
     execute(study)
     before = study.table()
     assert "20 held-out training images" in before.evaluated_on
-    assert main(["evaluate", "--after-choice", study.run_id]) == 0
-    assert "Measured once after the choice" in capsys.readouterr().out
+    assert "Measured once after the choice" in command("evaluate", "--after-choice", study.run_id).out
     table, default = study.table(), made.references[0]
     best = find_best(summarize(table)).name
     assert {row.entry for row in table.rows if "test_accuracy" in row.measures} == {best, default}
@@ -130,36 +129,33 @@ def test_a_choice_on_held_out_images_is_measured_once_on_the_test_split(tiny, sm
 
 
 @pytest.fixture
-def league(tiny, declared, started):
+def league(tiny, declared, started, command):
     """Trains what the table of the declared study lacks, through the command line."""
-    return lambda *words: main(["league", str(declared), "--yes", *words])
+    return functools.partial(command, "league", str(declared), "--yes")
 
 
-def test_the_command_of_a_grid_starts_it_prints_its_table_and_start_takes_it(tiny, recipe, started, capsys):
+def test_the_command_of_a_grid_starts_it_prints_its_table_and_start_takes_it(tiny, recipe, started, command):
     changed = recipe | {"name": "mine", "seed": 5, "compile": True}
     made = make_grid_study("resnet8", changed, 2, temperatures=[1.5, 20.0], weights=[0.25])
     words = [*shlex.split(made.grid_command())[3:], "--memory", "2.5"]
-    assert main(words) == 2  # nobody can answer
+    unanswered = command(*words, code=2).err
+    assert "8 students to train in 2 runs, about 3 min on this machine" in unanswered
     assert list_runs(StudyFolder.parent_folder()) == []
-    assert "8 students to train in 2 runs, about 3 min on this machine" in capsys.readouterr().err
-    assert main([*words, "--yes"]) == 0
-    printed = capsys.readouterr()
+    printed = command(*words, "--yes")
     (study,) = list_sweeps()
     assert (study.config().study, study.config().memory_gib) == (made, 2.5)
     assert study.run_id in printed.err
     assert to_markdown(study.table()) in printed.out
     study.write_status("stopped")
-    assert main(["start", study.run_id, "--quiet"]) == 0
+    command("start", study.run_id, "--quiet")
     assert len(started) == 2
-    assert main([*words, "--json"]) == 0  # nothing is left, nothing to ask
-    assert json.loads(capsys.readouterr().out)["sha256"] == made.sha256
+    assert json.loads(command(*words, "--json").out)["sha256"] == made.sha256  # nothing is left, nothing to ask
 
 
 def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(
-    league, declared, started, runs_root, capsys, monkeypatch
+    league, declared, started, runs_root, command, monkeypatch
 ):
-    assert league("--seeds", "1") == 0
-    printed = capsys.readouterr()
+    printed = league("--seeds", "1")
     assert "3 students to train in 1 run, about 1 min 30 s" in printed.err
     path = declared.with_suffix(".json")
     table = read_table(path)
@@ -168,14 +164,14 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(
     assert to_markdown(table) in printed.out
     assert declared.with_suffix(".md").read_text() == to_markdown(table)
     path.unlink()  # the driver was killed before it was written
-    assert league("--seeds", "1", "--quiet") == 0
+    league("--seeds", "1", "--quiet")
     assert read_table(path) == table
     with monkeypatch.context() as patch:  # the other seed in the background
         patch.setattr(launch, "start_run", lambda run: started.append(run.run_id))
-        assert league("--detach", "--quiet") == 0
+        league("--detach", "--quiet")
     assert [run.run_id for run in list_runs(StudyFolder.parent_folder())] == [started.pop()]  # its driver
     shutil.rmtree(runs_root)  # another machine
-    assert main(["study", str(declared), "--yes"]) == 0
+    command("study", str(declared), "--yes")
     assert [Run(runs_root / name).config().seed for name in started[1:]] == [5]
     table = read_table(path)
     assert [(row.seed, row.entry) for row in table.rows] == [
@@ -184,52 +180,49 @@ def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(
     rows = [row for row in table.rows if (row.entry, row.seed) != ("attention", 5)]  # a part of a seed is left
     path.write_text(table.model_copy(update={"rows": rows}).model_dump_json())
     shutil.rmtree(runs_root)
-    assert league("--students-per-run", "1") == 0
+    league("--students-per-run", "1")
     assert [one.name for one in Run(runs_root / started[-1]).config().students] == ["attention"]
-    assert league() == 0
+    league()
     assert len(started) == 3
     table = read_table(path)
     assert len(table.rows) == 6
     other = table.model_copy(update={"teacher": "0" * 64})  # trained again on another machine
     path.write_text(other.model_dump_json())
-    assert league("--quiet") == 0
+    league("--quiet")
     path.write_text(other.model_copy(update={"rows": table.rows[1:]}).model_dump_json())
-    assert league() == 2
-    assert "teacher's weights have changed" in capsys.readouterr().err
-    assert league("--table", str(path.with_suffix(".md"))) == 2
-    assert "end in .json" in capsys.readouterr().err
+    assert "teacher's weights have changed" in league(code=2).err
+    assert "end in .json" in league("--table", str(path.with_suffix(".md")), code=2).err
 
 
 def test_rows_of_one_run_are_of_one_training(league, declared, runs_root):
     """Whatever of it a table had from another machine, where the students were packed otherwise."""
     words = ["--seeds", "1", "--quiet"]
-    assert league(*words, "--students-per-run", "2") == 0
+    league(*words, "--students-per-run", "2")
     path = declared.with_suffix(".json")
     table = read_table(path)
     first = [row.model_copy(update={"measures": row.measures | {"step_seconds": 9.0}}) for row in table.rows[:1]]
     path.write_text(table.model_copy(update={"rows": first}).model_dump_json())
     shutil.rmtree(runs_root)
-    assert league(*words) == 0
+    league(*words)
     table = read_table(path)
     assert [row.entry for row in table.rows] == ["scratch", "plain-kd", "attention"]
     assert len({row.run for row in table.rows}) == len(table.runs) == 1
     assert table.rows[0].measures.get("step_seconds") != 9.0
-    assert league(*words, "--students-per-run", "2") == 0
+    league(*words, "--students-per-run", "2")
 
 
-def test_a_table_of_something_else_is_not_overwritten(league, declared, started, capsys):
+def test_a_table_of_something_else_is_not_overwritten(league, declared, started):
     path = declared.with_suffix(".json")
 
     def check_refused(reason):
         before = path.read_bytes()
-        assert league() == 2
-        assert reason in capsys.readouterr().err
+        assert reason in league(code=2).err
         assert path.read_bytes() == before
 
-    assert league("--seeds", "1", "--quiet") == 0
+    league("--seeds", "1", "--quiet")
     other = read_table(path).model_copy(update={"evaluated_on": "60 test images of photos (6509eb)"})
     path.write_text(other.model_dump_json())
-    league("--quiet")  # the run of the other seed ends
+    league("--quiet", code=2)  # the run of the other seed ends
     check_refused("the rows so far on 60 test images of photos")
     declared.write_text(declared.read_text().replace("epochs = 1", "epochs = 2"))
     check_refused("recipe")

@@ -10,8 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kdexplorer.cli import study as command
-from kdexplorer.cli.main import main
+from kdexplorer.cli import study as cli
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import write_json
 from kdexplorer.runs import launch
@@ -72,7 +71,7 @@ def shelf(tiny, own, monkeypatch, make_checkpoint):
     """Two experiments, and a folder for their tables with a network by which their time is estimated."""
     make_checkpoint(own / "stand-in", "resnet8")
     monkeypatch.setattr(experiments, "all_experiments", lambda: (TINY, COUNTED))
-    monkeypatch.setattr(command, "all_experiments", lambda: (TINY, COUNTED))
+    monkeypatch.setattr(cli, "all_experiments", lambda: (TINY, COUNTED))
 
 
 def parts(started):
@@ -80,17 +79,15 @@ def parts(started):
     return [(run_id.split("-")[1], int(run_id.rpartition("-")[2])) for run_id in started]
 
 
-def test_parts_are_trained_in_turn_and_continue_from_their_tables(shelf, trained, runs_root, capsys):
-    assert main(["experiment", "tiny", "--yes"]) == 0
+def test_parts_are_trained_in_turn_and_continue_from_their_tables(shelf, trained, runs_root, command):
+    assert "cannot be decided" in command("experiment", "tiny", "--yes").out
     assert parts(trained) == [("teachers", 7), ("students", 3), ("students", 5)]
     found = read(TINY)
     assert found.values("students/kd", "images") == {3: 60, 5: 60}
     assert found.values("students/kd", "teacher_images") == {3: 60, 5: 60}
     assert found.values("teachers/plain", "teacher_images") == {7: 1}
     assert found.values("students/scratch", "teacher_agreement").keys() == {3, 5}
-    assert "cannot be decided" in capsys.readouterr().out
-    assert main(["experiment", "tiny", "--yes", "--csv"]) == 0
-    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    lines = list(csv.DictReader(io.StringIO(command("experiment", "tiny", "--yes", "--csv").out)))
     assert len(lines) == 1 + 4
     assert {(line["part"], line["images"], line["teacher_images"]) for line in lines} == {
         ("teachers", "60.0", "1.0"), ("students", "60.0", "60.0"),
@@ -101,45 +98,41 @@ def test_parts_are_trained_in_turn_and_continue_from_their_tables(shelf, trained
     path.write_text(table.model_copy(update={"rows": [row for row in table.rows if row.seed == 3]}).model_dump_json())
     shutil.rmtree(runs_root)  # another machine: the teacher's weights are no part of the tables
     trained.clear()
-    assert main(["experiment", "tiny", "--yes", "--quiet"]) == 0
+    command("experiment", "tiny", "--yes", "--quiet")
     assert parts(trained) == [("teachers", 7), ("students", 5)]
     again = {(row.entry, row.seed): row.accuracy for row in read(TINY).tables["students"].rows}
     assert again == {(row.entry, row.seed): row.accuracy for row in table.rows}
 
 
-def test_what_is_stopped_continues(shelf, started, monkeypatch):
+def test_what_is_stopped_continues(shelf, started, command, monkeypatch):
     train = launch.start_run
     monkeypatch.setattr(launch, "start_run", lambda run: run.write_status("stopped"))
-    assert main(["experiment", "tiny", "--yes", "--quiet"]) == 130
+    command("experiment", "tiny", "--yes", "--quiet", code=130)
     assert experiment_folder("tiny").status().state == "stopped"
     assert not read(TINY)
     monkeypatch.setattr(launch, "start_run", train)
-    assert main(["start", str(experiment_folder("tiny").path), "--quiet"]) == 0
+    command("start", str(experiment_folder("tiny").path), "--quiet")
     assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
     assert experiment_folder("tiny").status().state == "finished"
-    assert main(["runs", "delete", "tiny", "--yes"]) == 0  # the tables are elsewhere
+    command("runs", "delete", "tiny", "--yes")  # the tables are elsewhere
     assert not experiment_folder("tiny").path.exists()
     assert read(TINY)
 
 
-def test_nothing_starts_without_a_yes(shelf, started, capsys, monkeypatch):
-    assert main(["experiment", "tiny", "--estimate"]) == 0
-    printed = capsys.readouterr()
+def test_nothing_starts_without_a_yes(shelf, started, command, monkeypatch):
+    printed = command("experiment", "tiny", "--estimate")
     assert "About 4 min 30 s in total." in printed.err
     assert printed.out == ""
-    assert main(["experiment", "tiny"]) == 2
-    assert "--yes" in capsys.readouterr().err
-    assert main(["experiment", "tiny", "--show"]) == 0
-    assert "Not measured yet. It trains 5 students" in capsys.readouterr().out
-    assert main(["experiment"]) == 0
-    assert capsys.readouterr().out.count("not measured yet") == 2
-    monkeypatch.setattr(command.shared, "confirm", lambda options, question: False)
-    assert main(["experiment", "tiny"]) == 1
+    assert "--yes" in command("experiment", "tiny", code=2).err
+    assert "Not measured yet. It trains 5 students" in command("experiment", "tiny", "--show").out
+    assert command("experiment").out.count("not measured yet") == 2
+    monkeypatch.setattr(cli.shared, "confirm", lambda options, question: False)
+    command("experiment", "tiny", code=1)
     assert not experiment_folder("tiny").path.exists()
     assert started == []
 
 
-def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsys):
+def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, command):
     kept = []
 
     def write(table, path):
@@ -149,12 +142,11 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, capsy
             raise OSError("the disk is full")
 
     monkeypatch.setattr(driver, "write_table", write)
-    assert main(["experiment", "counted", "--yes"]) == 1
+    command("experiment", "counted", "--yes", code=1)
     assert experiment_folder("counted").status().state == "failed"
     assert len(read_table(table_path("counted")).rows) == 2
-    assert main(["experiment", "counted", "--yes"]) == 0
+    assert "network-2" in command("experiment", "counted", "--yes").err
     assert kept == [1, 2, 3]
-    assert "network-2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
@@ -210,7 +202,7 @@ def change_default(values):
         (lambda values: values.update(rows=3), "is not the table of a study"),
     ],
 )
-def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change, reason, capsys):
+def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change, reason, command):
     experiment = get_experiment("few-labels")
     store(experiment, "many")
     store(experiment, "few", change)
@@ -219,8 +211,7 @@ def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change,
     assert "few" in results.left_out[0]
     assert reason in results.left_out[0]
     assert results.left_out[0] in experiments.to_markdown(experiment, results)
-    assert main(["experiment"]) == 0
-    assert results.left_out[0] in capsys.readouterr().out
+    assert results.left_out[0] in command("experiment").out
 
 
 @pytest.mark.parametrize("changed", [[], ["resnet8-b"]])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from kdexplorer.cli.main import main
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.methods import all_methods
 from kdexplorer.methods.kd import kd_loss
@@ -67,18 +66,16 @@ def test_a_declaration_that_cannot_be_run_is_refused_with_the_reason(declared, o
         read_study(declared, *(("x", "resnet56") if "pairs" in new else ()))
 
 
-def test_the_results_of_a_method_that_is_not_installed_are_shown(declared, capsys):
+def test_the_results_of_a_method_that_is_not_installed_are_shown(declared, command):
     declared.write_text(declared.read_text().replace("resnet8:kd:T=4", "resnet8:gone:power=2"))
     study = read_study(declared, recorded=True)
     measures = {"accuracy": 0.5, "cross_entropy": 1.0}
     rows = [Row(entry=name, seed=seed, measures=measures) for name in study.entries for seed in study.seeds]
     write_table(table_of(study, rows, teacher=""), declared.with_suffix(".json"))
-    assert main(["study", str(declared), "--show"]) == 0
-    assert "| plain-kd | gone | 2 | 50.00 " in capsys.readouterr().out
+    assert "| plain-kd | gone | 2 | 50.00 " in command("study", str(declared), "--show").out
     folder = open_study(StudyConfig.model_validate({"study": study}, context=RECORDED))
     assert folder.config().study == study
-    assert main(["study", str(declared), "--yes"]) == 2
-    assert "unknown preset or method 'gone'" in capsys.readouterr().err
+    assert "unknown preset or method 'gone'" in command("study", str(declared), "--yes", code=2).err
 
 
 def test_the_bundled_declaration_has_every_method():
