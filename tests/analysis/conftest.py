@@ -1,33 +1,21 @@
 """A family of networks whose results are known by construction."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from kdexplorer.analysis import metrics, results
-from kdexplorer.runs.checkpoints import Checkpoint
 
 KD_OBJECTIVE = {"ce_weight": 0.3, "terms": [{"method": "kd", "weight": 0.7, "temperature": 4.0}]}
 
 
-@dataclass
-class Family:
-    """Networks on the same 120 images, and their rows."""
-
-    entries: dict[str, Checkpoint]
-    labels: np.ndarray
-
-    def logits(self) -> dict[str, np.ndarray | None]:
-        return {name: checkpoint.logits_or_none() for name, checkpoint in self.entries.items()}
-
-    def rows(self, labels: bool = True, **options):
-        return results.build_rows(self.entries, self.logits(), self.labels if labels else None, **options)
-
-
 @pytest.fixture
 def family(tmp_path, make_checkpoint):
-    """A teacher, a scratch baseline and a distilled student; the first 90, 60 and 72 of 120 images are right."""
+    """A teacher, a scratch baseline and a distilled student; the first 90, 60 and 72 of 120 images are right.
+
+    `entries` and `logits` by name, the images' `labels`, and `rows(labels, **options)`, the networks' rows.
+    """
     labels = np.arange(120) % 10
 
     def make(name, right, seed, **changes):
@@ -43,4 +31,10 @@ def family(tmp_path, make_checkpoint):
         "student", 72, 2, objective=KD_OBJECTIVE, test_terms={"cross_entropy": 1.5, "kd": 2.0}, test_objective=1.85,
         teacher={"name": "teacher", "sha256": teacher.sha256},
     )  # fmt: skip
-    return Family({"teacher": teacher, "plain": baseline, "student": student}, labels)
+    entries = {one.name: one for one in (teacher, baseline, student)}
+    logits = {name: one.logits() for name, one in entries.items()}
+
+    def rows(labels=labels, **options):
+        return results.build_rows(entries, logits, labels, **options)
+
+    return SimpleNamespace(entries=entries, logits=logits, labels=labels, rows=rows)

@@ -1,4 +1,4 @@
-"""Rows of results against independent ways of computing them, and what may stand in one table."""
+"""Rows of results against independent ways of computing them, what may stand in one table, and the tables' forms."""
 
 import csv
 import io
@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from kdexplorer.analysis import results
-from kdexplorer.analysis.measures import to_json
+from kdexplorer.analysis import measures, results
+from kdexplorer.analysis.measures import MEASURES, to_json
+from kdexplorer.analysis.metrics import softmax
 from kdexplorer.datasets import get_dataset
 from kdexplorer.runs.lineage import is_distilled, short_names
 
 
 def test_rows_agree_with_the_logits(family):
     rows = family.rows(teacher="teacher", baseline="plain")
-    logits, student = family.logits(), rows[2]
+    logits, student = family.logits, rows[2]
     assert (student.to_baseline.gained, student.to_baseline.lost) == (12, 0)
     assert student.measures["teacher_agreement"] == pytest.approx((120 - 18) / 120)
     p, q = (np.exp(logits[n]) / np.exp(logits[n]).sum(1, keepdims=True) for n in ("teacher", "student"))
@@ -26,7 +27,8 @@ def test_rows_agree_with_the_logits(family):
     assert "teacher_kl" not in rows[0].measures
     assert rows[1].to_baseline is None
     assert family.rows(teacher="plain")[2].to_teacher.other == "teacher"  # its own, whatever the others agree with
-    known, unknown = ([list(line.values())[-2:] for line in results.tabulate(family.rows(of))] for of in (True, False))
+    tables = results.tabulate(family.rows()), results.tabulate(family.rows(labels=None))
+    known, unknown = ([list(line.values())[-2:] for line in table] for table in tables)
     assert known == [["", ""], ["", ""], ["+10.00 (p = 0.00049)", "-15.00 (p < 0.0001)"]]
     assert unknown == [["", ""], ["", ""], ["+10.00", "-15.00"]]
 
@@ -42,7 +44,7 @@ def test_networks_evaluated_on_different_images_are_grouped_apart_and_not_subtra
     unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
     networks = family.entries | {"held": held, "other": other, "unknown": unknown}
     assert len(results.group_by_evaluation(networks)) == 4
-    logits = family.logits() | {"held": family.entries["student"].logits()}
+    logits = family.logits | {"held": family.entries["student"].logits()}
     row = results.build_rows(networks, logits, family.labels, "teacher")[3]
     assert (row.name, row.to_scratch_baseline, row.to_teacher) == ("held", None, None)
     assert "teacher_kl" not in row.measures
@@ -105,3 +107,41 @@ def test_files_read_back_to_the_same_numbers(family):
     assert values[2]["to_teacher"]["other"] == "teacher"
     assert values[2]["objective_terms"]["terms"][0]["temperature"] == 4
     assert values[1]["to_baseline"] is None
+
+
+def test_markdown_and_csv_by_hand():
+    table = [{"a": "x", "b": "1", "c": "2"}, {"a": "y|z", "b": "", "c": "3"}]
+    assert measures.to_markdown(table, text_columns=2) == (
+        "| a | b | c |\n|---|---|---:|\n| x | 1 | 2 |\n| y\\|z |  | 3 |"
+    )
+    assert measures.to_csv([{"a": "x", "b": 0.1}, {"a": None, "c": 1}]) == "a,b,c\nx,0.1,\n,,1\n"
+    assert measures.to_markdown([]) == ""
+
+
+def test_measures_are_shown_in_the_unit_of_their_heading(family):
+    keys = ("name", "parameters", "multiply_adds", "latency", "accuracy", "cross_entropy")
+    rows = family.rows()
+    table = measures.tabulate(rows, keys, {"accuracy": "right"})
+    assert list(table[0]) == ["Network", "Parameters", "Multiply-adds (M)", "Latency (ms)", "right", "Cross-entropy"]
+    assert list(table[2].values()) == ["student", "75,290", "12.2", "", "60.00", f"{rows[2].cross_entropy:.3f}"]
+    assert MEASURES["size"].value(rows[2]) == pytest.approx(rows[2].size / 1000)
+    assert MEASURES["accuracy"].value({"accuracy": 0.25}) == 25
+    assert MEASURES["teacher_kl"].cell({}) == ""
+    assert MEASURES["cross_entropy"].axis_title == "Cross-entropy (nats), lower is better"
+
+
+def test_a_measure_of_logits_needs_no_more_than_its_entry(family, monkeypatch):
+    """Results, CSV, JSON and studies have it then."""
+    brier = measures.Measure(
+        "brier", "Brier score", "", ".3f", 1, "lower",
+        compute=lambda one: float(((softmax(one.logits) - np.eye(10)[one.labels]) ** 2).sum(axis=1).mean()),
+    )  # fmt: skip
+    monkeypatch.setitem(MEASURES, "brier", brier)
+    rows = family.rows()
+    expected = np.mean((softmax(family.logits["student"]) - np.eye(10)[family.labels]) ** 2) * 10
+    assert rows[2].measures["brier"] == pytest.approx(expected)
+    assert measures.tabulate(rows, ["brier"])[2] == {"Brier score": f"{expected:.3f}"}
+    assert "brier" in results.to_csv(rows).splitlines()[0]
+    assert json.loads(to_json(rows))[2]["brier"] == pytest.approx(expected)
+    rows[2].measures["brier"] = float("nan")
+    assert json.loads(to_json(rows))[2]["brier"] is None

@@ -77,7 +77,7 @@ def test_it_says_which_networks_to_select(family):
     teacher, plain, student = family.rows()
     for describe in (LOSS, verdicts.compare_with_teacher_and_baseline):
         assert "Select a distilled student" in describe([teacher, plain])
-    assert CALIBRATION(family.rows(labels=False)) is None
+    assert CALIBRATION(family.rows(labels=None)) is None
     alone = replace(student, to_scratch_baseline=None, to_teacher=None)
     assert "Select the scratch baseline of student" in verdicts.compare_with_teacher_and_baseline([alone])
 
@@ -182,9 +182,13 @@ REST = [0] * 100
         ([1] * 100 + REST, [1] * 100 + [0] * 70 + [2] * 30, "(+30.0 points, p < 0.0001): a gain"),
         ([1] * 100 + [0] * 70 + [2] * 30, [1] * 100 + REST, "(-30.0 points, p < 0.0001): a loss"),
         ([1] * 100 + REST, [1] * 100 + REST, "(+0.0 points, p = 1.00): no clear difference"),
-        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "The net is +5.00 points"),
-        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "above by 10 images"),
-        ([1] * 100 + [2] * 7 + [0] * 93, [1] * 100 + REST, "below by 7 images"),
+        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "The net is +5.00 points to b. To be above"),
+        (
+            [0] * 10 + [1] * 90 + REST,
+            [1] * 100 + REST,
+            "(10) than it adds of its own (0): it is above by 10 images",
+        ),
+        ([1] * 100 + [2] * 7 + [0] * 93, [1] * 100 + REST, "adds of its own (7): it is below by 7 images"),
         ([1] * 100 + REST, [1] * 100 + REST, "it is equal"),
     ],
 )

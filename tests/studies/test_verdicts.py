@@ -1,4 +1,7 @@
-"""Each experiment's verdict for every outcome, from made-up results; and its chart."""
+"""Each experiment's verdict for every outcome, from made-up results; and its chart.
+
+The claims and tables of the bundled networks are those of the documents, see tests/test_docs.py.
+"""
 
 import json
 
@@ -7,14 +10,15 @@ import pytest
 
 from kdexplorer.analysis.metrics import fresh_push
 from kdexplorer.charts.studies import figure_chart
-from kdexplorer.studies.experiments import all_experiments, get_experiment, read
+from kdexplorer.studies.experiments import all_experiments, get_experiment, lab_claims, read
 from kdexplorer.studies.experiments.base import AGAIN, Results, judge_differences
 from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
 from kdexplorer.studies.experiments.better_teacher import ALONG
 from kdexplorer.studies.experiments.gradient_size import MATCHED
 from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
+from kdexplorer.studies.table import Row, Table, pack_bits
 from tests.charts.drawing import draw, texts, validate
-from tests.studies.sample import change, first, make_measured, make_recalls, make_results
+from tests.studies.sample import ACCURACIES, NOISE, change, first, make_measured, make_recalls, make_results, make_table
 
 OPEN, YES, NO = "cannot be decided", "supported", "not supported"
 
@@ -258,3 +262,106 @@ def test_each_has_a_chart_that_can_be_drawn(experiment):
     assert any(figure.x_title[:20] in word for word in words)
     assert ("yOffset" in json.dumps(chart)) == (experiment.key in ("shifted-images", "lab-claims"))  # several in a row
     assert figure_chart(experiment.figure(Results())) is None
+
+
+# --- The lab report's claims ---
+
+
+@pytest.mark.parametrize(
+    ("means", "seeds", "verdict"),
+    [
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 5, YES),
+        ({1: 0.5, 4: 0.6, 8: 0.7}, 5, NO),
+        ({1: 0.5, 4: 0.6, 8: 0.6}, 5, OPEN),
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 4, OPEN),
+        ({1: 0.5, 4: 0.6, 8: 0.5}, 1, OPEN),
+        ({1: 0.5, 8: 0.6}, 5, OPEN),
+        ({}, 5, OPEN),
+    ],
+)
+def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
+    values = {value: (mean + np.roll(NOISE, n))[:seeds].tolist() for n, (value, mean) in enumerate(means.items())}
+    judged = lab_claims.judge_setting("c", "T", values, (3, 5))
+    assert judged.verdict == verdict
+    assert all(f"T = {value}: {100 * np.mean(v):.2f} %" in judged.evidence for value, v in values.items())
+    assert ("fewer than 5" in judged.evidence) == (seeds < 5)
+    assert ("80 % power" in judged.evidence) == (verdict == OPEN and len(means) == 3 and seeds > 1)
+
+
+def test_the_example_is_computed(monkeypatch):
+    judged = lab_claims.judge_example()
+    assert "0.536 / 0.258 / 0.205" in judged.evidence  # the fourth roots of 0.93, 0.05 and 0.02, divided by their sum
+    assert judged.verdict == NO
+    monkeypatch.setattr(lab_claims, "LAB_SOFTENED", (0.54, 0.26, 0.21))
+    assert lab_claims.judge_example().verdict == YES
+
+
+def test_channels_can_differ_where_maps_have_equal_sizes():
+    assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == NO
+
+
+def make_networks(*rows):
+    """A table of 1,000 images with rows `(part, name, measures)`, and which images are right where that is known."""
+    always = {"accuracy": 0.9, "cross_entropy": 0.3}
+    found = [
+        Row(part=part, entry=name, measures=always | measures, right="".join(map(pack_bits, bits)))
+        for part, name, measures, *bits in rows
+    ]
+    return Table(images=1000, rows=found)
+
+
+@pytest.mark.parametrize(("terms", "verdict"), [([5e-4, 2e-3], YES), ([5e-4, 0.5], OPEN), ([0.5], NO), ([], OPEN)])
+def test_the_size_of_the_attention_term(terms, verdict):
+    table = make_networks(*(("", f"s{n}", {"attention_term": value}) for n, value in enumerate(terms)))
+    assert lab_claims.judge_beta(table).verdict == verdict
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(950, YES), (850, NO), (901, OPEN), (None, OPEN)])
+def test_whether_students_beat_their_teacher(right, verdict):
+    own = [{}] if right is None else [{"accuracy": right / 1000}, first(right)]
+    table = make_networks(("", "t", {}, first(900)), ("", "s", *own), ("teacher t", "s", {}))
+    (judged,) = lab_claims.judge_beating(table)
+    assert judged.verdict == verdict
+    assert ("+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence) == (right is None)  # `t` is not the lab's
+    assert ("80 % power" in judged.evidence) == (right == 901)
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([0.1, 0.1], YES),
+        ([0.1, -0.1], OPEN),
+        ([-0.1, 0.001], NO),
+        ([0.001, 0.001], OPEN),
+        ([-0.012], NO),
+        ([-0.012] * 10, OPEN),  # each alone is clearly below zero, of ten together none is
+        ([], OPEN),
+    ],
+)
+def test_whether_the_loss_is_larger(differences, verdict):
+    rows = [("", "b", {"objective": 0.2})]
+    for number, difference in enumerate(differences):
+        scaled = {"scaled_difference": difference, "half_interval": 0.01}
+        rows += [("", f"s{number}", {"objective": 0.4}), ("scratch baseline b", f"s{number}", scaled)]
+    judged = lab_claims.judge_larger_loss(make_networks(*rows))
+    assert judged.verdict == verdict
+    assert (f"larger for {len(differences)} of" in judged.evidence) == bool(differences)
+
+
+def test_a_study_is_judged_by_seeds(bundled):
+    """Both distilled students are better than the one from labels; none reaches the bundled teacher, ResNet-56."""
+    accuracies = ACCURACIES | {"at": [value + 0.001 for value in ACCURACIES["kd"]]}
+    scratch, kd, at = (np.mean(values) for values in accuracies.values())
+    teacher = bundled.entries["resnet56"].card.test_accuracy
+    judged = lab_claims.judge_study(make_table(accuracies))
+    for claim, other, verdict in zip(judged, (scratch, teacher), (YES, NO), strict=True):
+        assert claim.verdict == verdict
+        assert f"Kd: {100 * (kd - other):+.2f} points" in claim.evidence
+        assert f"at: {100 * (at - other):+.2f} points" in claim.evidence
+    assert "resnet56" in judged[1].claim
+    assert [one.verdict for one in lab_claims.judge_study(make_table(accuracies, seeds=4))] == [OPEN, OPEN]
+    assert lab_claims.judge_study(None) == []
+
+
+def test_there_may_be_none_of_the_labs_networks():
+    assert "None of the lab's" in lab_claims.describe_lab(make_networks(("", "s", {})))
