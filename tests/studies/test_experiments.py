@@ -14,10 +14,11 @@ from kdexplorer.cli import study as cli
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import write_json
 from kdexplorer.runs import launch
+from kdexplorer.runs.checkpoints import find_teachers
 from kdexplorer.studies import driver, experiments
 from kdexplorer.studies.driver import describe_state, list_left, seconds_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, read, table_path
-from kdexplorer.studies.experiments.base import AGAIN, Claim
+from kdexplorer.studies.experiments.base import Claim
 from kdexplorer.studies.folder import experiment_folder, open_experiment, open_study, prepare, settle
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import Entry, Row, Table, read_table, write_table
@@ -29,7 +30,6 @@ RECIPE = {
     "dataset": "synthetic", "epochs": 2, "evaluate_every": 2, "batch_size": 20, "train_images": 40,
     "precision": "float32", "device": "cpu",
 }  # fmt: skip
-TEXTS = "title", "question", "literature", "protocol", "comparison", "expected", "change"
 
 
 def make_studies(small):
@@ -60,9 +60,10 @@ def measure(table, small):
         yield table
 
 
+TEXTS = "title", "question", "literature", "protocol", "comparison", "expected", "change"
 WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": None}
-COUNTS = dict.fromkeys(("images", "teacher_images"), (1, 1e9))
-TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, ranges=COUNTS, **WORDS)
+RANGES = dict.fromkeys(("images", "teacher_images"), (1, 1e9))
+TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, ranges=RANGES, **WORDS)
 COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **WORDS)
 
 
@@ -149,21 +150,17 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, comma
     assert kept == [1, 2, 3]
 
 
-@pytest.mark.parametrize("experiment", all_experiments(), ids=lambda experiment: experiment.key)
-def test_each_declares_what_it_needs(experiment):
-    """Before anything is trained: valid experiments, known teachers, five seeds where a verdict follows from them."""
-    assert bool(experiment.studies(False)) != bool(experiment.measure and experiment.cost)
-    for small in (False, True):
-        studies = experiment.studies(small)
+def test_each_trains_or_measures_and_the_small_variant_has_one_seed_and_its_teachers():
+    """What is declared in full has its hash, see test_bundled.py."""
+    for experiment in all_experiments():
+        assert bool(experiment.studies(False)) != bool(experiment.measure and experiment.cost)
+        studies = experiment.studies(True)
         taught = {study.run_id(seed) for study in studies.values() for seed in study.seeds}
-        assert {study.name for study in studies.values()} == {f"{experiment.key}-{name}" for name in studies}
         for name, study in studies.items():
-            config = study.shared
-            assert config.evaluate_every == config.epochs
-            three = experiment.key == "omitted-class" or name == "lab-pair"
-            assert len(study.seeds) == (1 if small or name == "teachers" else 3 if three else 5)
-            if config.teacher and (run := config.teacher.split("/")[0]) not in taught:
-                assert run.startswith("air" if name.endswith(AGAIN) else "resnet")
+            assert (study.name, len(study.seeds)) == (f"{experiment.key}-{name}", 1)
+            assert study.shared.evaluate_every == study.shared.epochs
+            if study.shared.teacher and study.shared.teacher.split("/")[0] not in taught:
+                assert find_teachers(study.shared.teacher)
 
 
 @pytest.mark.parametrize("key", ["fidelity", "lab-claims"])
@@ -186,19 +183,11 @@ def store(experiment, part, change=lambda values: None):
     write_json(path, values)
 
 
-def edit_declaration(values):
-    values["study"]["recipe"]["epochs"] += 1
-
-
-def change_default(values):
-    values["entries"][1]["objective"]["terms"][0]["temperature"] = 3.0
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (edit_declaration, "declaration that is stored in the table was altered"),
-        (change_default, "a default has changed"),
+        (lambda values: values["study"]["recipe"].update(epochs=9), "stored in the table was altered"),
+        (lambda values: values["entries"][1]["objective"]["terms"][0].update(temperature=3.0), "a default has changed"),
         (lambda values: values.update(rows=3), "is not the table of a study"),
     ],
 )
@@ -245,11 +234,7 @@ def test_what_is_measured_besides_is_complete_and_within_its_range(experiment):
 
 def keep(seed):
     """Of a table that seed alone, trained on this machine."""
-
-    def change(values):
-        values |= {"rows": [row for row in values["rows"] if row["seed"] == seed], "teacher": ""}
-
-    return change
+    return lambda values: values.update(rows=[row for row in values["rows"] if row["seed"] == seed], teacher="")
 
 
 def work_on(part, seed, **status):
