@@ -238,15 +238,15 @@ def describe_assumption(seeds: int) -> str:
     return f"Normality is assumed: an exact sign-flip test of {seeds} seeds gives at least p = {2 / 2**seeds:.4f}."
 
 
-def over_counts(correct: int, count: int, other_correct: int, other_count: int) -> Difference:
-    """Two accuracies whose images are not the same or whose predictions are unknown.
+def over_shares(accuracy: float, other: float, count: int) -> Difference:
+    """Two accuracies on `count` images each, which are not the same or whose predictions are unknown.
 
     The normal test of two shares with a pooled variance. It is less sensitive than a paired test.
     """
-    share, estimate = (correct + other_correct) / (count + other_count), correct / count - other_correct / other_count
-    error = (share * (1 - share) * (1 / count + 1 / other_count)) ** 0.5
-    p = 2 * float(scipy.special.ndtr(-abs(estimate) / error)) if error else 1.0
-    return Difference(estimate, None, p, "images", count, p_alone=p)
+    share = (accuracy + other) / 2
+    error = (share * (1 - share) * 2 / count) ** 0.5
+    p = 2 * float(scipy.special.ndtr(-abs(accuracy - other) / error)) if error else 1.0
+    return Difference(accuracy - other, None, p, "images", count, p_alone=p)
 
 
 def correct(differences: Mapping[Key, Difference]) -> dict[Key, Difference]:
@@ -266,13 +266,13 @@ def decide(differences: Sequence[Difference]) -> Verdict:
     return "supported" if above else "not supported" if below else "cannot be decided"
 
 
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of Wilson, "Probable inference", JASA 1927, for a share, 0 to 1."""
-    share, z2 = correct / count, float(scipy.special.ndtri(1 - LEVEL / 2)) ** 2
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson, "Probable inference", JASA 1927, for a share of so many, 0 to 1."""
+    z2 = float(scipy.special.ndtri(1 - LEVEL / 2)) ** 2
     middle = share + z2 / (2 * count)
     reach = (z2 * (share * (1 - share) + z2 / (4 * count)) / count) ** 0.5
     low, high = ((middle + side * reach) / (1 + z2 / count) for side in (-1, 1))
-    return (0.0 if correct == 0 else low), (1.0 if correct == count else high)
+    return (0.0 if share == 0 else low), (1.0 if share == 1 else high)
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:

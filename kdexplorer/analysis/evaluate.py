@@ -83,7 +83,7 @@ def evaluate_checkpoint(name: str, show: bool = False) -> EvaluationReport:
     split = dataset.load("test")
     logits = predict_split(checkpoint.network(), split, card.normalization, card.name, show)
     accuracy, cross_entropy = metrics.accuracy(logits, split.labels), metrics.cross_entropy(logits, split.labels)
-    low, high = wilson_interval(round(accuracy * len(split)), len(split))
+    low, high = wilson_interval(accuracy, len(split))
     return EvaluationReport(
         name=card.name, images=len(split), accuracy=accuracy, accuracy_low=low, accuracy_high=high,
         cross_entropy=cross_entropy,
@@ -142,7 +142,7 @@ def measure_after_choice(checkpoint: Checkpoint, show: bool = False) -> AfterCho
 
 def format_after_choice(name: str, found: AfterChoice) -> str:
     """The fresh measurement as a sentence."""
-    low, high = wilson_interval(round(found.accuracy * found.images), found.images)
+    low, high = wilson_interval(found.accuracy, found.images)
     return (
         f"{name}: measured once after the choice, on {found.images:,} test images: accuracy {100 * found.accuracy:.2f} "
         f"% ({100 * low:.2f} – {100 * high:.2f}, Wilson 95 %), cross-entropy {found.cross_entropy:.4f}"

@@ -293,7 +293,7 @@ def _compare(
 
 def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: dict[str, Any]) -> ResultRow:
     card, images = checkpoint.card, checkpoint.card.data.evaluation_images
-    low, high = wilson_interval(round(card.test_accuracy * images), images)
+    low, high = wilson_interval(card.test_accuracy, images)
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
     known.setdefault("method", objective_label(card.objective_key) if card.objective else "")

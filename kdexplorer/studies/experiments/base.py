@@ -18,10 +18,6 @@ from kdexplorer.networks import get_architecture
 from kdexplorer.studies.study import Study
 from kdexplorer.studies.table import BySeed, Table
 
-SEEDS = [0, 1, 2, 3, 4]
-IMAGES = 20_480
-"""The declared part of the training images, in batches of 128: a size for two slow processor cores."""
-
 AGAIN = "-full"
 """The ending of a study that is declared a second time, at full size."""
 
@@ -162,17 +158,26 @@ class Experiment:
         return self.cost or f"It trains {students} students on {images / 1e6:.1f} million images in all."
 
 
-def declare(name: str, entries: dict[str, str], references: list[str], small: bool, **settings: Any) -> Study:
-    """A study of ResNet-8 students of one teacher, the entries' objectives in the command line's notation.
+FIRST: dict[str, Any] = {
+    "student": "resnet8", "seeds": [0, 1, 2, 3, 4], "dataset": "cifar10", "teacher": "resnet56",
+    "train_images": 20_480, "epochs": 4, "batch_size": 128, "learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15,
+}  # fmt: skip
+"""What experiments declare unless they say something else: a size for two slow processor cores."""
+SECOND: dict[str, Any] = {"student": "air_16", "seeds": FIRST["seeds"], "dataset": "cifar10", "recipe": "fast"}
+"""The same of second versions, which have the networks of the recipe `fast`."""
+SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20-combined+resnet20-feature"}
+"""Cheaper teachers of the small variants."""
 
-    `name` is `EXPERIMENT-STUDY`; `settings` are fields of a run, `seeds` and `student`, and the others are the same in
-    all experiments. The small variant has the bundled images, a cheaper teacher and one seed. Raises ConfigError.
+
+def declare(name: str, entries: dict[str, str], references: list[str], small: bool = False, **settings: Any) -> Study:
+    """A study of one teacher's students, the entries' objectives in the command line's notation.
+
+    `name` is `EXPERIMENT-STUDY`; `settings` are fields of a run, `seeds` and `student`, where they are not the usual
+    ones (`FIRST`, `SECOND`). The small variant has the bundled images, a cheaper teacher and one seed. Raises
+    ConfigError.
     """
-    seeds, student = settings.pop("seeds", SEEDS), settings.pop("student", "resnet8")
-    values: dict[str, Any] = {
-        "dataset": "cifar10", "teacher": "resnet56", "train_images": IMAGES, "epochs": 4, "batch_size": 128,
-        "learning_rate": 0.1, "schedule": "cosine", "warmup": 0.15,
-    } | settings  # fmt: skip
+    values = (SECOND if name.endswith(AGAIN) else FIRST) | settings
+    seeds, student = values.pop("seeds"), values.pop("student")
     if small:
         values |= {"dataset": "cifar10-small", "epochs": min(values["epochs"], 2)}
         values["train_images"] = min(values["train_images"], 1_024)
@@ -182,17 +187,6 @@ def declare(name: str, entries: dict[str, str], references: list[str], small: bo
     values["evaluate_every"] = values["epochs"]
     students = {entry: f"{student}:{objective}" for entry, objective in entries.items()}
     return Study(name=name, seeds=seeds, references=references, entries=students, recipe=values)
-
-
-def declare_again(name: str, entries: dict[str, str], references: list[str], **settings: Any) -> Study:
-    """A study's second declaration, with the recipe `fast` and its networks: `air_16` students, and more images."""
-    recipe: dict[str, Any] = {"dataset": "cifar10", "recipe": "fast", "evaluate_every": settings["epochs"]} | settings
-    students = {entry: f"air_16:{objective}" for entry, objective in entries.items()}
-    return Study(name=name + AGAIN, seeds=SEEDS, references=references, entries=students, recipe=recipe)
-
-
-SMALL_TEACHER = {"resnet56": "resnet20-combined", "resnet50+resnet56": "resnet20-combined+resnet20-feature"}
-"""Cheaper teachers of the small variants."""
 
 
 def row_of(label: str, series: str, values: Iterable[float]) -> list[Point]:

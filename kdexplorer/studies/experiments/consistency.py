@@ -32,8 +32,8 @@ def studies(small: bool) -> dict[str, Study]:
             )  # fmt: skip
     for name in () if small else (*JUDGED, "mixup-long"):
         view, _, length = name.partition("-")
-        found[name + base.AGAIN] = base.declare_again(
-            f"consistency-{name}", {"kd": "kd:T=4:weight=0.3:ce_weight=0"}, ["kd"],
+        found[name + base.AGAIN] = base.declare(
+            f"consistency-{name}{base.AGAIN}", {"kd": "kd:T=4:weight=0.3:ce_weight=0"}, ["kd"],
             teacher="air_16-combined", train_images=5_000, epochs=LENGTHS[length][1], **VIEWS[view][2],
         )  # fmt: skip
     return found

@@ -27,9 +27,8 @@ def studies(small: bool) -> dict[str, Study]:
     references = ["scratch", "kd"]
     found = {"students": base.declare("dark-knowledge-students", list_entries(0.9, 0.1), references, small)}
     if not small:
-        again = {"teacher": "air_64", "train_images": 50_000, "epochs": 6}
-        entries = list_entries(0.3, 0.03)
-        found["students" + base.AGAIN] = base.declare_again("dark-knowledge-students", entries, references, **again)
+        name, again = "students" + base.AGAIN, {"teacher": "air_64", "train_images": 50_000, "epochs": 6}
+        found[name] = base.declare(f"dark-knowledge-{name}", list_entries(0.3, 0.03), references, **again)
     return found
 
 

@@ -32,13 +32,13 @@ def studies(small: bool) -> dict[str, Study]:
         )
     if not small:
         found[PAIR] = base.declare(
-            f"few-labels-{PAIR}", ENTRIES, ["scratch"], False, teacher="resnet50", student="resnet18",
+            f"few-labels-{PAIR}", ENTRIES, ["scratch"], teacher="resnet50", student="resnet18",
             train_images=5_120, epochs=40, start_resolution=24, teacher_view="fixed", seeds=[0, 1, 2],
         )  # fmt: skip
         for name, (images, epochs) in SIZES_AGAIN.items():
             entries = ENTRIES_AGAIN | (ALONE_AGAIN if name == "many" else {})
             again = {"teacher": "air_64", "train_images": images, "epochs": epochs}
-            found[name + base.AGAIN] = base.declare_again(f"few-labels-{name}", entries, ["scratch"], **again)
+            found[name + base.AGAIN] = base.declare(f"few-labels-{name}{base.AGAIN}", entries, ["scratch"], **again)
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdexplorer.analysis import difference, measures
 from kdexplorer.analysis import results as networks
-from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct
+from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct, over_shares
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
 from kdexplorer.errors import DataError, KDError
@@ -183,7 +183,8 @@ def judge_beating(table: Table) -> list[Claim]:
         if right is not None and other_right is not None:
             found = replace(difference.over_images(right, other_right), estimate=own.accuracy - other.accuracy)
             by_teacher.setdefault(other.entry, {})[own.entry] = found
-    told = [_over_lab(LAB[name][1], LAB["resnet50"][1]).points for name in ("resnet18-response", "resnet18-feature")]
+    students = [LAB[name][1] for name in ("resnet18-response", "resnet18-feature")]
+    told = [over_shares(share, LAB["resnet50"][1], LAB_IMAGES).points for share in students]
     lab = f"In the lab {' and '.join(told)} points, unpaired; a paired test would need its predictions. "
     claim, judged = "Distilled students beat their teacher", list[Claim]()
     if not by_teacher:
@@ -223,11 +224,6 @@ def judge_study(study: Table | None) -> list[Claim]:
     ]
 
 
-def _over_lab(share: float, of_lab: float) -> Difference:
-    """A share of 10,000 test images minus one of the lab's, tested without pairs: its predictions are unknown."""
-    return difference.over_counts(round(share * LAB_IMAGES), LAB_IMAGES, round(of_lab * LAB_IMAGES), LAB_IMAGES)
-
-
 def judge_larger_loss(table: Table) -> Claim:
     """Whether distilled students have the larger loss, where it can be compared: cross-entropy, scaled."""
     claim = "The distilled students' cross-entropy is larger after temperature scaling"
@@ -259,7 +255,7 @@ def judge_larger_loss(table: Table) -> Claim:
 def compare_with_lab(table: Table) -> dict[str, tuple[Row, Difference]]:
     """The networks that the lab trained too, by name: their row, and the accuracy minus the lab's."""
     rows = [row for row in table.rows if row.entry in LAB and not row.part] if table.images == LAB_IMAGES else []
-    return {row.entry: (row, _over_lab(row.accuracy, LAB[row.entry][1])) for row in rows}
+    return {row.entry: (row, over_shares(row.accuracy, LAB[row.entry][1], LAB_IMAGES)) for row in rows}
 
 
 def describe_lab(table: Table) -> str:
@@ -312,7 +308,7 @@ def figure(results: Results) -> Plot:
     points = []
     for name, (row, _) in compare_with_lab(results.measured).items():
         for series, share in (("in the lab", LAB[name][1]), ("here", row.accuracy)):
-            low, high = difference.wilson_interval(round(share * LAB_IMAGES), LAB_IMAGES)
+            low, high = difference.wilson_interval(share, LAB_IMAGES)
             points.append(Point(series, 100 * share, label=name, low=100 * low, high=100 * high))
     return Plot(
         "dots", "The lab's networks, there and here", "95 % intervals over 10,000 test images", "test accuracy (%)",

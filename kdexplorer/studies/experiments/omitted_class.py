@@ -44,7 +44,7 @@ def judge(results: Results) -> list[Claim]:
         return [Claim(claim, "Not all seeds are trained yet.", "cannot be decided", needs)]
     count = int(next(iter(results.values("students/kd", COUNT).values())))
     # By seed: Wilson's intervals of the shares without a bias.
-    pairs = [[wilson_interval(round(one[seed] * count), count) for one in (own, other)] for seed in own]
+    pairs = [[wilson_interval(one[seed], count) for one in (own, other)] for seed in own]
     apart = [low > high for (low, _), (_, high) in pairs]
     verdict: Verdict = "supported" if all(apart) else "cannot be decided" if any(apart) else "not supported"
     listed, without = (", ".join(f"{100 * share:.1f} %" for share in shares.values()) for shares in (own, other))
