@@ -1,7 +1,6 @@
 """Which images each filter keeps, and in which order."""
 
 import numpy as np
-import pytest
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.analysis.image_filters import Predictions
@@ -16,27 +15,22 @@ FOUR_IMAGES = Predictions(
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("All images", [0, 1, 2, 3]),
-        ("Teacher right", [0, 1, 3]),
-        ("Teacher wrong", [2]),
-        ("Only the distilled student is right", [0]),
-        ("Only the scratch baseline is right", [1]),
-    ],
-)
-def test_filters(name, expected):
-    assert image_filters.filter_images(name, FOUR_IMAGES).tolist() == expected
-    of_class = [image for image in expected if FOUR_IMAGES.labels[image] == 0]
-    assert image_filters.filter_images(name, FOUR_IMAGES, label=0).tolist() == of_class
-
-
-def test_orders():
+def test_filters_and_orders():
+    kept = {
+        "All images": [0, 1, 2, 3], "Teacher right": [0, 1, 3], "Teacher wrong": [2],
+        "Only the distilled student is right": [0], "Only the scratch baseline is right": [1],
+    }  # fmt: skip
+    for name, expected in kept.items():
+        assert image_filters.filter_images(name, FOUR_IMAGES).tolist() == expected
+        of_class = [image for image in expected if FOUR_IMAGES.labels[image] == 0]
+        assert image_filters.filter_images(name, FOUR_IMAGES, label=0).tolist() == of_class
     teacher = np.array([[9.0, 0, 0], [1, 0, 0], [0, 0, 0]])
     predictions = Predictions(np.zeros(3, int), teacher, None, np.array([[0.0, 9, 0], [1, 0, 0], [0, 0, 0]]))
     assert image_filters.filter_images("Most uncertain teacher", predictions).tolist() == [2, 1, 0]
     assert image_filters.filter_images("Largest disagreement", predictions).tolist()[0] == 0
+    alone = image_filters.available_filters(Predictions(FOUR_IMAGES.labels, FOUR_IMAGES.teacher))
+    assert alone == ["All images", "Teacher right", "Teacher wrong", "Most uncertain teacher"]
+    assert image_filters.available_filters(FOUR_IMAGES) == list(image_filters.FILTERS)
 
 
 def test_the_most_instructive_image_is_one_whose_gradient_raises_the_labels_class():
@@ -48,12 +42,6 @@ def test_the_most_instructive_image_is_one_whose_gradient_raises_the_labels_clas
     assert image_filters.most_instructive(Predictions(labels, teacher), 4.0, 0.7) == 0
     assert image_filters.most_instructive(Predictions(labels, teacher, None, confident), 4.0, 0.7) == 1
     assert image_filters.most_instructive(Predictions(labels, teacher, None, confident[::-1]), 4.0, 0.7) == 0
-
-
-def test_filters_need_their_students():
-    alone = image_filters.available_filters(Predictions(FOUR_IMAGES.labels, FOUR_IMAGES.teacher))
-    assert alone == ["All images", "Teacher right", "Teacher wrong", "Most uncertain teacher"]
-    assert image_filters.available_filters(FOUR_IMAGES) == list(image_filters.FILTERS)
 
 
 def test_a_distilled_student_is_paired_with_its_own_baseline(tmp_path, make_checkpoint, tiny):

@@ -80,20 +80,9 @@ def test_a_cell_is_the_mean_of_its_seeds_and_is_tested_against_the_default_and_t
     chance = said(make_grid(CHANCE)[0])
     assert "could be chance" in chance
     assert "more than chance" not in chance
-
-
-@pytest.mark.parametrize(
-    ("chances", "seeds", "verdict"),
-    [
-        (CLEAR, 1, "With one seed it cannot be decided which setting is better"),
-        (CLEAR, 5, "Compared with T 4 with weight 0.7, T 2 with weight 0.7 (+31.60) is above it"),
-        (CHANCE, 5, "Compared with T 4 with weight 0.7, resnet8-scratch (-8.10) is below it"),
-    ],
-)
-def test_the_verdict_on_settings_uses_seeds(chances, seeds, verdict):
-    text = said(make_grid(chances, seeds=seeds)[0])
-    assert verdict in text
-    assert ("cannot be decided" not in text) == ("Dunnett's test finds" in text) == (seeds == 5)
+    five = said(make_grid(CLEAR, seeds=5)[0])
+    assert "Compared with T 4 with weight 0.7, T 2 with weight 0.7 (+31.60) is above it" in five
+    assert "cannot be decided" not in five
 
 
 @pytest.mark.parametrize(
