@@ -27,18 +27,14 @@ GRID = ["resnet8-scratch", "resnet8-T1-w0.7", "resnet8-T2-w0.7", "resnet8-T4-w0.
 """The entries of the sample's grid by place; the last is the default."""
 
 
-def make_row(entry, seed, measures, **facts):
-    """A row of the run that `table_of` makes for that seed."""
-    return Row(entry=entry, seed=seed, run=f"r-{seed}", measures=measures, **facts)
-
-
 def table_of(study, rows, images=400, **facts):
     """A table of these rows; a run for each seed."""
     names = tuple(study.entries)
     seeds = sorted({row.seed for row in rows})
     values = {
         "study": study, "sha256": study.sha256, "teacher": "0" * 64, "images": images,
-        "evaluated_on": f"{images:,} test images", "rows": rows,
+        "evaluated_on": f"{images:,} test images",
+        "rows": [row.model_copy(update={"run": f"r-{row.seed}"}) for row in rows],
         "entries": [
             Entry(name=one.name, key=one.key, objective=one.objective, state_bytes=10**6, kept_bytes=10**7)
             for one in study.students.values()
@@ -57,11 +53,11 @@ def make_table(accuracies=None, seeds=5):
         seeds=[0, 1, 2, 3, 4], references=["scratch", "kd"], recipe={"teacher": "resnet56", "epochs": 12},
         entries={name: f"resnet8:{name}" for name in ACCURACIES},
     )  # fmt: skip
-    rows = [
-        make_row(entry, seed, {"accuracy": values[seed], "step_seconds": (1 + seed) * STEPS[entry]} | MEASURES)
-        for seed in range(seeds)
-        for entry, values in (accuracies or ACCURACIES).items()
-    ]
+    rows = []
+    for seed in range(seeds):
+        for entry, values in (accuracies or ACCURACIES).items():
+            own = {"accuracy": values[seed], "step_seconds": (1 + seed) * STEPS[entry]}
+            rows.append(Row(entry=entry, seed=seed, measures=MEASURES | own))
     return table_of(study, rows)
 
 
@@ -79,7 +75,8 @@ def make_grid(chances, seeds=3, images=400, **recipe):
     }
     known = {"cross_entropy": 0.5, "calibration_error": 0.5}
     rows = [
-        make_row(*key, {"accuracy": float(bits.mean())} | known, right=pack_bits(bits)) for key, bits in right.items()
+        Row(entry=entry, seed=seed, right=pack_bits(bits), measures=known | {"accuracy": float(bits.mean())})
+        for (entry, seed), bits in right.items()
     ]
     return table_of(study, rows, images), right
 
@@ -95,7 +92,7 @@ def make_results(experiment, accuracy, seeds=5, more=None, skip=(), small=False)
             known = MEASURES | (more(name, entry) if more else {})
             for seed in study.seeds[:seeds]:
                 noisy = accuracy(name, entry) + NOISE[(seed * (1 + place) + number) % 5]
-                rows.append(make_row(entry, seed, {"accuracy": noisy} | known))
+                rows.append(Row(entry=entry, seed=seed, measures=known | {"accuracy": noisy}))
         tables[name] = table_of(study, rows)
     return Results(tables)
 

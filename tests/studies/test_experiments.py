@@ -287,7 +287,3 @@ def test_a_teacher_that_cannot_be_trained_again_is_an_error_and_no_endless_loop(
     folder.run(teachers.runs[0]).write_status("finished")
     with pytest.raises(ConfigError, match="without a network that others learn from"):
         list_left(TINY)
-
-
-def test_complete_tables_need_no_teacher():
-    assert list_left(get_experiment("better-teacher")) == []  # whose trained teachers are not bundled
