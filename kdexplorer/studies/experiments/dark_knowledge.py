@@ -27,8 +27,10 @@ def studies(small: bool) -> dict[str, Study]:
     references = ["scratch", "kd"]
     found = {"students": base.declare("dark-knowledge-students", list_entries(0.9, 0.1), references, small)}
     if not small:
-        name, again = "students" + base.AGAIN, {"teacher": "air_64", "train_images": 50_000, "epochs": 6}
-        found[name] = base.declare(f"dark-knowledge-{name}", list_entries(0.3, 0.03), references, **again)
+        name, entries = "students" + base.AGAIN, list_entries(0.3, 0.03)
+        found[name] = base.declare(
+            f"dark-knowledge-{name}", entries, references, teacher="air_64", train_images=50_000, epochs=6
+        )
     return found
 
 

@@ -37,8 +37,10 @@ def studies(small: bool) -> dict[str, Study]:
         )  # fmt: skip
         for name, (images, epochs) in SIZES_AGAIN.items():
             entries = ENTRIES_AGAIN | (ALONE_AGAIN if name == "many" else {})
-            again = {"teacher": "air_64", "train_images": images, "epochs": epochs}
-            found[name + base.AGAIN] = base.declare(f"few-labels-{name}{base.AGAIN}", entries, ["scratch"], **again)
+            again = name + base.AGAIN
+            found[again] = base.declare(
+                f"few-labels-{again}", entries, ["scratch"], teacher="air_64", train_images=images, epochs=epochs
+            )
     return found
 
 
