@@ -202,8 +202,8 @@ def list_left(experiment: Experiment, small: bool = False) -> list[Left]:
     return found[::-1]
 
 
-def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str, str] | tuple[None, None]:
-    """The study that has yet to train this one's teacher, and a bundled network like it, which stands in until then."""
+def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str | None, str | None]:
+    """The study that has yet to train this one's teacher, and a bundled network by which the time can be estimated."""
     teacher = study.shared.teacher or ""
     run = teacher.partition("/")[0]
     name = next((name for name, one in studies.items() if run in [one.run_id(seed) for seed in one.seeds]), None)
@@ -213,9 +213,7 @@ def _find_awaited(study: Study, studies: dict[str, Study]) -> tuple[str, str] | 
         find_teachers(teacher)
         return None, None
     architecture = studies[name].architecture
-    if found := [one.name for one in bundled_checkpoints() if one.architecture == architecture]:
-        return name, found[0]
-    raise ConfigError(f"there is no bundled network of {architecture} by which the time can be estimated.")
+    return name, next((one.name for one in bundled_checkpoints() if one.architecture == architecture), None)
 
 
 def seconds_left(experiment: Experiment, small: bool = False) -> float | None:
