@@ -14,31 +14,26 @@ FACTS = {"classes": get_dataset("cifar10").classes, "data": DATA, "run": "r"}
 DISTILLED = {"objective": {"terms": [{"method": "kd"}]}}
 
 
-@pytest.fixture(scope="module")
-def labels():
-    return np.random.default_rng(0).integers(0, 10, 10_000)
+LABELS = np.random.default_rng(0).integers(0, 10, 10_000)
 
 
-@pytest.fixture(scope="module")
-def human(labels):
-    """Annotators who disagree about every second image: 70 % the label, 20 % the next class, 10 % the one after."""
-    return shares_of(labels, 1)
-
-
-def shares_of(labels, step):
-    shares = np.eye(10)[labels]
-    uncertain = np.arange(0, 10_000, 2)
+def shares_of(step):
+    """Annotators who disagree about every second image: 70 % the label, 20 % a class `step` further, 10 % one more."""
+    shares = np.eye(10)[LABELS]
     for times, share in enumerate((0.7, 0.2, 0.1)):
-        shares[uncertain, (labels[::2] + times * step) % 10] = share
+        shares[np.arange(0, 10_000, 2), (LABELS[::2] + times * step) % 10] = share
     return shares
 
 
+HUMAN = shares_of(1)
+
+
 @pytest.fixture
-def networks(tmp_path, make_checkpoint, human, labels, monkeypatch):
+def networks(tmp_path, make_checkpoint, monkeypatch):
     """The student predicts what annotators do, sharpened; its baseline other classes, and is wrong on 100 images."""
-    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: labels)
-    student = 2 * np.log(human + 1e-3)
-    baseline = 2 * np.log(shares_of(labels, 3) + 1e-3)
+    monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: LABELS)
+    student = 2 * np.log(HUMAN + 1e-3)
+    baseline = 2 * np.log(shares_of(3) + 1e-3)
     baseline[:100] = np.roll(student[:100], 5, axis=1)
     return [
         make_checkpoint(tmp_path / "baseline", seed=1, logits=baseline, **FACTS),
@@ -47,18 +42,18 @@ def networks(tmp_path, make_checkpoint, human, labels, monkeypatch):
     ]
 
 
-def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels, monkeypatch):
-    baseline, student = human_agreement.build_rows(networks, human)  # the third has no stored logits
+def test_the_numbers_are_those_of_a_paired_comparison(networks, monkeypatch):
+    baseline, student = human_agreement.build_rows(networks, HUMAN)  # the third has no stored logits
     logits = {c.name: c.logits().astype(float) for c in networks[:2]}
-    closest = {name: fit_temperature(human, values) for name, values in logits.items()}
-    costs = {name: cross_entropy_to_humans(human, logits[name], closest[name]) for name in logits}
+    closest = {name: fit_temperature(HUMAN, values) for name, values in logits.items()}
+    costs = {name: cross_entropy_to_humans(HUMAN, logits[name], closest[name]) for name in logits}
     assert baseline.all_images is None
     assert student.all_images.other == "baseline"
-    assert student.at_one == pytest.approx(cross_entropy_to_humans(human, logits["student"]).mean())
+    assert student.at_one == pytest.approx(cross_entropy_to_humans(HUMAN, logits["student"]).mean())
     assert student.temperature == pytest.approx(closest["student"])
     assert student.least == pytest.approx(costs["student"].mean())
     difference = costs["student"] - costs["baseline"]
-    both = (logits["student"].argmax(axis=1) == labels) & (logits["baseline"].argmax(axis=1) == labels)
+    both = (logits["student"].argmax(axis=1) == LABELS) & (logits["baseline"].argmax(axis=1) == LABELS)
     for paired, part in ((student.all_images, difference), (student.both_right, difference[both])):
         assert paired.estimate == pytest.approx(part.mean())
         assert paired.half == pytest.approx(1.96 * part.std() / len(part) ** 0.5)
@@ -66,7 +61,7 @@ def test_the_numbers_are_those_of_a_paired_comparison(networks, human, labels, m
     assert (student.both_right.count, student.wrong_classes.count) == (9_900, 5_000)  # where annotators disagree
     assert student.wrong_classes.estimate < -0.5
     monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: None)  # only what needs no labels
-    without = human_agreement.build_rows(networks, human)[1]
+    without = human_agreement.build_rows(networks, HUMAN)[1]
     assert (without.all_images, without.both_right, without.wrong_classes) == (student.all_images, None, None)
 
 

@@ -12,11 +12,8 @@ from kdexplorer.analysis import metrics, verdicts
 from kdexplorer.analysis.measures import Evaluation, measure
 from kdexplorer.analysis.metrics import FOLDS, fit_temperature, scale_logits, softmax
 
-
-@pytest.fixture
-def random_logits():
-    generator = np.random.default_rng(0)
-    return generator.normal(0, 3, (500, 10)), generator.normal(0, 3, (500, 10)), generator.integers(0, 10, 500)
+GENERATOR = np.random.default_rng(0)
+LOGITS, OTHER, LABELS = *GENERATOR.normal(0, 3, (2, 500, 10)), GENERATOR.integers(0, 10, 500)
 
 
 def test_softmax_and_entropy_by_hand():
@@ -28,12 +25,11 @@ def test_softmax_and_entropy_by_hand():
     assert metrics.entropy(np.array([0.5, 0.5, 0, 0])) == pytest.approx(np.log(2))
 
 
-def test_cross_entropy_agrees_with_torch_and_with_a_hand_case(random_logits):
-    logits, other, labels = random_logits
-    shares = scipy_softmax(other, axis=1)
-    found = metrics.cross_entropy(logits, labels), metrics.cross_entropy_to_humans(shares, logits).mean()
-    targets = torch.from_numpy(labels), torch.from_numpy(shares)
-    expected = [torch.nn.functional.cross_entropy(torch.from_numpy(logits), one).item() for one in targets]
+def test_cross_entropy_agrees_with_torch_and_with_a_hand_case():
+    shares = scipy_softmax(OTHER, axis=1)
+    found = metrics.cross_entropy(LOGITS, LABELS), metrics.cross_entropy_to_humans(shares, LOGITS).mean()
+    targets = torch.from_numpy(LABELS), torch.from_numpy(shares)
+    expected = [torch.nn.functional.cross_entropy(torch.from_numpy(LOGITS), one).item() for one in targets]
     assert found == pytest.approx(expected, rel=1e-12)
     assert metrics.cross_entropy(np.zeros((3, 10)), np.array([0, 1, 2])) == pytest.approx(math.log(10))
     assert metrics.cross_entropy(np.array([[60_000.0, 0]], dtype=np.float16), np.array([1])) == pytest.approx(60_000)
@@ -68,13 +64,12 @@ def test_per_class_accuracy_and_confusion_by_hand():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
-def test_divergence_agrees_with_scipy_and_goes_from_teacher_to_student(random_logits, temperature):
-    student, teacher, _ = random_logits
-    p, q = (scipy_softmax(z / temperature, axis=1) for z in (teacher, student))
+def test_divergence_agrees_with_scipy_and_goes_from_teacher_to_student(temperature):
+    p, q = (scipy_softmax(z / temperature, axis=1) for z in (OTHER, LOGITS))
     expected = rel_entr(p, q).sum(axis=1).mean()
-    assert metrics.kl_divergence(teacher, student, temperature) == pytest.approx(expected, rel=1e-10)
-    assert metrics.kl_divergence(student, teacher, temperature) != pytest.approx(expected, rel=1e-6)
-    assert metrics.kl_divergence(teacher, teacher, temperature) == pytest.approx(0, abs=1e-12)
+    assert metrics.kl_divergence(OTHER, LOGITS, temperature) == pytest.approx(expected, rel=1e-10)
+    assert metrics.kl_divergence(LOGITS, OTHER, temperature) != pytest.approx(expected, rel=1e-6)
+    assert metrics.kl_divergence(OTHER, OTHER, temperature) == pytest.approx(0, abs=1e-12)
 
 
 def test_class_similarity_by_hand():
