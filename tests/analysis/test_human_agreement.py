@@ -11,7 +11,6 @@ from kdexplorer.datasets import get_dataset
 
 DATA = {"dataset": "cifar10", "evaluation_images": 10_000}
 FACTS = {"classes": get_dataset("cifar10").classes, "data": DATA, "run": "r"}
-DISTILLED = {"objective": {"terms": [{"method": "kd"}]}}
 
 
 LABELS = np.random.default_rng(0).integers(0, 10, 10_000)
@@ -28,21 +27,17 @@ def shares_of(step):
 HUMAN = shares_of(1)
 
 
-@pytest.fixture
-def networks(tmp_path, make_checkpoint, monkeypatch):
+def test_the_numbers_are_those_of_a_paired_comparison(tmp_path, make_checkpoint, monkeypatch):
     """The student predicts what annotators do, sharpened; its baseline other classes, and is wrong on 100 images."""
     monkeypatch.setattr(human_agreement, "evaluation_labels", lambda checkpoint: LABELS)
-    student = 2 * np.log(HUMAN + 1e-3)
-    baseline = 2 * np.log(shares_of(3) + 1e-3)
-    baseline[:100] = np.roll(student[:100], 5, axis=1)
-    return [
-        make_checkpoint(tmp_path / "baseline", seed=1, logits=baseline, **FACTS),
-        make_checkpoint(tmp_path / "student", seed=2, logits=student, **FACTS, **DISTILLED),
+    sharpened, others = (2 * np.log(shares + 1e-3) for shares in (HUMAN, shares_of(3)))
+    others[:100] = np.roll(sharpened[:100], 5, axis=1)
+    distilled = FACTS | {"objective": {"terms": [{"method": "kd"}]}}
+    networks = [
+        make_checkpoint(tmp_path / "baseline", seed=1, logits=others, **FACTS),
+        make_checkpoint(tmp_path / "student", seed=2, logits=sharpened, **distilled),
         make_checkpoint(tmp_path / "without-logits", seed=3, **FACTS),
     ]
-
-
-def test_the_numbers_are_those_of_a_paired_comparison(networks, monkeypatch):
     baseline, student = human_agreement.build_rows(networks, HUMAN)  # the third has no stored logits
     logits = {c.name: c.logits().astype(float) for c in networks[:2]}
     closest = {name: fit_temperature(HUMAN, values) for name, values in logits.items()}
