@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,9 @@ from kdexplorer.analysis.measures import TextTable
 from kdexplorer.errors import KDError
 from kdexplorer.methods.at import AT, normalize_maps
 from kdexplorer.networks import get_architecture
-from kdexplorer.networks.outputs import pool_to_same_size
+from kdexplorer.networks.outputs import Tensor, pool_to_same_size, torch
 from kdexplorer.runs import array_store, lineage
 from kdexplorer.runs.checkpoints import Checkpoint
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BATCH = 50
 """Images of a forward pass."""
@@ -76,8 +73,6 @@ def map_difference(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 def _pool(student: np.ndarray, teacher: np.ndarray) -> tuple[Tensor, Tensor]:
     """Maps `[N, H, W]` as tensors of the smaller of their sizes."""
-    import torch
-
     return pool_to_same_size(*(torch.from_numpy(np.array(maps)) for maps in (student, teacher)))
 
 

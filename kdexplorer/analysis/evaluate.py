@@ -19,14 +19,13 @@ from kdexplorer.datasets.folder import label_folder
 from kdexplorer.errors import CheckpointError, ConfigError, DataError
 from kdexplorer.files import write_json
 from kdexplorer.networks import build_empty, count_multiply_adds, count_parameters
+from kdexplorer.networks.outputs import torch
 from kdexplorer.runs import checkpoints
 from kdexplorer.runs.card import AfterChoice, Card, DataFacts
 from kdexplorer.runs.checkpoints import CARD, Checkpoint, find_checkpoint, network_from_state, save_checkpoint
 from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
-    import torch
-
     from kdexplorer.networks.base import StagedNetwork
 
 COMMON_NORMALIZATIONS = {

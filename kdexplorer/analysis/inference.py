@@ -16,11 +16,9 @@ from kdexplorer.images.picture import Prediction
 from kdexplorer.methods import Method
 from kdexplorer.methods.at import attention_map
 from kdexplorer.networks import Architecture, Outputs
+from kdexplorer.networks.outputs import nn, torch
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
     from kdexplorer.networks.base import StagedNetwork
 
 PROBED = 16
@@ -35,8 +33,6 @@ def predict_batches(
 
     So many images at once; with a title a progress bar is drawn on stderr.
     """
-    import torch
-
     found = []
     with torch.inference_mode():
         for start in tqdm(range(0, len(images), size), title, disable=not title, file=sys.stderr, leave=False):
@@ -47,8 +43,6 @@ def predict_batches(
 
 def compute_outputs(network: StagedNetwork, images: np.ndarray, normalization: Normalization) -> Outputs:
     """Logits, stages and embedding for uint8 images `[B, 3, 32, 32]` in float32, without gradient."""
-    import torch
-
     with torch.no_grad():
         logits, stages, embedding = network(to_inputs(network, images, normalization), all_outputs=True)
     return Outputs(logits.float(), [stage.float() for stage in stages], embedding.float())
@@ -71,8 +65,6 @@ def predict_picture(network: StagedNetwork, pixels: np.ndarray, normalization: N
 
 def to_inputs(network: nn.Module, images: np.ndarray, normalization: Normalization) -> torch.Tensor:
     """uint8 images `[B, 3, H, W]`, normalized and on the network's device."""
-    import torch
-
     device = next(network.parameters()).device
     return normalize(torch.from_numpy(np.array(images)).to(device), normalization)
 
@@ -99,8 +91,6 @@ def probe(
     trains beside the student has fresh weights here. Outputs are of the same images, their stages and embeddings may be
     missing where the loss needs none; labels are int64 `[B]`, the architectures the student's and the teacher's.
     """
-    import torch
-
     leaf = student.map(lambda tensor: tensor.detach().requires_grad_())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -31,12 +31,10 @@ from kdexplorer.datasets.augmentation import normalize, resize
 from kdexplorer.datasets.base import SplitName
 from kdexplorer.errors import CheckpointError, ConfigError, DataError, unknown_name
 from kdexplorer.networks import STORED, build
+from kdexplorer.networks.outputs import Tensor, nn, torch
 from kdexplorer.runs.card import Card, DataFacts
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint, open_checkpoint, save_checkpoint
 from kdexplorer.schema import RECORDED, is_name
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 class Program(NamedTuple):
@@ -74,7 +72,6 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
     checkpoint = network if isinstance(network, Checkpoint) else find_checkpoint(str(network))
     if not checkpoint.computes:
         raise CheckpointError(f"{checkpoint.name} is no network: only its logits are stored.")
-    import torch
 
     program = _with_normalization(checkpoint.network(), checkpoint)
     images = _images(checkpoint).astype(np.float32) / 255
@@ -88,7 +85,6 @@ def export(network: str | Checkpoint, format: Format = "pt2") -> bytes:
 
 def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
     import safetensors.torch
-    import torch
 
     state = {name: tensor.contiguous() for name, tensor in checkpoint.network().state_dict().items()}
     facts = {"architecture", "classes", "normalization", "test_accuracy"}
@@ -101,8 +97,6 @@ def _pack_weights(checkpoint: Checkpoint) -> tuple[bytes, Callable[[np.ndarray],
 
 
 def _pack_program(program: nn.Module, format: Format) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
-    import torch
-
     shapes = ({0: torch.export.Dim("images")},)
     exported = torch.export.export(program, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=shapes)
     for graph in filter(None, (getattr(module, "graph", None) for module in exported.graph_module.modules())):
@@ -120,9 +114,6 @@ def _pack_program(program: nn.Module, format: Format) -> tuple[bytes, Callable[[
 
 
 def _with_normalization(network: Any, checkpoint: Checkpoint) -> nn.Module:
-    import torch
-    from torch import nn
-
     class Normalized(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -259,8 +250,6 @@ def _predict_split(split: Split, program: Program, normalization: Normalization,
 
     Raises CheckpointError where the program fails, or returns something else.
     """
-    import torch
-
     predict, batch, side = program
     found, size = [], batch or BATCH
     for start in tqdm(range(0, len(split), size), title, disable=not title, file=sys.stderr, leave=False):
@@ -300,8 +289,6 @@ def _open_onnx(source: Path | bytes) -> Program:
 
 
 def _open_exported(source: Path) -> Program:
-    import torch
-
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # else torch unpickles what it cannot read otherwise
     try:
@@ -331,8 +318,6 @@ def open_function(source: str) -> Program:
     That is any function of normalized images float32 `[B, 3, H, W]`, such as a `torch.nn.Module`, to logits `[B, K]` or
     to an object with `logits`, as Transformers' models return. Raises CheckpointError when it is not found, or fails.
     """
-    import torch
-
     module, _, name = source.partition(":")
     sys.path.insert(0, "")  # the current folder
     try:

@@ -6,15 +6,10 @@ what came before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from kdexplorer.datasets.base import Normalization
-
-if TYPE_CHECKING:
-    import torch
-
+from kdexplorer.networks.outputs import F, torch
 
 STUDENT, TEACHER = 0xA6, 0x7E
 """For whom crops are drawn: a teacher may have crops of its own."""
@@ -50,8 +45,6 @@ def augment(
     Returns:
         `[B, 3, H, W]` uint8.
     """
-    import torch
-
     generator = np.random.default_rng([seed, epoch, step, stream])
     batch = len(indices)
 
@@ -85,8 +78,6 @@ def cut_out(
         batch, part: how many images the batch has, and which these are; the others' places do not depend on it.
         drawn: seed, epoch, step and stream, which decide the places.
     """
-    import torch
-
     generator, inside = np.random.default_rng([*drawn, 0xC0]), []
     for size in images.shape[2:]:
         distance = np.arange(size) - generator.integers(0, size - side + 1, (batch, 1))[part]
@@ -101,8 +92,6 @@ def mix(images: torch.Tensor, seed: int, epoch: int, step: int) -> torch.Tensor:
     Zhang et al., "mixup", ICLR 2018, with the uniform shares of Beyer et al., "Knowledge distillation: A good teacher
     is patient and consistent", CVPR 2022; here the larger share is the image's own. uint8 `[B, 3, H, W]` in and out.
     """
-    import torch
-
     shares = np.random.default_rng([seed, epoch, step, 0x31]).uniform(0.5, 1, (len(images), 1, 1, 1))
     share = to_device(shares.astype(np.float32), images.device)
     return (share * images.float() + (1 - share) * images.roll(1, dims=0).float()).round().to(torch.uint8)
@@ -113,8 +102,6 @@ def resize(images: torch.Tensor, side: int) -> torch.Tensor:
 
     It is linear and its weights add up to 1, so it may come after `normalize`. At their own size they stay as they are.
     """
-    import torch.nn.functional as F
-
     if images.shape[-1] == side:
         return images
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
@@ -122,16 +109,12 @@ def resize(images: torch.Tensor, side: int) -> torch.Tensor:
 
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """An array as a tensor on a device; a copy to a GPU does not block."""
-    import torch
-
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def normalize(images: torch.Tensor, normalization: Normalization) -> torch.Tensor:
     """uint8 `[B, 3, H, W]` to float32 in channels_last: scaled to 0..1, then `(x - mean) / std`."""
-    import torch
-
     both = (to_device(np.asarray(one, np.float32), images.device) for one in (normalization.mean, normalization.std))
     mean, std = (values.view(1, 3, 1, 1) * 255 for values in both)
     return images.contiguous(memory_format=torch.channels_last).float().sub_(mean).div_(std)

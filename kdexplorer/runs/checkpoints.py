@@ -24,13 +24,12 @@ from kdexplorer.errors import CheckpointError, ConfigError, did_you_mean
 from kdexplorer.files import bundled, new_folder, open_regular, read_bytes, read_once, write_bytes, write_json
 from kdexplorer.methods import all_methods
 from kdexplorer.networks import STORED, build_empty
+from kdexplorer.networks.outputs import torch
 from kdexplorer.runs.card import Card, TeacherReference, read_card
 from kdexplorer.runs.run_folder import Run, finished_students, runs_root
 from kdexplorer.schema import is_name
 
 if TYPE_CHECKING:
-    import torch
-
     from kdexplorer.networks.base import StagedNetwork
 
 WEIGHTS, CARD, LOGITS = "weights.safetensors", "card.json", "test_logits.npz"
@@ -213,8 +212,6 @@ def network_from_state(architecture: str, state: dict[str, torch.Tensor], classe
 
     Raises CheckpointError naming the first key that is missing, unknown, misshapen, of a wrong dtype, or not finite.
     """
-    import torch
-
     network = build_empty(architecture, classes)
     expected = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
@@ -246,8 +243,6 @@ def to_half_precision(network: StagedNetwork) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError naming the first key with values beyond float16's range, which nothing could read back.
     """
-    import torch
-
     state = {
         key: tensor.detach().to("cpu", torch.float16).contiguous()
         for key, tensor in network.state_dict().items()
@@ -303,8 +298,6 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError when it is missing, neither of both, or contains anything but tensors by name.
     """
-    import torch
-
     try:
         _check_size(source)
         if source.suffix == ".safetensors":

@@ -16,14 +16,13 @@ from kdexplorer.datasets import Split, available_dataset, get_dataset
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.datasets.base import Normalization
 from kdexplorer.errors import ConfigError
+from kdexplorer.networks.outputs import F, torch
 from kdexplorer.runs.checkpoints import find_checkpoint
 from kdexplorer.studies.experiments import base
 from kdexplorer.studies.experiments.base import Claim, Experiment, Plot, Point, Results
 from kdexplorer.studies.table import Table, describe_network, evaluate_row, find_changed
 
 if TYPE_CHECKING:
-    import torch
-
     from kdexplorer.networks.base import StagedNetwork
 
 IMAGES, SMALL_IMAGES, BATCH = 1_000, 200, 250
@@ -146,8 +145,6 @@ def gradient_signs(network: StagedNetwork, images: Split, normalization: Normali
 
     Goodfellow, Shlens & Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, the fast gradient sign.
     """
-    import torch
-    import torch.nn.functional as F
 
     def signs(start: int) -> torch.Tensor:
         part = images.take(np.arange(start, min(start + BATCH, len(images))))
