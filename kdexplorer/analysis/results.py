@@ -6,6 +6,7 @@ cannot: it is a different sum for each method. Networks evaluated on different i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -297,13 +298,15 @@ def _describe(name: str, checkpoint: Checkpoint, latency: float | None, known: d
     seconds = [leg.seconds for leg in card.legs if leg.seconds is not None]
     weights = checkpoint.path / WEIGHTS
     known.setdefault("method", objective_label(card.objective_key) if card.objective else "")
+    multiply_adds = card.multiply_adds
+    with contextlib.suppress(ConfigError):  # its architecture is not installed
+        multiply_adds = multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None
     return ResultRow(
         name=name, architecture=card.architecture, objective_key=card.objective_key,
         objective=card.test_objective, objective_terms=card.objective, terms=card.test_terms,
         accuracy=card.test_accuracy, accuracy_low=low, accuracy_high=high, cross_entropy=card.test_cross_entropy,
         images=images, evaluated_on=describe_evaluation(checkpoint),
-        parameters=card.parameters or None,
-        multiply_adds=card.multiply_adds or count_multiply_adds(card.architecture, len(card.classes)) or None,
+        parameters=card.parameters or None, multiply_adds=multiply_adds,
         latency=latency, size=weights.stat().st_size if checkpoint.computes and weights.is_file() else None,
         train_images=card.data.train_images, epochs=card.epochs, run=card.run,
         epochs_by_run=tuple(leg.epochs for leg in card.legs), continued_in_view=card.continued_in_view,

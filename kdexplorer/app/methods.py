@@ -123,29 +123,29 @@ def show_instrument(method: Method, teacher: Network, student: Network | None, p
     if student is None:
         st.info("Choose a student to see this method's gradient on it.")
         return
-    problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
-    if method.needs - {"logits"} and not (teacher.computes and student.computes):
-        problem = f"{method.label} needs more than logits, and only logits are stored of one of these networks"
-    if problem:
-        st.info(f"{problem}.")
-        return
-    images, labels = probe_images(picture, teacher)
     adapts = type(method).adapter is not Method.adapter
-    if len(images) < 2 and (method.relates_images or adapts):
-        st.info(f"{method.label} needs several images, and the test images of this data set are missing.")
-        return
     try:
+        problem = method.check(get_architecture(student.architecture), get_architecture(teacher.architecture))
+        if method.needs - {"logits"} and not (teacher.computes and student.computes):
+            problem = f"{method.label} needs more than logits, and only logits are stored of one of these networks"
+        if problem:
+            st.info(f"{problem}.")
+            return
+        images, labels = probe_images(picture, teacher)
+        if len(images) < 2 and (method.relates_images or adapts):
+            st.info(f"{method.label} needs several images, and the test images of this data set are missing.")
+            return
         found = _probe(method, method.settings.model_dump_json(), student, teacher, images, labels)
+        logits = teacher.logits_of(picture)
     except KDError as error:
         show_error(error)
         return
     if picture.label is None:
-        name = teacher.classes[int(teacher.predict(picture.pixels).logits.argmax())]
+        name = teacher.classes[int(logits.argmax())]
         st.caption(
             f"This picture has no hard label: where the loss needs one, it is the teacher's class, {as_text(name)}."
         )
     if found.push is not None:
-        logits = teacher.logits_of(picture)
         chart = gradients.push_bars(found.push, logits, teacher.classes, picture.label, method.label, student.name)
         chart_view.draw(chart, f"{method.label} push", chart_view.OF_IMAGE)
     if found.relations is not None:

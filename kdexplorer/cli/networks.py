@@ -94,8 +94,7 @@ def compare_attention(options: argparse.Namespace) -> None:
         names = ", ".join(checkpoint.name for checkpoint in others)
         raise KDError(f"{names}: the number of stages differs from that of {teacher.name}: leave it out.")
     dataset = teacher.card.known_dataset
-    images = dataset.gallery().images[: options.images] if dataset is not None else ()
-    if not len(images):
+    if dataset is None or not len(images := dataset.gallery().images[: options.images]):
         raise DataError(f"the images of {teacher.card.data.dataset}, the data set of {teacher.name}, are missing.")
     with shared.progress_bar("comparing attention") as update:
         count = len(images)

@@ -129,7 +129,7 @@ class Charts:
 
     def _draw_human_labels(self, picture: Picture) -> dict[str, Spec]:
         """The human labels of a test image, and how close each network is to them."""
-        if self.human is None or picture.index is None:
+        if self.human is None or picture.index is None or not Cifar10().begins_with(get_dataset(picture.dataset)):
             return {}
         labels, name = self.human[picture.index], f"test image {picture.index}"
         near = {name: closeness(labels, logits[picture.index]) for name, logits in self.annotated.items()}

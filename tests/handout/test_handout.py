@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -246,6 +247,8 @@ def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make
     assert max(row["p"] for row in rows) == pytest.approx(31 / 40)
     assert f"{cross_entropy_to_humans(counts, networks['teacher'].logits()).mean():.3f}" in parsed.words
     assert "closeness on the split" in parsed.data()["shared"]
+    others = [replace(one, dataset="synthetic") for one in choose(networks, 2)]  # whom no annotator has seen
+    assert "human labels" not in read(networks, others, human_labels=counts).data("charts-0")
 
 
 def test_the_command_writes_a_file_that_contains_the_command(networks, library, tmp_path, command, monkeypatch):

@@ -37,6 +37,8 @@ def test_a_question_from_the_current_picture_its_votes_the_projector_view_and_it
     question = store.current()
     assert (question.index, question.label, question.classes) == (3, SAMPLES.labels[3], CIFAR10.classes)
     assert (question.image.pixels == SAMPLES.images[3]).all()
+    of_replaced = question.model_copy(update={"index": 5})
+    assert [votes._find_picture(one).index for one in (question, of_replaced)] == [3, None]
     name = CIFAR10.classes[question.label]
     for number, choice in enumerate([question.label, question.label, (question.label + 1) % 10]):
         store.vote(question.key, choice, browser(number))

@@ -15,7 +15,7 @@ from kdexplorer.runs.run_folder import imported_root
 from kdexplorer.studies.experiments import lab_claims
 from kdexplorer.studies.report import describe_study
 from kdexplorer.studies.table import summarize
-from tests.pages.reading import button, link_labels, open_popover, results_table, specs, text
+from tests.pages.reading import button, link_labels, open_popover, results_table, specs, text, turn_to
 from tests.pages.runs import CIFAR10, CIFAR10_CARD, make_run
 from tests.studies.sample import make_table
 
@@ -79,6 +79,10 @@ def test_learning_curves_come_from_the_cards_and_from_runs(evaluated, make_check
     runs = [make_run().run_id for _ in range(2)]  # of one name
     at = open_page("compare", runs=runs, show="Learning curves")
     assert all(f"s-scratch ({run_id})" in specs(at)[0]["description"] for run_id in runs)
+    for page in ("overview", "compare"):
+        at.query_params.clear()
+        turn_to(at, page)
+    assert at.multiselect(key="runs").value == runs
 
 
 def test_networks_of_different_images_are_refused_and_one_group_can_be_kept(evaluated, make_checkpoint, open_page):

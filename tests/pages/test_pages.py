@@ -12,7 +12,7 @@ from kdexplorer.app.layout import TITLES
 from kdexplorer.app.parts import chart_view, downloads
 from kdexplorer.app.server import access, turns
 from kdexplorer.errors import KDError
-from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.checkpoints import CARD, open_checkpoint
 from tests.pages.reading import PHOTO, button, open_popover, open_tab, specs, text, turn_to, upload
 from tests.pages.runs import CIFAR10, CIFAR10_CARD, distilled, make_run
 from tests.pages.test_attention_page import compare
@@ -78,6 +78,16 @@ def test_damaged_weights_are_reported_and_the_others_shown_beside_a_usable_teach
     at = open_page("attention")
     assert "SHA-256" in at.error[0].value
     assert ["small-scratch" in str(spec) for spec in specs(at)] == [True] * charts
+
+
+def test_a_network_whose_plugin_is_gone_leaves_the_rest_of_a_page(evaluated, open_page):
+    card = evaluated / "small-response" / CARD
+    card.write_text(card.read_text().replace("resnet8", "gone_net"))
+    at = open_page("methods", student="small-response")
+    assert ("gone_net" in at.error[0].value, "All methods" in [one.value for one in at.header]) == (True, True)
+    at = open_page("compare", networks=["teacher", "small-scratch", "small-response"])
+    assert (len(at.dataframe[0].value), not at.error) == (3, True)
+    assert "Measure latency (resnet20, resnet8)" in [one.label for one in at.button]
 
 
 @pytest.mark.parametrize("name", [*PAGES, "methods", "audience"])

@@ -1,6 +1,8 @@
 """What is shown of the vote: the result of a question, on a projector too, and all questions together."""
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -13,14 +15,14 @@ from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL
-from kdexplorer.app.state import choices
+from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import Network
 from kdexplorer.charts.common import NetworkLogits, format_share
 from kdexplorer.charts.soft_labels import vote_bars
 from kdexplorer.charts.style import TEACHER
 from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import KDError
-from kdexplorer.images.picture import data_url, enlarge_png, qr_png
+from kdexplorer.images.picture import Picture, data_url, enlarge_png, qr_png
 from kdexplorer.vote.questions import Question, choice_of, count_votes, describe_agreement, distance, soft_label
 from kdexplorer.vote.routes import PATH
 from kdexplorer.vote.store import open_store
@@ -90,18 +92,29 @@ def show_question(teacher: Network, projector: bool = False) -> None:
     st.fragment(follow, run_every=POLL if question is not None and question.is_open else IDLE_POLL)()
 
 
+def _find_picture(question: Question) -> Picture:
+    """The question's picture; without its place among the test images where these have been replaced since."""
+    shown = question.image
+    with contextlib.suppress(KDError):
+        known = cached.gallery(question.dataset).images
+        if shown.index in range(len(known)) and np.array_equal(known[shown.index], shown.pixels):
+            return shown
+    return replace(shown, index=None)
+
+
 def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
     """What is known of each question; what is missing is reported, each reason once."""
     found, problems = list[Truth](), list[str]()
     for one in questions:
         logits = human = None
         try:
+            image = _find_picture(one)
             if teacher.classes == one.classes:
-                logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(one.image))
-            if one.index is not None:
+                logits = NetworkLogits(teacher.name, TEACHER, teacher.logits_of(image))
+            if image.index is not None:
                 known = find_dataset(one.dataset).human_labels()
-                human = None if known is None else known[one.index]
-        except (KDError, OSError, IndexError) as error:
+                human = None if known is None else known[image.index]
+        except (KDError, OSError) as error:
             problems.append(str(error))
         found.append(Truth(one.label, logits, human))
     if any(one.classes != teacher.classes for one in questions):
@@ -159,7 +172,7 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
     for network in networks:
         if all(one.classes == network.classes for one in closed):
             try:
-                known[network.name] = np.stack([network.logits_of(one.image) for one in closed])
+                known[network.name] = np.stack([network.logits_of(_find_picture(one)) for one in closed])
             except KDError as error:
                 show_error(error)
     if (text := describe_agreement(closed, known)) is not None:

@@ -143,6 +143,9 @@ def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Networ
         )  # fmt: skip
     for run_id in runs:
         chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
+    if len(chosen) > LIMIT:
+        st.caption(f"The first {LIMIT} of {len(chosen)} networks are compared: choose fewer networks or runs.")
+        del chosen[LIMIT:]
     return {name: found[name] for name in chosen}, runs
 
 

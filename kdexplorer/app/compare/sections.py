@@ -12,7 +12,7 @@ from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app import layout
-from kdexplorer.app.layout import as_text
+from kdexplorer.app.layout import as_text, show_error
 from kdexplorer.app.parts import chart_view, downloads, network_picker
 from kdexplorer.app.parts.picture import say_how_to_get
 from kdexplorer.app.server import access, turns
@@ -25,6 +25,7 @@ from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.datasets import find_dataset, get_dataset
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import Picture, data_url, enlarge_png
+from kdexplorer.networks import all_architectures
 from kdexplorer.runs import lineage
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import EpochMetrics, find_run
@@ -57,7 +58,11 @@ class Comparison:
         """
         first, latencies = next(iter(networks.values())), st.session_state.get("latencies", {})
         labels = cached.evaluation_labels(first)
-        human = get_dataset(first.dataset).human_labels() if baseline else None
+        human = None
+        try:
+            human = get_dataset(first.dataset).human_labels() if baseline else None
+        except KDError as error:
+            show_error(error)
         rows = cached.result_rows(networks, labels, teacher, baseline or None, latencies, human)
         logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
         stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}
@@ -193,7 +198,8 @@ def show_cost(compared: Comparison) -> None:
         st.info("Only stored logits are known of these networks, so they have no cost to compare.")
         return
     chart_view.show_figure("accuracy_cost", compared, about=("networks",))
-    missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters})
+    installed = {one.key for one in all_architectures()}
+    missing = sorted({row.architecture for row in compared.rows if row.latency is None and row.parameters} & installed)
     if not missing or layout.is_alone():
         return
     if st.button(f"Measure latency ({', '.join(missing)})", key="latency", icon=":material/timer:"):

@@ -69,12 +69,13 @@ def show(run: Run) -> None:
         command = command.replace(recipe.dataset, without_place(recipe.dataset))
     layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
     layout.mention(networks=f"run {run.run_id}")
-    live = run.status().state in LIVE
+    before = run.status()
+    live = before.state in LIVE
 
     def follow() -> None:
         status = run.status()
-        if live and status.state not in LIVE:
-            st.rerun()  # the whole page once more, without polling
+        if live and (status.state not in LIVE or status.finished != before.finished):
+            st.rerun()  # the whole page once more: without polling, or with a sweep's next results
         _show_controls(run, status.state)
         with st.container():  # always one element, so that no button appears twice while the page is redrawn
             _show_progress(run, recipe, status)
@@ -234,7 +235,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
         else:
             draw_losses()
     if (tested := [row for row in shown if row.test]) and find_dataset(config.dataset).classes:
-        kept = all(one.card.known_dataset for one in found.values())  # its images, since then
+        may_differ = not (live or found) and find_dataset(config.dataset).sha256  # from its images, replaced since then
+        kept = not may_differ and all(one.card.known_dataset for one in found.values())
         _show_soft_labels(config, tested, source, live, kept)
     if compared:
         more = st.expander("Losses and results in detail", key="details", on_change="rerun")

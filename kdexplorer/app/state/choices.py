@@ -79,7 +79,7 @@ def settle(name: str, options: Collection[Any], default: Any, optional: bool = F
     is_option |= value is None and optional and name in st.session_state
     linked = st.query_params.get_all(name)
     follows = not is_option or (name in usual and value == usual[name] and not linked)
-    follows |= linked == as_texts(default) and not optional
+    follows |= bool(linked) and linked == as_texts(default) and not optional
     if not follows:
         usual.pop(name, None)  # chosen, also on pages where it is the default
         return
