@@ -42,19 +42,21 @@ class PageFiles:
         if _may_be_page(scope):
             answer = await self._add_style(scope, receive)
         elif _is_file(scope):
-            async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
-                answer = self._kept.get(scope["path"]) or await self._compress(scope)
+            answer = self._kept.get(scope["path"]) or await self._compress(scope)
         await answer(scope, receive, send)
 
     async def _compress(self, scope: Scope) -> Response:
         """The whole answer, which is kept where it is a compressed file that never changes."""
-        # It receives nothing: a file is read to its end, for the others, when who asked first leaves.
-        answer = await _collect(self._compressing, scope, asyncio.Future)
-        answer.headers["Content-Length"] = str(len(answer.body))
-        is_final = answer.status_code == 200 and "immutable" in answer.headers.get("Cache-Control", "")
-        if is_final and "Content-Encoding" in answer.headers and len(self._kept) < KEPT:
-            self._kept[scope["path"]] = answer
-        return answer
+        async with self._lock:  # many visitors ask for a file at the same time: the first one's is for all
+            if (kept := self._kept.get(scope["path"])) is not None:
+                return kept
+            # It receives nothing: a file is read to its end, for the others, when who asked first leaves.
+            answer = await _collect(self._compressing, scope, asyncio.Future)
+            answer.headers["Content-Length"] = str(len(answer.body))
+            is_final = answer.status_code == 200 and "immutable" in answer.headers.get("Cache-Control", "")
+            if is_final and "Content-Encoding" in answer.headers and len(self._kept) < KEPT:
+                self._kept[scope["path"]] = answer
+            return answer
 
     async def _add_style(self, scope: Scope, receive: Receive) -> Response:
         """Streamlit's page with the style at its end, where it outweighs Streamlit's own rules."""
