@@ -282,7 +282,7 @@ def test_the_card_names_all_teachers_and_each_is_one_in_the_lineage(tiny, severa
     assert run.teacher(10).name == "teacher+other+kd"
 
 
-def test_stored_logits_of_several_are_averaged(make_checkpoint, tmp_path):
+def test_stored_logits_of_several_are_averaged(make_checkpoint, tmp_path, tiny):
     logits = np.random.default_rng(0).normal(0, 3, (2, 60, 10)).astype(np.float16)
     made = [make_checkpoint(tmp_path / f"t{i}", seed=i, logits=one) for i, one in enumerate(logits)]
     found = load_teacher_logits(make_config(RESPONSE, teacher=joined(made)))

@@ -312,7 +312,7 @@ class TestWithoutABrowser:
         assert "handout_live" not in [toggle.key for toggle in wide.toggle]
 
     def test_a_handout_with_networks_or_another_picture_is_another_file(self, monkeypatch):
-        monkeypatch.setattr(page, "bundle_library", lambda version: "window.vegaEmbed = null;")
+        monkeypatch.setattr(page, "bundle_library", lambda: "window.vegaEmbed = null;")
         small = cached.all_networks()["small"]
         one, other = (Picture(np.full((3, 32, 32), 77 * n, np.uint8), name="a photo") for n in range(2))
         requests = (
