@@ -277,6 +277,8 @@ class RunConfig(StrictModel):
         for student in (one for one in self.students if not one.unknown):
             if self.mixup and (student.ce_weight or not student.needs):
                 raise ValueError(f"mixup has no hard labels: set the ce_weight of {student.name} to 0 and add a method")
+            if self.mixup and (using := [method.label for method in student.methods if method.uses_labels]):
+                raise ValueError(f"mixup has no hard labels, but {student.name} has {using[0]}, which uses them")
             if self.teacher_view == "fixed" and student.needs - {"logits"}:
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
         return self

@@ -25,7 +25,7 @@ class AlteredKD(Method):
     formula = r"T^2\,\mathrm{KL}\bigl(\tilde p^t(T)\,\|\,p^s(T)\bigr)"
     summary = "A control: the student imitates the teacher's softened probabilities after they were altered."
     needs = frozenset({"logits"})
-    relates_images = True
+    relates_images = uses_labels = True
     marker, dash = "house", (10, 6)
 
     class Settings(TemperatureSettings):

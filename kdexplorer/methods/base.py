@@ -68,6 +68,10 @@ class Method:
     """Whether the loss compares images of a batch with each other. Then several processes compute it over the batch of
     all of them, and the evaluation over parts of `batch_size` images. It is given what `reduce_teacher` keeps of the
     student's outputs too."""
+    uses_labels: ClassVar[bool] = False
+    """Whether the loss depends on the labels, which mixed images do not have."""
+    min_classes: ClassVar[int] = 2
+    """With fewer classes the loss has no gradient."""
     short_keys: ClassVar[dict[str, str]] = {}
     """Short spellings of settings on the command line; `T` for a `temperature` is added."""
     marker: ClassVar[str | None] = None

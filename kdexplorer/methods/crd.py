@@ -26,7 +26,7 @@ class CRD(Method):
     )
     summary = "The student's projected embedding of an image comes near to the teacher's of the same image."
     needs = frozenset({"embedding"})
-    relates_images = True
+    relates_images = uses_labels = True
     marker, dash = "arrow", (5, 2, 1, 2)
 
     class Settings(MethodSettings):

@@ -36,7 +36,7 @@ def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float
 
     Logits are `[B, K]`; no gradient reaches the teacher's. The temperature is above 0. Returns a scalar in the logits'
     dtype, at least float32. What is constant correlates with nothing: with one image the relation between images is 1
-    and has no gradient.
+    and has no gradient. Of two classes, that between classes is 1 or -1 and has none either.
     """
     student = F.softmax(as_float(student_logits) / temperature, dim=1)
     teacher = F.softmax(as_float(teacher_logits).detach() / temperature, dim=1)

@@ -16,6 +16,7 @@ class DKD(Method):
     formula = r"T^2\bigl[\alpha\,\mathrm{KL}(b^t\,\|\,b^s) + \beta\,\mathrm{KL}(\hat{p}^t\,\|\,\hat{p}^s)\bigr]"
     summary = "The student imitates the probability of the label's class (b) and the distribution of the others (p̂)."
     needs = frozenset({"logits"})
+    uses_labels = True
     marker, dash = "cross", (3, 5)
 
     class Settings(WarmupSettings):

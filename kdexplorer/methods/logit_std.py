@@ -17,6 +17,7 @@ class LogitStd(Method):
     formula = r"T^2\,\mathrm{KL}\bigl(p^t(\sigma^t T)\,\|\,p^s(\sigma^s T)\bigr)"
     summary = "The student imitates softened probabilities; both logits are divided by their standard deviation σ."
     needs = frozenset({"logits"})
+    min_classes = 3  # of two, the standardized logits are always 1 and -1
     marker, dash = "star", (8, 2, 2, 2, 2, 2)
 
     class Settings(MethodSettings):

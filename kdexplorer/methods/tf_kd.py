@@ -19,6 +19,7 @@ class TfKD(Method):
     formula = r"\mathrm{KL}\bigl(\mathrm{softmax}(p^d/T)\,\|\,p^s(1)\bigr)"
     summary = "The student imitates soft labels that are designed from the label alone (pᵈ); there is no teacher."
     needs = frozenset()
+    uses_labels = True
     marker, dash = "bowtie", (12, 2, 4, 2)
 
     class Settings(MethodSettings):

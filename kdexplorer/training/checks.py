@@ -113,8 +113,11 @@ def _teacher_problems(config: RunConfig, teachers: Sequence[Checkpoint]) -> Iter
             yield "teacher", f"it has other classes ({names}, …): choose one that was trained on these data"
     if config.teacher_view != "fixed" and not all(teacher.computes for teacher in teachers):
         yield "teacher", "only logits of the images as they are are stored of it: set teacher_view to fixed"
+    classes = len(get_dataset(config.dataset).classes)
     for student in config.students:
         for method in student.methods:
+            if classes < method.min_classes:
+                yield "students", f"{student.name}: {method.label} teaches nothing with {classes} classes: remove it"
             used = " and ".join(sorted(method.needs - {"logits"}))
             if len(teachers) > 1 and used:
                 why = f"several teachers are averaged in their probabilities, but {method.label} uses {used}"

@@ -117,3 +117,9 @@ def test_the_loss_is_finite_with_a_finite_gradient_or_a_clear_error(method, case
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     assert any(gradient is not None for gradient in gradients)
     assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
+    if case == "two classes":
+        some = any(gradient.abs().max() > 1e-6 for gradient in gradients if gradient is not None)
+        assert some == (method.min_classes == 2)
+    if not method.uses_labels:
+        student, teacher, labels, *rest = arguments
+        assert torch.equal(method.loss(student, teacher, 0 * labels, *rest), loss)

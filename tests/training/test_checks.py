@@ -3,6 +3,7 @@
 import pytest
 
 from kdexplorer.config import RunConfig
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.training.checks import find_problems, require_startable
 
@@ -11,6 +12,7 @@ BASE = {"dataset": "synthetic", "train_images": 300, "batch_size": 64, "students
 DISTILLED = PLAIN | {"terms": [{"method": "at"}]}
 COLD = PLAIN | {"terms": [{"method": "kd", "temperature": 0}]}
 UNTAUGHT = PLAIN | {"ce_weight": 0, "terms": [{"method": "tf_kd"}]}
+CONTRAST = PLAIN | {"ce_weight": 0, "terms": [{"method": "crd"}]}
 TAUGHT = {"students": [DISTILLED], "teacher": "t"}
 UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
 
@@ -33,6 +35,7 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         ({"students": [PLAIN | {"ce_weight": 0}]}, "students", "s: the objective has no term"),
         (TAUGHT | {"mixup": True}, "students", "the ce_weight of s"),
         (TAUGHT | {"students": [UNTAUGHT], "mixup": True}, "students", "the ce_weight of s"),
+        (TAUGHT | {"students": [CONTRAST], "mixup": True}, "students", "s has CRD"),
         (TAUGHT | {"teacher_view": "fixed"}, "students", "more than logits"),
         (TAUGHT | {"teacher_view": "fixed", "mixup": True}, "students", "another teacher_view"),
         ({"without_class": 10}, "without_class", "only 10 classes"),
@@ -45,7 +48,7 @@ def test_each_problem_is_reported_beside_its_field(changes, field, words):
     assert "pydantic" not in str(problems)
 
 
-def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint):
+def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint, monkeypatch):
     teacher = make_checkpoint(tmp_path / "t")
     unrelated = make_checkpoint(tmp_path / "u", classes=tuple("abcdefghij"))
     fourth = PLAIN | {"terms": [{"method": "fitnets", "stage": 4}]}
@@ -58,6 +61,10 @@ def test_a_teacher_must_fit_the_data_and_the_students(tmp_path, make_checkpoint)
         config, problems = find_problems(BASE | {"teacher": given.name, "students": [student]}, given)
         assert config is None
         assert words in problems[field][0]
+    monkeypatch.setattr(get_dataset("synthetic"), "classes", ("a", "b"))
+    values = BASE | {"teacher": "v", "students": [PLAIN | {"terms": [{"method": "logit_std"}]}]}
+    _, problems = find_problems(values, make_checkpoint(tmp_path / "v", classes=("a", "b")))
+    assert "with 2 classes" in problems["students"][0]
 
 
 def test_several_teachers_are_for_logits_only(tmp_path, make_checkpoint):
