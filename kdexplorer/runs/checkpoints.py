@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from kdexplorer.networks.base import StagedNetwork
 
 WEIGHTS, CARD, LOGITS = "weights.safetensors", "card.json", "test_logits.npz"
-MAX_LOGITS_BYTES = 1 << 26
-"""Unpacked: 10,000 images of 1000 classes in float32 are 40 MB."""
+MAX_LOGITS_BYTES = 1 << 28
+"""Unpacked: 100,000 images of 1000 classes in float16 are 200 MB; more than this is not stored."""
 _PREFIXES = re.compile(r"^((module|model|_orig_mod|backbone)\.)+")
 """What DataParallel, Lightning, torch.compile and detection code put before names."""
 MAX_WEIGHTS_BYTES = 1 << 30
@@ -195,7 +195,7 @@ def save_checkpoint(path: Path, state: dict[str, torch.Tensor], card: Card, logi
     card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
     with new_folder(path) as folder:
         write_bytes(folder / WEIGHTS, data)
-        if logits is not None:
+        if logits is not None and 2 * logits.size < MAX_LOGITS_BYTES:
             packed = io.BytesIO()
             np.savez_compressed(packed, logits=logits.astype(np.float16))
             write_bytes(folder / LOGITS, packed.getvalue())

@@ -97,13 +97,14 @@ def test_a_pickle_in_disguise_a_header_that_lies_or_half_a_file_is_refused_and_d
 
 def test_huge_weights_and_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved, monkeypatch):
     path = saved.path / "test_logits.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**26, 10)})
-        for _ in range(80):
-            file.write(bytes(2**20))
-    assert path.stat().st_size < 2**20
-    with pytest.raises(CheckpointError, match="unpacks to more"):
-        saved.logits()
+    for shape, mebibytes, words in (((2**16, 1000), 125, "not logits"), ((2**26, 10), 260, "unpacks to more")):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+            for _ in range(mebibytes):
+                file.write(bytes(2**20))
+        assert path.stat().st_size < 2**20
+        with pytest.raises(CheckpointError, match=words):
+            saved.logits()
     monkeypatch.setattr(checkpoints, "MAX_WEIGHTS_BYTES", 10)
     with pytest.raises(CheckpointError, match="more than 10 bytes"):
         saved.network()
