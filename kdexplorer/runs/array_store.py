@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -59,8 +60,15 @@ def are_stored(facts: dict[str, Any], shapes: Shapes) -> bool:
     return False
 
 
+def can_store(shapes: Shapes) -> bool:
+    """Whether arrays of these shapes have room together; more would remove everything else, and then itself."""
+    return sum(4 * math.prod(shape) + 32 for shape in shapes.values()) <= MAX_BYTES
+
+
 def save_arrays(facts: dict[str, Any], arrays: Arrays) -> None:
-    """Keeps arrays for later. Raises OSError where the disk is full or read-only."""
+    """Keeps arrays for later, unless they are too large. Raises OSError where the disk is full or read-only."""
+    if not can_store({name: values.shape for name, values in arrays.items()}):
+        return
     store_root().mkdir(parents=True, exist_ok=True)
     for name, values in arrays.items():
         content = values.astype("<f4").tobytes()

@@ -31,7 +31,7 @@ from kdexplorer.datasets.augmentation import normalize, resize, to_device
 from kdexplorer.methods import Method
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.networks.base import StagedNetwork, fold_batch_norm
-from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, load_arrays, save_arrays
+from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, can_store, load_arrays, save_arrays
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.ddp import join
@@ -80,12 +80,13 @@ class Teacher:
             self.network = AveragedNetwork(networks, [one.card.normalization for one in checkpoints]).eval()
         self.forward: Callable[..., Any] = compile_network(self.network, config.compile)
         self.needs = {need for method in methods for need in method.needs}
-        first = checkpoints[0]
-        widths = {"logits": len(first.classes), "embedding": get_architecture(first.architecture).embedding}
-        self.widths = {part: width for part, width in widths.items() if part == "logits" or part in self.needs}
-        """The parts that are stored, and the numbers of an image in each."""
         self.can_read = "stages" not in self.needs
         """Whether the stored parts are all that the methods use."""
+        first = checkpoints[0]
+        self.widths = {"logits": len(first.classes)}
+        """The parts that are stored, and the numbers of an image in each."""
+        if self.can_read and "embedding" in self.needs:
+            self.widths["embedding"] = get_architecture(first.architecture).embedding
         self.batch_facts: dict[str, Any] | None = None
         """What decides its outputs on the training batches beside the epoch; None where they are not kept."""
         self._epoch = -1
@@ -116,7 +117,8 @@ class Teacher:
         if self.config.cutout:  # what was stored before there was any has no such fact
             facts |= {"cutout": self.config.cutout}
         self.shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
-        self.batch_facts = self.facts_in(self.dtype) | facts
+        if can_store(self.shapes):
+            self.batch_facts = self.facts_in(self.dtype) | facts
 
     def facts_of(self, epoch: int) -> dict[str, Any]:
         """What decides the outputs in an epoch."""

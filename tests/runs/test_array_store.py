@@ -37,6 +37,8 @@ def test_the_oldest_are_removed_when_there_are_too_many(monkeypatch):
     found = [load({"number": number}) for number in range(5)]
     assert [value is None for value in found] == [True, True, False, False, False]
     assert (found[4] == 4).all()
+    save({"number": 5}, np.zeros((30, 10)))  # alone larger than all may be
+    assert (load({"number": 4}) == 4).all()
 
 
 def during_the_write(monkeypatch, do):
