@@ -196,7 +196,7 @@ def _describe_choice(table: Table, summaries: list[Summary]) -> list[str]:
         sentences.append(f"The lab's default, {default.label}, has {_describe_accuracy(default)}.")
         sentences.append(_describe_images(best))
     sentences += [f"The scratch baseline has {_describe_accuracy(one)}." for one in summaries if not one.place]
-    return [*sentences, *([_describe_selection(table, best, default)] if len(cells) > 1 else [])]
+    return [*sentences, *_describe_selection(table, best, default, len(cells) > 1)]
 
 
 def _describe_images(best: Summary) -> str:
@@ -213,20 +213,20 @@ def _describe_images(best: Summary) -> str:
     return f"Images: these trained networks are {ahead}; {tested}: {verdict}."
 
 
-def _describe_selection(table: Table, best: Summary, default: Summary | None) -> str:
-    """What the choice of the best does to its estimate, and its fresh measurement where there is one."""
+def _describe_selection(table: Table, best: Summary, default: Summary | None, selected: bool) -> list[str]:
+    """What the choice of the best of several does to its estimate, and its fresh measurement where there is one."""
     study = table.declared
     where = "held-out images" if study.shared.holdout else "test images"
-    inflated = (
+    inflated = [
         f"The best cell was selected on these {where}, so its accuracy and its lead are inflated; a correction changes "
         "p, not these estimates."
-    )
+    ]
     chosen = table.values(best.name, "test_accuracy")
     if not chosen:
         command = f"python -m kdexplorer evaluate --after-choice {study.study_id}"
         fresh = f"`{command}` measures it once on the test split, with weights that no test image has influenced."
         other = "Choose with `--holdout` for an estimate without it: the test split is then left for the chosen cell."
-        return f"{inflated} {fresh if study.shared.holdout else other}"
+        return [*inflated, fresh if study.shared.holdout else other] if selected else []
     mean = sum(chosen.values()) / len(chosen)
     text = f"Measured once after the choice, on the test split, it has {100 * mean:.2f} %"
     text += f" (mean of {len(chosen)} seeds)" if len(chosen) > 1 else ""
@@ -235,7 +235,7 @@ def _describe_selection(table: Table, best: Summary, default: Summary | None) ->
     compared = ""
     if test is not None and test.p is not None:
         compared = f"; to the default {100 * test.estimate:+.2f} points (paired by seed, 95 % {test.bounds()})"
-    return f"{inflated} {text}{compared}."
+    return [*(inflated if selected else []), f"{text}{compared}."]
 
 
 def _describe_accuracy(one: Summary) -> str:

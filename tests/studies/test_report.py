@@ -103,6 +103,9 @@ def test_a_fresh_measurement_of_the_choice_is_told_apart_from_the_choice(gain, s
     assert f"{100 * best[:seeds].mean():.2f} % (mean of {seeds} seeds)" in text
     assert words in text
     assert "--after-choice" not in text
+    alone = said(fresh.model_copy(update={"rows": [row for row in fresh.rows if row.entry in GRID[0::2]]}))
+    assert f"{100 * best[:seeds].mean():.2f} % (mean of {seeds} seeds)" in alone
+    assert "selected" not in alone
 
 
 def test_the_summary_of_the_default_of_missing_labels_and_of_nothing():
