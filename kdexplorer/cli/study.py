@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -26,7 +25,7 @@ from kdexplorer.studies.driver import Left, list_left, measure_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment
 from kdexplorer.studies.folder import ExperimentFolder, StudyConfig, StudyFolder
 from kdexplorer.studies.study import Grid, Hold, bundled_studies, make_grid_study, read_study
-from kdexplorer.studies.table import Table, begin_table, find_conflicts, read_table
+from kdexplorer.studies.table import Table, begin_table, find_conflicts, read_table, require_writable
 from kdexplorer.training.checks import require_startable
 from kdexplorer.training.estimate import format_duration
 
@@ -146,9 +145,7 @@ def run_study(values: dict[str, object], options: argparse.Namespace) -> int:
     if starting and not runs and any(folder.run(one).path.is_dir() for one in settled.runs()):
         collect(folders.open_study(settled))  # an earlier start may have been killed before it wrote what had finished
     if starting and runs:
-        place = next(one for one in config.table_path.absolute().parents if one.exists())
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            raise ConfigError(f"the table cannot be written to {place}: choose another place by --table.")
+        require_writable(config.table_path)
     asked, packed = options.students_per_run, settled.students_per_run
     if runs and asked and packed != min(asked, len(config.study.entries)) and not options.quiet:
         why = "what memory allows, or with how many its runs began; to begin anew, delete them and the study's folder"
@@ -228,7 +225,7 @@ def experiment(options: argparse.Namespace) -> int:
     shared.refuse_torchrun("an experiment")
     chosen = get_experiment(options.name)
     code = shared.DONE if options.show else _start(chosen, options)
-    if not (options.quiet or options.estimate):
+    if not options.quiet and (options.show or not options.estimate):
         found = experiments.read(chosen, options.small)
         if options.csv:  # the verdict says it
             sys.stderr.writelines(f"{reason}\n" for reason in found.left_out)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kdexplorer.config import RunConfig
-from kdexplorer.errors import ConfigError, KDError, RunError, TrainingError
+from kdexplorer.errors import ConfigError, DataError, KDError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.runs.launch import Stopped, Work, work_in
@@ -129,6 +129,8 @@ def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> Non
     assert experiment.measure is not None
     work.write("running", "starting")
     for table in experiment.measure(read_table(path) or Table(), small):
+        if not table.rows:
+            raise DataError(f"{experiment.key}: the networks or the test images that it measures are missing.")
         write_table(table, path)
         last = table.rows[-1]
         work.write("running", f"{len(table.rows)} measured, the last {last.entry}, {last.part}")

@@ -22,8 +22,9 @@ from kdexplorer.files import read_once
 from kdexplorer.runs import launch
 from kdexplorer.runs.run_folder import LIVE, Run, find_run, list_runs, runs_root
 from kdexplorer.schema import RECORDED, Name, StrictModel, validate
+from kdexplorer.studies.experiments import table_path
 from kdexplorer.studies.study import Study
-from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table
+from kdexplorer.studies.table import StudyRun, Table, begin_table, read_table, require_writable
 
 Folder = TypeVar("Folder", bound=Run)
 
@@ -212,5 +213,6 @@ def experiment_folder(key: str, small: bool = False) -> ExperimentFolder:
 
 
 def open_experiment(key: str, small: bool = False) -> ExperimentFolder:
-    """The folder of an experiment, made where it is missing. Raises RunError and OSError."""
+    """The folder of an experiment, made where it is missing. Raises KDError, also for its tables, and OSError."""
+    require_writable(table_path(key, small=small))
     return _open(experiment_folder(key, small), ExperimentConfig(experiment=key, small=small))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +234,13 @@ def write_table(table: Table, path: Path, text: str = "") -> None:
     write_json(path, table.model_dump(mode="json", exclude={"rows"}) | {"rows": rows})
     if text:
         write_bytes(path.with_suffix(".md"), text.encode())
+
+
+def require_writable(path: Path) -> None:
+    """Raises ConfigError where a table cannot be written there, before anything is trained for it."""
+    place = next(one for one in path.absolute().parents if one.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ConfigError(f"the table cannot be written to {place}: check its permissions; a study has --table.")
 
 
 def bundled_tables(with_grid: bool) -> dict[str, Table]:

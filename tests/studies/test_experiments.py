@@ -6,6 +6,7 @@ How long it takes: what is added up before it starts, and what is left while it 
 import csv
 import io
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,8 +126,10 @@ def test_nothing_starts_without_a_yes(shelf, started, command, monkeypatch):
     assert "About 4 min 30 s in total." in printed.err
     assert printed.out == ""
     assert "--yes" in command("experiment", "tiny", code=2).err
-    assert "Not measured yet. It trains 5 students" in command("experiment", "tiny", "--show").out
+    assert "Not measured yet. It trains 5 students" in command("experiment", "tiny", "--show", "--estimate").out
     assert command("experiment").out.count("not measured yet") == 2
+    table_path("tiny").parents[2].write_text("no folder")
+    assert "cannot be written" in command("experiment", "tiny", "--yes", code=2).err
     monkeypatch.setattr(cli.shared, "confirm", lambda options, question: False)
     command("experiment", "tiny", code=1)
     assert not experiment_folder("tiny").path.exists()
@@ -148,6 +151,9 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, comma
     assert len(read_table(table_path("counted")).rows) == 2
     assert "network-2" in command("experiment", "counted", "--yes").err
     assert kept == [1, 2, 3]
+    nothing = replace(COUNTED, measure=lambda table, small: [Table()])
+    monkeypatch.setattr(experiments, "all_experiments", lambda: (nothing,))
+    assert "are missing" in command("experiment", "counted", "--yes", code=1).err
 
 
 def test_each_trains_or_measures_and_the_small_variant_has_one_seed_and_its_teachers():
