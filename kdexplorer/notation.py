@@ -168,6 +168,8 @@ def format_options(config: RunConfig) -> list[str]:
     options, own = [], RECIPES[config.recipe]
     for name, field in RunConfig.model_fields.items():
         value = getattr(config, name)
+        if name == "filter_momentum" and name in own and value is None:  # no option takes the recipe's away
+            value = config.momentum
         if name == "dataset" or (name not in ("students", "version") and value != own.get(name, field.default)):
             options.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}"))
     return options

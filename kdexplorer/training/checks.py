@@ -132,6 +132,9 @@ def _initial_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     for student in config.students:
         if not student.initial:
             continue
+        if ":" in student.initial:
+            yield "students", f"{student.name}: no command can name {student.initial}: rename what has a colon"
+            continue
         try:
             start = find_checkpoint(student.initial)
         except KDError as error:

@@ -41,6 +41,8 @@ def test_the_command_of_an_experiment_reads_back_to_the_same_experiment():
     )  # fmt: skip
     assert train.read_config(read_back(train_command(config))) == config
     assert "--learning-rate" not in train_command(config)  # the default
+    plain = RunConfig(recipe="airbench", filter_momentum=None, dataset="synthetic", students=config.students[2:])
+    assert train.read_config(read_back(train_command(plain))).filter_momentum == plain.momentum
     command = "python -m kdexplorer train --recipe fast --momentum 0.9 --dataset synthetic --students resnet8:scratch"
     fast = train.read_config(read_back(command))
     assert (fast.optimizer, fast.momentum, fast.norm_momentum) == ("muon", 0.9, 0.4)

@@ -38,6 +38,7 @@ UNKNOWN = PLAIN | {"terms": [{"method": "telepathy"}]}
         (TAUGHT | {"students": [CONTRAST], "mixup": True}, "students", "s has CRD"),
         (TAUGHT | {"teacher_view": "fixed"}, "students", "more than logits"),
         (TAUGHT | {"teacher_view": "fixed", "mixup": True}, "students", "another teacher_view"),
+        ({"students": [PLAIN | {"initial": "a:b"}]}, "students", "has a colon"),
         ({"without_class": 10}, "without_class", "only 10 classes"),
     ],
 )
