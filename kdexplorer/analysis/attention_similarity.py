@@ -49,7 +49,7 @@ class StageSimilarity:
     cosine: float  # of the maps as they are: what the loss uses
     mse: float  # the squared difference of the normalized maps
     share: float  # the stage's share of the sum of the MSE over stages, 0 to 1
-    own: float = math.nan  # the correlation without the mean map of each network
+    own: float = math.nan  # the correlation without the mean map of each network; NaN for a single image
     name: str = ""  # the student
     loss: float | None = None  # the MSE times `attention_weight`
     to_scratch_baseline: Difference | None = None
@@ -206,20 +206,27 @@ def build_rows(
         cosine, mse, correlation, chance, own = mine[power - 1].astype(np.float64)
         gains = None if theirs is None else correlation - theirs[power - 1, COMPARED.index("correlation")]
         low, high = np.quantile(correlation, (0.1, 0.9), axis=0)
-        shuffled = chance[~np.isnan(chance).any(axis=1)]
-        level = shuffled.mean(axis=0) if len(shuffled) else np.full(chance.shape[1], np.nan)
+        if len(own) % PART == 1:  # alone in its part, it is the mean map itself
+            own[-1] = np.nan
+        level, level_own = (_mean_of_known(values) for values in (chance, own))
         means, cosines, losses = (values.mean(axis=0).tolist() for values in (correlation, cosine, mse))
         rows += [
             StageSimilarity(
                 stage=stage + 1, correlation=means[stage], low=float(low[stage]), high=float(high[stage]),
                 chance=float(level[stage]), cosine=cosines[stage], mse=losses[stage],
-                share=losses[stage] / max(sum(losses), 1e-30), own=float(own[:, stage].mean()),
+                share=losses[stage] / max(sum(losses), 1e-30), own=float(level_own[stage]),
                 name=student.name, loss=attention_weight(student) * losses[stage],
                 to_scratch_baseline=None if gains is None else over_mean(gains[:, stage]),
             )
             for stage in range(len(means))
         ]  # fmt: skip
     return rows
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """The means `[stages]` over the images `[N, stages]` of which it is known, NaN where it is of none."""
+    known = values[~np.isnan(values).any(axis=1)]
+    return known.mean(axis=0) if len(known) else np.full(values.shape[1], np.nan)
 
 
 def tabulate(rows: Sequence[StageSimilarity]) -> TextTable:
@@ -230,7 +237,7 @@ def tabulate(rows: Sequence[StageSimilarity]) -> TextTable:
             "Stage": str(row.stage),
             "Correlation (10 – 90 % of images)": f"{row.correlation:.3f} ({row.low:.3f} – {row.high:.3f})",
             "Chance": "" if math.isnan(row.chance) else f"{row.chance:.3f}",
-            "Without the mean map": f"{row.own:.3f}",
+            "Without the mean map": "" if math.isnan(row.own) else f"{row.own:.3f}",
             "To its scratch baseline": row.to_scratch_baseline.nats if row.to_scratch_baseline else "",
             "Cosine": f"{row.cosine:.3f}",
             "β · MSE": f"{row.loss or 0:.4f}",
