@@ -39,7 +39,9 @@ def describe_evaluation(checkpoint: Checkpoint) -> str:
     if dataset.first_test_images_of:
         name = f"the included part of {get_dataset(dataset.first_test_images_of).label}"
     split = {"test": "test", "holdout": "held-out training"}[data.evaluation_split]
-    return f"{data.evaluation_images:,} {split} images of {name}"
+    orders = [leg.recipe.get("image_order", "source") for leg in checkpoint.card.legs[-1:]]  # the first versions' order
+    order = " in the order of their source" if data.evaluation_split == "holdout" and orders == ["source"] else ""
+    return f"{data.evaluation_images:,} {split} images of {name}{order}"
 
 
 def group_by_evaluation(entries: Mapping[str, Checkpoint]) -> dict[str, list[str]]:

@@ -39,11 +39,13 @@ HELD = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_image
 def test_networks_evaluated_on_different_images_are_grouped_apart_and_not_subtracted(family, tmp_path, make_checkpoint):
     assert list(results.group_by_evaluation(family.entries).values()) == [["teacher", "plain", "student"]]
     card = family.entries["student"].card
-    held = make_checkpoint(tmp_path / "held", objective=card.objective, teacher=card.teacher, run="r", data=HELD)
+    same = {"objective": card.objective, "teacher": card.teacher, "data": HELD}
+    held = make_checkpoint(tmp_path / "held", recipe={"image_order": "content"}, run="r", **same)
+    by_source = make_checkpoint(tmp_path / "by-source", recipe={"image_order": "source"}, **same)  # others of them
     other = make_checkpoint(tmp_path / "other", data={"dataset": "synthetic", "evaluation_images": 2000})
     unknown = make_checkpoint(tmp_path / "unknown", data={"dataset": "somewhere else", "evaluation_images": 120})
-    networks = family.entries | {"held": held, "other": other, "unknown": unknown}
-    assert len(results.group_by_evaluation(networks)) == 4
+    networks = family.entries | {"held": held, "by_source": by_source, "other": other, "unknown": unknown}
+    assert len(results.group_by_evaluation(networks)) == 5
     logits = family.logits | {"held": family.entries["student"].logits()}
     row = results.build_rows(networks, logits, family.labels, "teacher")[3]
     assert (row.name, row.to_scratch_baseline, row.to_teacher) == ("held", None, None)
