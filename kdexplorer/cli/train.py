@@ -19,6 +19,7 @@ from kdexplorer.methods import all_methods
 from kdexplorer.networks import all_architectures
 from kdexplorer.notation import describe_objective, format_number, parse_student, train_command
 from kdexplorer.presets import PRESETS
+from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.runs.launch import create_run, launch_run
 from kdexplorer.runs.run_folder import Run, find_run, imported_root, runs_root
 from kdexplorer.schema import validate
@@ -159,10 +160,15 @@ def _import_teacher(options: argparse.Namespace, dataset: str) -> str:
     """The name of the checkpoint that the logits of such a teacher are kept as. Raises KDError."""
     if options.teacher and options.teacher_logits:
         raise ConfigError("--teacher-logits is the teacher: leave out --teacher.")
-    shared.prepare_data(options, dataset, remark=False)
-    data = get_dataset(dataset)
-    found = find_or_import(options.teacher_logits or options.teacher, imported_root(), data, not options.quiet)
-    if not options.quiet:
+    from kdexplorer.training import ddp
+
+    def prepare_and_find() -> Checkpoint:
+        shared.prepare_data(options, dataset, remark=False)
+        teacher, data = options.teacher_logits or options.teacher, get_dataset(dataset)
+        return find_or_import(teacher, imported_root(), data, not options.quiet)
+
+    found = ddp.join().lead(prepare_and_find)
+    if not options.quiet and ddp.join().leads:
         print(f"{found.path}: accuracy {100 * found.card.test_accuracy:.2f} % as a teacher", file=sys.stderr)
     return f"imported/{found.name}"
 

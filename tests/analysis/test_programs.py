@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import torch
 
 from kdexplorer.analysis.evaluate import evaluate_checkpoint
 from kdexplorer.analysis.programs import export
+from kdexplorer.cli.main import build_parser
+from kdexplorer.cli.train import read_config
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets.augmentation import normalize
 from kdexplorer.errors import CheckpointError
 from kdexplorer.runs.checkpoints import find_checkpoint, run_checkpoints
 from kdexplorer.runs.run_folder import list_runs
+from kdexplorer.training import ddp
 from kdexplorer.training.objective import estimate_memory
 from tests.datasets.test_folder import read, write
 from tests.runs.forgery import Marker
@@ -124,6 +128,10 @@ def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monke
     assert list_runs()[0].config().teacher == config.teacher
     said = command(*words, "own_teacher:broken", code=1).err
     assert "own_teacher:broken gives no network: ZeroDivisionError" in said
+    with monkeypatch.context() as patch:  # in a team, what its leader found; no other process classifies the images
+        team = SimpleNamespace(leads=False, lead=lambda compute: find_checkpoint(config.teacher))
+        patch.setattr(ddp, "join", lambda: team)
+        assert read_config(build_parser().parse_args([*words, "own_teacher:broken"])) == config
     (tmp_path / "run.json").write_text(config.model_copy(update={"teacher": "own_teacher:load"}).model_dump_json())
     said = command("train", "--config", str(tmp_path / "run.json"), code=2).err  # a file names no code
     assert "no checkpoint 'own_teacher:load'" in said
