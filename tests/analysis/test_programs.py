@@ -2,7 +2,6 @@
 
 import pickle
 import zipfile
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,8 +128,7 @@ def test_a_function_of_whoever_starts_it_gives_a_teacher(shapes, tmp_path, monke
     said = command(*words, "own_teacher:broken", code=1).err
     assert "own_teacher:broken gives no network: ZeroDivisionError" in said
     with monkeypatch.context() as patch:  # in a team, what its leader found; no other process classifies the images
-        team = SimpleNamespace(leads=False, lead=lambda compute: find_checkpoint(config.teacher))
-        patch.setattr(ddp, "join", lambda: team)
+        patch.setattr(ddp.Team, "lead", lambda team, compute: find_checkpoint(config.teacher))
         assert read_config(build_parser().parse_args([*words, "own_teacher:broken"])) == config
     (tmp_path / "run.json").write_text(config.model_copy(update={"teacher": "own_teacher:load"}).model_dump_json())
     said = command("train", "--config", str(tmp_path / "run.json"), code=2).err  # a file names no code

@@ -118,8 +118,7 @@ def test_another_batch_is_computed(response, computed, change):
 
 
 def test_methods_that_need_stages_compute_and_leave_logits_for_the_others(tiny, teacher, response, computed):
-    with_embedding = RESPONSE | {"name": "both", "terms": [{"method": "reviewkd"}]}
-    train_to_end(make_config(ATTENTION, with_embedding, teacher=str(teacher.path)))
+    train_to_end(make_config(ATTENTION, RESPONSE | {"terms": [{"method": "reviewkd"}]}, teacher=str(teacher.path)))
     assert len(stored()) == 3  # no embeddings, which nothing could read without the stages
     computed()
     with_stages = bits(train_to_end(make_config(ATTENTION, RESPONSE, teacher=str(teacher.path))))
