@@ -93,6 +93,9 @@ function watchUploads() {
     const place = event.target.closest?.(PLACE);
     take(event, place?.querySelector(UPLOAD), event.dataTransfer?.files[0]);
   }, true);
+  document.addEventListener("click", (event) => { // another picture: the refusal is no longer about what is shown
+    if (event.target.closest?.("[class*=st-key-pick_]")) document.querySelector(".kd-refused")?.remove();
+  });
   acceptEverywhere();
 }
 

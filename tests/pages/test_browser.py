@@ -134,11 +134,13 @@ def test_a_photo_that_the_server_would_refuse_is_made_smaller_in_the_browser(tab
     assert ((tmp_path / "as.jpg").stat().st_size > decode.MAX_BYTES) == name.startswith("still")
     tab.open("soft_labels")
     (tmp_path / "photo.heic").write_bytes(b"no image")
-    hand(tab, tmp_path / "photo.heic")
-    tab.page.get_by_role("alert").filter(has_text="Save it as JPEG").wait_for()
-    hand(tab, tmp_path / name)
+    refusal = tab.page.get_by_role("alert").filter(has_text="Save it as JPEG")
+    for show_another in (tab.page.locator(".st-key-pick_Next button").first.click, lambda: hand(tab, tmp_path / name)):
+        hand(tab, tmp_path / "photo.heic")
+        refusal.wait_for()
+        show_another()
+        refusal.wait_for(state="detached")
     tab.page.get_by_alt_text("Your photo", exact=True).wait_for()
-    assert tab.page.get_by_text("Save it as JPEG").count() == 0
 
 
 def test_a_refused_photo_and_the_soft_label_of_a_camera_picture(tab, tmp_path):
