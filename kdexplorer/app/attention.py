@@ -58,7 +58,8 @@ def show() -> None:
     )
 
     st.header("Over many images", divider="grey")
-    show_study(teacher, students, image.dataset, source.power)
+    drawn = {one.name for one in source.maps}  # another was reported above
+    show_study(teacher, [one for one in students if one.name in drawn], image.dataset, source.power)
 
 
 def pick_maps(picture: Picture, teacher: Network, students: list[Network], place: Any) -> Maps:

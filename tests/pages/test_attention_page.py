@@ -10,6 +10,7 @@ from kdexplorer.app import attention
 from kdexplorer.runs.checkpoints import open_checkpoint
 from tests.pages.reading import dataset, specs, text
 from tests.pages.runs import CIFAR10_CARD, distilled
+from tests.runs.forgery import edit_card
 
 
 def compare(at):
@@ -32,6 +33,11 @@ def test_students_of_the_same_stages_are_compared_on_request(family, open_page, 
     assert "mobile" not in str(specs(at)[-1])
     at.multiselect(key="students").set_value(["mobile"]).run()
     assert len(specs(at)) == 1
+    edit_card(make_checkpoint(family / "odd", seed=9, **CIFAR10_CARD), architecture="of_a_plugin")
+    at = open_page("attention", students="odd,small-response")
+    assert "of_a_plugin" in at.error[0].value
+    at.button_group(key="sample").set_value("200").run()
+    assert len(specs(at)) == 2  # the other is compared
 
 
 @pytest.mark.parametrize(("mode", "networks"), [("map", 3), ("difference", 2)])  # the teacher has no difference
