@@ -38,7 +38,7 @@ class VoteError(KDError):
 class SoftLabel(StrictModel):
     """A teacher's prediction of a question's picture, for the time after it is closed."""
 
-    name: str = Field(max_length=120)
+    name: str = Field(max_length=300)
     temperature: float = Field(gt=0)
     shares: tuple[float, ...]
 

@@ -283,7 +283,8 @@ def show_confusion(compared: Comparison) -> None:
 
 def show_disagreements(compared: Comparison) -> None:
     """The images for which two networks predict different classes, each with a link that opens it."""
-    if not compared.has_images:
+    available = len(cached.gallery(compared.first.dataset)) if compared.has_images else 0
+    if not available:
         st.info(compared.explain_missing())
         return
     if (pair := _pick_pair(compared, "disagreement")) is None:
@@ -295,7 +296,6 @@ def show_disagreements(compared: Comparison) -> None:
         "disagreement", "Images", filter(groups.__contains__, titles),
         lambda kind: f"{titles[kind]} ({len(groups[kind]):,})",
     )  # fmt: skip
-    available = len(cached.gallery(compared.first.dataset))
     found = [index for index in groups[kind].tolist() if index < available]
     if not found:
         st.info("There is no such image" + (f" among the first {available:,}." if len(groups[kind]) else "."))

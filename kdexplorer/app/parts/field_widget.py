@@ -15,12 +15,13 @@ def draw_field(label: str, field: FieldInfo, key: str, empty: str = "", **widget
     Bounds are part of the help text. The widget does not enforce them: what is out of bounds is reported beside the
     field, as any other problem is. `empty` is what an empty number means, if it may be empty.
     """
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    allowed = get_args(field.annotation) or (field.annotation,)
+    kinds = [kind for one in allowed if one is not type(None) for kind in get_args(one) or (one,)]
     widget |= {"key": key, "help": describe_field(field)}
     if kinds == [bool]:
         return st.toggle(label, **widget)
     if not any(isinstance(kind, type) for kind in kinds):
-        return st.selectbox(label, kinds, **widget)
+        return st.selectbox(label, kinds, 0 if kinds == list(allowed) else None, placeholder=empty, **widget)
     if int in kinds:
         return st.number_input(label, value=None, step=1, placeholder=empty, **widget)
     if float in kinds:
