@@ -106,9 +106,10 @@ def pick_experiment() -> Experiment:
 def draw_chart(experiment: Experiment, results: Results) -> None:
     """Draws the chart of what was measured, or says how to measure it."""
     for reason in results.left_out:
-        st.warning(as_text(reason))
+        st.warning(as_text(access.hide_folders(reason)))
     if not results or results.small:
-        may_start = access.is_presenter() and not layout.is_alone()
+        is_here = layout.is_alone() or st.session_state.get(choices.PAGE) == "experiments"
+        may_start = access.is_presenter() and not is_here
         where = " Start it on the page Experiments, or from the command line." if may_start else ""
         st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
     if results:
@@ -127,7 +128,7 @@ def _show_run(experiment: Experiment) -> None:
     else:
         for run in folders:  # how an earlier start ended, where it did not finish
             if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):
-                st.caption(as_text(f"{run.run_id}: {status.state}. {status.message}"))
+                st.caption(as_text(access.hide_folders(f"{run.run_id}: {status.state}. {status.message}")))
         _offer_start(experiment)
     st.markdown(f"**What to change.** {experiment.change}")
 

@@ -9,8 +9,9 @@ from kdexplorer.analysis import results
 from kdexplorer.app import attention, audience, experiments, layout, methods, soft_labels
 from kdexplorer.app.compare import sections
 from kdexplorer.app.compare.sections import Comparison
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, network_picker, picture
+from kdexplorer.app.server.access import show_error
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, label_together
 from kdexplorer.config import trained_alpha

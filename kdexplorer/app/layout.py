@@ -68,16 +68,11 @@ def as_text(text: str) -> str:
     return re.sub(r"^(?=[-+=]|\d+[.)](\s|$))", _JOINER, plain)  # what begins a list or underlines a heading
 
 
-def show_error(error: Exception) -> None:
-    """Shows an error's message on the page."""
-    st.error(as_text(str(error)))
-
-
 def header(page: str, sentence: str, title: str | None = None) -> None:
-    """Draws the title of a page (a key of `TITLES`), or another one, and one sentence in Markdown below it."""
+    """Draws a page's title (a key of `TITLES`), or another one as plain text, and one sentence in Markdown below it."""
     st.session_state[FACTS] = {"page": title or TITLES[page]}  # nothing of the page before
     with st.container(gap=None, key="page_header"):
-        st.title(title or TITLES[page], anchor=False)
+        st.title(as_text(title or TITLES[page]), anchor=False)
         st.markdown(sentence)
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from kdexplorer.app import figures, layout, story
 from kdexplorer.app.layout import FOLDER, TITLES
 from kdexplorer.app.parts import chart_view
+from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.errors import KDError
 
@@ -41,4 +42,4 @@ with chart_view.follow_sliders():
                     layout.draw_popover("Share", "share_page", lambda: layout.show_page_link(name), icon=None)
                 page.run()
         except KDError as error:  # such as damaged data, or a lecture that has changed: it says what to do
-            layout.show_error(error)
+            access.show_error(error)

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from kdexplorer.analysis import inference
 from kdexplorer.analysis.inference import PROBED, Probe
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, picture
 from kdexplorer.app.parts.field_widget import draw_field
+from kdexplorer.app.server.access import show_error
 from kdexplorer.app.state import cached, choices
 from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import gradients

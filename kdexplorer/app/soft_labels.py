@@ -11,8 +11,9 @@ from kdexplorer.analysis import human_agreement, metrics
 from kdexplorer.analysis.human_agreement import Closeness
 from kdexplorer.analysis.measures import to_markdown
 from kdexplorer.analysis.verdicts import describe_kl, describe_push
-from kdexplorer.app.layout import as_text, draw_popover, show_error
+from kdexplorer.app.layout import as_text, draw_popover
 from kdexplorer.app.parts import chart_view, downloads, network_picker, picture
+from kdexplorer.app.server.access import show_error
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network
 from kdexplorer.charts import class_maps, temperature

@@ -154,7 +154,7 @@ def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_th
 
 
 def test_a_sweep_shows_its_progress_and_controls_and_its_results_with_its_folder_and_without(
-    swept, tmp_path, open_page
+    swept, tmp_path, monkeypatch, open_page
 ):
     launch = open_page("launch", sweep=swept.run_id)
     assert "Stopped" in text(launch)
@@ -169,12 +169,18 @@ def test_a_sweep_shows_its_progress_and_controls_and_its_results_with_its_folder
     assert "calibration error" in specs(at)[0]["description"]
     assert specs(open_page("compare", show="Sweep", sweep="nobody"))
     (tmp_path / "studies").mkdir()
-    (swept.path / "table.json").rename(tmp_path / "studies" / "lecture.json")  # as a bundled one, without its runs
+    table = (swept.path / "table.json").read_text().replace('"synthetic"', '"folder:/home/ann lee/own photos"')
+    (tmp_path / "studies" / "lecture.json").write_text(table)  # as a bundled one, without its runs
     button(launch, "Yes, delete").click().run()
     assert not swept.path.exists()
+    files = {}
+    monkeypatch.setattr("kdexplorer.app.server.access.is_presenter", lambda: False)
+    monkeypatch.setattr("kdexplorer.app.parts.downloads.show_files", files.__setitem__)
     at = open_page("compare", show="Sweep", sweep="lecture")
     assert at.selectbox(key="sweep").value == "lecture"
     assert len(specs(at)) == 2
+    shown = (text(at), files["lecture"]["json"], files["lecture"]["md"])  # to a visitor
+    assert all("own photos" in one and "/home" not in one for one in shown)
 
 
 def test_the_league_is_drawn_against_each_reference(evaluated, open_page):

@@ -302,13 +302,19 @@ def test_a_finished_run_ends_with_what_its_student_gained(open_page, make_checkp
 
 
 def test_a_failed_run_shows_its_message_and_its_log_and_a_lost_one_whether_it_can_be_resumed(monkeypatch, open_page):
-    run = make_run("failed")
-    run.write_status("failed", "s-scratch: objective became nan in epoch 1, step 3.")
+    run = make_run("failed", teacher="/home/ann/nets/teacher")
+    run.write_status("failed", f"s-scratch: objective became nan in epoch 1, step 3/4, see {run.path}/log.txt.")
     (run.path / "log.txt").write_text("INFO started\nERROR it broke here\n")
     at = open_page("launch", run=run.run_id)
     assert "became nan" in at.error[0].value
     assert "it broke here" in text(at)
+    assert "/home/ann" in text(at)
     assert button(at, "Resume")
+    with monkeypatch.context() as visitor:  # who does not see where the server has its files
+        visitor.setattr(access, "is_presenter", lambda: False)
+        at = open_page("launch", run=run.run_id)
+    assert f"step 3/4, see {run.run_id}/log.txt" in at.error[0].value
+    assert ("/home/ann" in text(at), "--teacher teacher" in text(at)) == (False, True)
     run = make_run("running")
     status = json.loads((run.path / "status.json").read_text())
     (run.path / "status.json").write_text(json.dumps(status | {"pid": 2**22 + 1}))

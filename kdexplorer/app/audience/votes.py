@@ -11,7 +11,7 @@ import streamlit as st
 
 from kdexplorer.analysis.metrics import entropy, fit_temperature
 from kdexplorer.app import layout
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view
 from kdexplorer.app.server import access
 from kdexplorer.app.server.headers import LOCAL
@@ -121,7 +121,7 @@ def find_truths(questions: Sequence[Question], teacher: Network) -> list[Truth]:
         which = "this question" if len(questions) == 1 else "some of these questions"
         st.info(f"{as_text(teacher.name)} has other classes than {which}.")
     for problem in dict.fromkeys(problems):
-        st.error(as_text(problem))
+        st.error(as_text(access.hide_folders(problem)))
     return found
 
 
@@ -174,7 +174,7 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
             try:
                 known[network.name] = np.stack([network.logits_of(_find_picture(one)) for one in closed])
             except KDError as error:
-                show_error(error)
+                access.show_error(error)
     if (text := describe_agreement(closed, known)) is not None:
         st.markdown(as_text(text))
 

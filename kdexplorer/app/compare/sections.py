@@ -12,7 +12,7 @@ from kdexplorer.analysis.measures import MEASURES
 from kdexplorer.analysis.results import ResultRow
 from kdexplorer.analysis.verdicts import count_inheritance, explain_inheritance
 from kdexplorer.app import layout
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads, network_picker
 from kdexplorer.app.parts.picture import say_how_to_get
 from kdexplorer.app.server import access, turns
@@ -62,7 +62,7 @@ class Comparison:
         try:
             human = get_dataset(first.dataset).human_labels() if baseline else None
         except KDError as error:
-            show_error(error)
+            access.show_error(error)
         rows = cached.result_rows(networks, labels, teacher, baseline or None, latencies, human)
         logits = {name: values for name, one in networks.items() if (values := one.logits_or_none()) is not None}
         stored = {name: values for name, values in logits.items() if labels is None or len(values) == len(labels)}

@@ -10,7 +10,7 @@ import streamlit as st
 
 from kdexplorer.app import layout
 from kdexplorer.app.launch import form, run
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
@@ -117,7 +117,7 @@ def _show_row(one: Run, kind: str, status: RunStatus) -> None:
     elif status.state != "finished" and status.epoch is not None and status.epochs is not None:
         facts = f" epoch {status.epoch + 1} of {status.epochs}"
     elif status.state == "damaged":
-        facts = f": {as_text(status.message[:300])}"
+        facts = f": {as_text(access.hide_folders(status.message)[:300])}"
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(f"Open {as_text(one.run_id)}", key=f"open_{one.run_id}"):
             run.open_run(kind, one.run_id)
@@ -193,7 +193,7 @@ def _measure_demo() -> None:
                 return
             estimate.store_estimate(found)
         except (KDError, OSError) as error:
-            show_error(error)
+            access.show_error(error)
             if st.button("Measure again", key="measure_demo_again", icon=":material/refresh:"):
                 access.act_and_rerun(_demo_measurement.clear)
             return

@@ -249,7 +249,7 @@ def _offer_download(chosen: Dataset) -> None:
                 "MB download from the official site is verified."
             )
             if status.state == "failed":
-                st.error(f"The download failed: {as_text(status.message)}")
+                st.error(f"The download failed: {as_text(access.hide_folders(status.message))}")
             if status.state == "running":
                 st.progress(status.share, text=f"Downloading {dataset.label}: {status.message}")
                 if st.button("Cancel", key="cancel_download"):

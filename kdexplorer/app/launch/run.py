@@ -11,7 +11,7 @@ from kdexplorer.analysis.verdicts import describe_gains, digits_of
 from kdexplorer.app import layout
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.launch.form import describe_study
-from kdexplorer.app.layout import ARROW, as_text, show_error
+from kdexplorer.app.layout import ARROW, as_text
 from kdexplorer.app.parts import chart_view, downloads, network_picker, studies
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access, turns
@@ -23,7 +23,6 @@ from kdexplorer.charts.common import Spec
 from kdexplorer.charts.learning_curves import Curves
 from kdexplorer.config import SCRATCH, RunConfig
 from kdexplorer.datasets import find_dataset
-from kdexplorer.datasets.folder import without_place
 from kdexplorer.errors import KDError
 from kdexplorer.images.picture import data_url, enlarge_png
 from kdexplorer.notation import train_command
@@ -55,7 +54,7 @@ def show(run: Run) -> None:
         config: RunConfig | StudyConfig = run.config()
     except KDError as error:
         layout.header("launch", as_text(run.run_id), title="Damaged run")
-        show_error(error)
+        access.show_error(error)
         _show_controls(run, run.status().state)
         _offer_deletion(run)
         return
@@ -65,9 +64,8 @@ def show(run: Run) -> None:
         command = study.grid_command() if study.grid else f"python -m kdexplorer resume {study.study_id}"
     else:
         recipe, facts, command = config, "", train_command(config)
-    if not access.is_presenter():
-        command = command.replace(recipe.dataset, without_place(recipe.dataset))
-    layout.header("launch", as_text(f"{run.run_id} · {_describe(recipe)}{facts}"), title=as_text(recipe.name))
+    described = access.hide_folders(f"{run.run_id} · {_describe(recipe)}{facts}")
+    layout.header("launch", as_text(described), title=recipe.name)
     layout.mention(networks=f"run {run.run_id}")
     before = run.status()
     live = before.state in LIVE
@@ -92,9 +90,9 @@ def show(run: Run) -> None:
                     layout.link_to("compare", "Open on Compare", {"show": "Sweep", "sweep": run.run_id}, ARROW)
                 studies.show_study(table, run.run_id)
         except KDError as error:
-            show_error(error)
+            access.show_error(error)
     with st.expander("Command line and log" if access.is_presenter() else "Command line"):
-        st.code(command, language="bash", wrap_lines=True)
+        st.code(access.hide_folders(command), language="bash", wrap_lines=True)
         _show_log(run)
     _offer_deletion(run)
 
@@ -132,7 +130,7 @@ def _describe(config: RunConfig) -> str:
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     """The state, a bar with the time left, what went wrong, and a study's runs."""
     epoch, state = status.epoch, status.state
-    message = as_text(status.message[:LENGTH])
+    message = as_text(access.hide_folders(status.message)[:LENGTH])
     starts = state in LIVE and epoch is None and not status.runs
     if state not in ("finished", "failed", "damaged") and status.message not in ("", "training") and not starts:
         st.markdown(message)
@@ -148,7 +146,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     elif starts:
         st.progress(0.0, text=f"{message.capitalize() or 'Starting'} …")
     if status.warning:
-        st.warning(as_text(status.warning[:LENGTH]))
+        st.warning(as_text(access.hide_folders(status.warning)[:LENGTH]))
     if state in ("failed", "damaged"):
         st.error(message or "The run ended without a message.")
     if state in ("failed", "lost"):
@@ -158,7 +156,7 @@ def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
     for run_id in status.working[:LIMIT]:
         layout.link_to("launch", f"Running: {as_text(run_id)}", {"run": run_id})
     for run_id, reason in list(status.failed.items())[:LIMIT]:
-        st.error(as_text(f"{run_id}: {reason[:LENGTH]}"))
+        st.error(as_text(f"{run_id}: {access.hide_folders(reason)[:LENGTH]}"))
     if len(status.failed) > LIMIT:
         st.error(f"{len(status.failed) - LIMIT} more runs failed: see the log.")
 

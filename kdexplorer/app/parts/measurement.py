@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.layout import show_error
 from kdexplorer.app.server import access
 from kdexplorer.errors import KDError
 from kdexplorer.training.estimate import Measurement
@@ -28,7 +27,7 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measuremen
     try:
         result = measured.poll() if measured is not None else None
     except KDError as error:
-        show_error(error)
+        access.show_error(error)
         forget(key)
         measured = None
     if measured is None:

@@ -7,7 +7,8 @@ from typing import TypeVar
 import streamlit as st
 
 from kdexplorer.app import layout
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
+from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import Network, all_networks, label_together, unusable_networks
 from kdexplorer.errors import KDError
@@ -34,7 +35,7 @@ def show_unusable() -> None:
         return
     with st.expander(f"{len(unusable)} unusable network{'s' if len(unusable) > 1 else ''}", icon=":material/error:"):
         for name, reason in list(unusable.items())[:50]:
-            st.markdown(f"**{as_text(name)}**: {as_text(reason[:500])}")
+            st.markdown(f"**{as_text(name)}**: {as_text(access.hide_folders(reason)[:500])}")
 
 
 def default_teacher(found: Mapping[str, Network]) -> str:
@@ -84,18 +85,20 @@ def _follow_teacher(found: Mapping[str, Network], teacher: Network, default: lis
         choices.follow("students", default)
 
 
-def ask_each(networks: Sequence[Network], ask: Callable[[Network], T]) -> list[tuple[Network, T]]:
+def ask_each(
+    networks: Sequence[Network], ask: Callable[[Network], T], must_have_first: bool = True
+) -> list[tuple[Network, T]]:
     """What each network answers; one that cannot be used is reported and left out.
 
-    Without the first, which is the teacher, the page ends.
+    Without the first, which is the teacher, the page ends where it must have that.
     """
     found = []
     for network in networks:
         try:
             found.append((network, ask(network)))
         except KDError as error:
-            show_error(error)
-            if network is networks[0]:
+            access.show_error(error)
+            if must_have_first and network is networks[0]:
                 st.stop()
     return found
 

@@ -11,9 +11,10 @@ from streamlit.typing import UploadedFile
 
 from kdexplorer.analysis import image_filters
 from kdexplorer.app import layout
-from kdexplorer.app.layout import as_text, show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import network_picker
 from kdexplorer.app.server import uploads
+from kdexplorer.app.server.access import show_error
 from kdexplorer.app.server.streamlit_internals import remove_upload
 from kdexplorer.app.server.uploads import Photo
 from kdexplorer.app.state import cached, choices

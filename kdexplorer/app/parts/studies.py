@@ -6,6 +6,7 @@ import streamlit as st
 
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, downloads
+from kdexplorer.app.server import access
 from kdexplorer.app.state import choices
 from kdexplorer.charts import studies as charts
 from kdexplorer.errors import ConfigError
@@ -30,7 +31,7 @@ def show_grids() -> None:
             if (table := folder.table()) is not None:
                 found[folder.run_id] = table
         except ConfigError as error:
-            st.caption(as_text(f"{folder.run_id} is left out. {error}"))
+            st.caption(as_text(access.hide_folders(f"{folder.run_id} is left out. {error}")))
     empty = "There is no sweep yet. Start one on the Launch page: Customize, 'Sweep temperature and weight'."
     _pick_study(found | bundled_tables(with_grid=True), "sweep", empty)
 
@@ -73,7 +74,8 @@ def show_study(table: Table, name: str) -> None:
         _show_entries(table, name)
     texts = {"csv": to_csv({"": table}), "json": json.dumps(table.model_dump(mode="json"), indent=1)}
     if table.rows:
-        downloads.show_files(name, texts | {"md": to_markdown(table)})
+        texts["md"] = to_markdown(table)
+        downloads.show_files(name, {ending: access.hide_folders(text) for ending, text in texts.items()})
 
 
 def _show_grid(table: Table, name: str) -> None:
@@ -88,7 +90,7 @@ def _show_grid(table: Table, name: str) -> None:
     chart_view.draw(charts.surface(table, summaries, measure), f"Sweep {name} {measure}", (), left, key="surface_chart")
     chart_view.draw(charts.spread(table, summaries), f"Sweep {name} by seed", (), right, key="spread_chart")
     st.caption(
-        f"{as_text(describe_protocol(table))} "
+        f"{as_text(access.hide_folders(describe_protocol(table)))} "
         "Tests over images compare these networks; tests over seeds compare settings. To select a setting without test "
         "images, hold images out (Launch, Customize, Advanced)."
     )
@@ -111,4 +113,4 @@ def _show_entries(table: Table, name: str) -> None:
             st.markdown(as_text(said))
         lines = [line | {"Entry": labels.get(line["Entry"], line["Entry"])} for line in format_study(table, summaries)]
         st.dataframe(lines, hide_index=True, key="league_table")
-        st.caption(f"{as_text(describe_protocol(table))} {NOTES}")
+        st.caption(f"{as_text(access.hide_folders(describe_protocol(table)))} {NOTES}")

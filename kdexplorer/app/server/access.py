@@ -24,11 +24,13 @@ from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.layout import show_error
+from kdexplorer.app.layout import as_text
 from kdexplorer.app.server import turns
 from kdexplorer.app.server.headers import COOKIE, LOCAL
 from kdexplorer.app.server.refusals import log_refusal
 from kdexplorer.errors import KDError
+from kdexplorer.runs.checkpoints import bundled_root
+from kdexplorer.runs.run_folder import imported_root, runs_root
 
 VARIABLE = "KDEXPLORER_PRESENTER_TOKEN"
 PAUSE = 1.0
@@ -37,6 +39,8 @@ MIN_TOKEN = 16
 """Characters of the presenter token: the right one is never delayed, so it must not be guessable."""
 FORWARDING = re.compile(r"forward|proxy|^via$|(^|-)ip$|^x-(envoy|amzn?|azure|arr|original|scheme)|^cf-|^cdn-", re.I)
 """Names of headers that a proxy adds."""
+FOLDERS = re.compile(r"""(?<![\w./~])/(?!/)(?:(?:[^\s/"']+ ){0,2}[^\s/"']+/)+""")
+"""The folders of an absolute path in a text; their names may have a few spaces."""
 
 DISABLED = (
     "Everyone may look. Training, stopping and deleting are disabled on this server. To enable them, set "
@@ -144,6 +148,20 @@ def visitor() -> turns.Visitor:
     """This visitor, who may be the presenter, in the order of turns."""
     is_presenter()  # if so, it is noted there
     return turns.own()
+
+
+def hide_folders(text: str) -> str:
+    """A text as this visitor may read it: only the presenter sees where this machine has its files."""
+    if is_presenter():
+        return text
+    for root in (bundled_root(), imported_root(), runs_root()):
+        text = text.replace(f"{root}/", "")
+    return FOLDERS.sub("", text)
+
+
+def show_error(error: Exception) -> None:
+    """Shows an error's message on the page."""
+    st.error(as_text(hide_folders(str(error))))
 
 
 def act_if_presenter(action: Callable[[], T]) -> T | None:

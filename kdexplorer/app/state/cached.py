@@ -122,10 +122,7 @@ def unusable_networks() -> dict[str, str]:
     tried = _students()
     for root, prefix in _roots():
         tried |= {f"{prefix}{name}": one for name, one in checkpoints.scan_checkpoints(root).items()}
-    found = {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
-    for root, _ in (*_roots(), (run_folder.runs_root(), "")):  # where the server has its files is not shown
-        found = {name: reason.replace(f"{root}/", "") for name, reason in found.items()}
-    return found
+    return {name: str(one) for name, one in tried.items() if isinstance(one, CheckpointError)}
 
 
 def _roots() -> list[tuple[Path, str]]:
