@@ -45,15 +45,21 @@ def draw(key: str, with_answer: bool = True, place: Any = None) -> None:
     """Draws a figure with its control, in a container `place` of its own; an error is reported in its place."""
     with place or st.container(key="kd_figure", height="stretch"):
         try:
-            needs = "stages" if all_figures()[key].page == "attention" else ""
-            _draw(all_figures()[key], *network_picker.pick_networks(needs, shown=False), with_answer)
+            figure = all_figures()[key]
+            if key in ANSWERED:
+                experiments.show_alone(with_answer)
+            elif not figure.needs and key not in SECTIONS:
+                chart_view.show_figure(key, None, about=())
+            else:
+                needs = "stages" if figure.page == "attention" else ""
+                _draw(figure, *network_picker.pick_networks(needs, shown=False))
         except KDError as error:
             show_error(error)
         for pinned in choices.PINNED:
             choices.pinned(pinned)
 
 
-def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer: bool) -> None:
+def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     if figure.needs == "picture":
         with st.container(key="figure_row", horizontal=True, wrap=False, height="stretch", gap="medium"):
             left: dict[str, Any] = {"width": "content", "gap": "small"}
@@ -64,13 +70,10 @@ def _draw(figure: Figure, teacher: Network, students: list[Network], with_answer
                 controls = st.container()
             with st.container(height="stretch", gap="small"):
                 _draw_beside(figure, teacher, students, image, controls)
-    elif figure.key in ANSWERED:
-        experiments.show_alone(with_answer)
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
-        family = _pick_family(teacher, students) if figure.needs == "family" else None
-        chart_view.show_figure(figure.key, family, about=())
+        chart_view.show_figure(figure.key, _pick_family(teacher, students), about=())
 
 
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:

@@ -1,6 +1,7 @@
 """Single figures, the lecture's steps, and parts that a link hides, without a browser."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_figure_stands_alone(family, name, open_page):
     assert specs(at) or name in ("vote", "learning_curves", "experiment")  # of which this family has nothing to draw
     assert not at.title
     assert "Present" not in [one.label for one in at.button]
+    shutil.rmtree(family)
+    assert ("no networks yet" in text(at.run())) == (name not in ("taxonomy", "divergence", "experiment"))
 
 
 def test_a_figure_is_left_with_its_choices_and_an_unknown_one_or_an_unknown_step_is_reported(big, open_page):
