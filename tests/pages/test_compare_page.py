@@ -113,6 +113,11 @@ def test_without_labels_the_table_comes_from_the_cards(own, make_checkpoint, mon
     assert results_table(at)["accuracy"].tolist() == [10.0]
     assert any("Download CIFAR-10" in info.value for info in at.info)
     assert not specs(at)
+    none = CIFAR10.gallery().take(np.empty(0, int))
+    monkeypatch.setattr(CIFAR10, "gallery", lambda: none)
+    make_checkpoint(own / "teacher", logits=np.ones((10_000, 10)), **CIFAR10_CARD)
+    at = open_popover(open_page("compare", show="Disagreements", networks="net,teacher"), "handout_offer")
+    assert len([one for one in at.info if "Download CIFAR-10" in one.value]) == 2  # no image, and no handout
 
 
 @pytest.mark.parametrize("facts", [{"evaluation_split": "holdout"}, {"dataset": "elsewhere"}])

@@ -5,7 +5,7 @@ import pytest
 
 from kdexplorer.analysis.human_agreement import cross_entropy_to_humans
 from kdexplorer.datasets import get_dataset
-from kdexplorer.runs.checkpoints import open_checkpoint
+from kdexplorer.runs.checkpoints import WEIGHTS, open_checkpoint
 from tests.pages.reading import PHOTO, dataset, open_popover, open_tab, params, results_table, specs, text, upload
 from tests.pages.runs import CIFAR10_CARD, distilled
 
@@ -25,7 +25,9 @@ def test_the_first_state_and_every_tab_with_labels_and_without(family, monkeypat
     open_popover(at, "picture_source")
     assert "2,000 of 2,000 images" in text(at)
     assert "These are the first of the test split" in text(at)
+    (family / "small-scratch" / WEIGHTS).unlink()
     open_popover(at, "handout_offer")
+    assert WEIGHTS in at.error[0].value  # and the handout is without that network
     assert "handout" in [element.proto.id.rpartition("-")[2] for element in at.get("download_button")]
     monkeypatch.setattr(type(get_dataset("cifar10")), "test_labels", lambda self, root=None: None)
     assert "the class that the teacher predicts" in text(open_tab(open_page("soft_labels"), "Class similarity"))

@@ -10,6 +10,8 @@ from kdexplorer import web
 from kdexplorer.analysis import programs
 from kdexplorer.app import layout
 from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import network_picker
+from kdexplorer.app.parts.picture import say_how_to_get
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network, gallery
@@ -67,9 +69,18 @@ def show_handout(
     """Draws what a handout of these networks shall include, the teacher first, and the button that builds it.
 
     The pictures in `first` come before test images that are chosen, together `COUNT`. `compared` are the rows of the
-    results table, the networks if not given.
+    results table, the networks if not given. A network that cannot be used is reported and left out; without the
+    teacher or a picture there is no button: Streamlit does not tell a visitor why a file could not be made.
     """
-    teacher, *students = networks.values()
+    teacher = next(iter(networks.values()))
+    found = network_picker.ask_each([*networks.values()], lambda one: one.network(), must_have_first=False)
+    networks = {one.name: one for one, _ in found}
+    if teacher.name not in networks:
+        return
+    if not first and not len(gallery(teacher.dataset)):
+        st.info(f"There are no images for a handout. {say_how_to_get(teacher.dataset)}.")
+        return
+    students = [one for one, _ in found[1:]]
     closed, address = open_store().closed(), _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
 
