@@ -1,4 +1,4 @@
-"""Every chart is valid, says what it shows, and has alternative text, with ten classes of more."""
+"""Every chart is valid, says what it shows, and has alternative text, with ten classes of more; those of methods."""
 
 import json
 import re
@@ -26,10 +26,11 @@ from kdexplorer.charts import (
 from kdexplorer.charts.attention import Maps
 from kdexplorer.charts.common import NetworkLogits, Source
 from kdexplorer.charts.learning_curves import Curves
+from kdexplorer.methods import all_methods
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import TeacherMeasures
 from kdexplorer.studies.table import summarize
-from tests.charts.drawing import compile_vega, draw, heading, make_row, texts, validate
+from tests.charts.drawing import compile_vega, draw, heading, make_row, rows_of, texts, validate
 from tests.studies.sample import make_grid
 
 ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
@@ -149,3 +150,26 @@ def test_a_network_has_the_same_color_in_every_chart(charts):
     color = style.look_of(ROLES["small"]).color
     for name in ("soft labels", "kl", "grid", "stages", "curves", "cost", "reliability", "classes", "closeness"):
         assert color in json.dumps(charts[name]), name
+
+
+def test_every_method_stands_where_it_connects_the_networks():
+    spec = methods.taxonomy("rkd")
+    names = {row["name"]: row for row in rows_of(spec, "summary")}
+    assert set(names) == {method.label for method in all_methods()}
+    places = {"AT": "stages", "RKD": "embedding", "KD": "logits", "Tf-KD": "label"}
+    assert {name: methods.BLOCKS[names[name]["x"]] for name in places} == places
+    assert {name for name, row in names.items() if row["chosen"]} == {"RKD"}
+    places = [(row["x"], row["y"]) for row in names.values()]
+    assert len(set(places)) == len(places)
+    assert {"teacher", "student", *methods.BLOCKS[1:]} <= set(texts(draw(spec)))
+
+
+def test_forward_kl_covers_both_modes_and_reverse_kl_seeks_the_larger():
+    def describe(density):
+        mean = (methods.GRID * density).sum()
+        return mean, np.sqrt(((methods.GRID - mean) ** 2 * density).sum())
+
+    covering, seeking = (describe(methods.fitted_students()[position]) for position in (0, -1))
+    teacher = describe(methods.teacher_density())
+    assert covering == pytest.approx(teacher, abs=0.06)  # forward KL matches both moments
+    assert seeking == pytest.approx((-1.8, 0.7), abs=0.06)

@@ -11,9 +11,11 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from kdexplorer import notation
 from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form
 from kdexplorer.app.launch import run as run_view
+from kdexplorer.app.launch.students import edit_student, make_student
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import recipe_settings
 from kdexplorer.datasets import download, get_dataset
@@ -450,3 +452,35 @@ def test_a_folder_of_ones_own_images_becomes_the_data_of_the_form(tmp_path, open
     at.button(key="read_folder").click().run()
     assert at.session_state["run_form"]["dataset"] == f"folder:{tmp_path / 'shapes'}"
     assert any("notes.txt" in one.value for one in at.warning)
+
+
+def make_one(preset="scratch", **changes):
+    name = f"resnet8-{preset}"
+    return make_student({"name": name, "architecture": "resnet8"} | PRESETS.get(preset, {}) | changes)
+
+
+def test_a_preset_sets_the_objective_and_a_name_that_was_not_typed_follows():
+    students = [make_one(), make_one("combined")]
+
+    def edit(name, value):
+        edit_student(students, students[0], name, value)
+        return students[0]["name"], notation.find_preset(students[0])
+
+    assert edit("preset", "combined") == ("resnet8-combined-2", "combined")
+    assert students[0]["terms"] == students[1]["terms"]
+    assert edit("architecture", "resnet20") == ("resnet20-combined", "combined")
+    assert edit("ce_weight", 0.5) == ("resnet20-kd+at", None)
+    assert edit("preset", "custom") == ("resnet20-kd+at", None)
+    assert edit("name", "RESNET8-combined") == ("RESNET8-combined", None)
+    assert edit("ce_weight", None) == ("RESNET8-combined", None)  # until it is reported
+    assert students[0]["ce_weight"] is None
+    assert edit("name", "") == ("resnet20-kd+at", None)
+
+
+def test_an_objective_without_cross_entropy_and_with_smoothing():
+    student = make_one("own", terms=[{"method": "kd"}])
+    (term,) = student["terms"]
+    assert "CE" not in notation.objective_formula(student | {"ce_weight": 0.0})
+    assert "0.1" in notation.objective_formula(student | {"label_smoothing": 0.1})
+    assert "10^{6}" in notation.objective_formula(student | {"terms": [term | {"weight": 1e6}]})
+    assert "?" in notation.objective_formula(student | {"ce_weight": None, "terms": [term | {"weight": None}]})

@@ -1,4 +1,4 @@
-"""Checkpoints and foreign weights: what comes back, what is refused before it is used; nothing is unpickled."""
+"""Checkpoints, their cards and foreign weights: what comes back, what is refused first; nothing is unpickled."""
 
 import hashlib
 import os
@@ -97,14 +97,12 @@ def test_a_pickle_in_disguise_a_header_that_lies_or_half_a_file_is_refused_and_d
 
 def test_huge_weights_and_logits_that_unpack_to_gigabytes_are_refused_before_they_do(saved, monkeypatch):
     path = saved.path / "test_logits.npz"
-    for shape, mebibytes, words in (((2**16, 1000), 125, "not logits"), ((2**26, 10), 260, "unpacks to more")):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
-            for _ in range(mebibytes):
-                file.write(bytes(2**20))
-        assert path.stat().st_size < 2**20
-        with pytest.raises(CheckpointError, match=words):
-            saved.logits()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("logits.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": (2**26, 10)})
+        file.write(bytes(2**20))
+    monkeypatch.setattr(checkpoints, "MAX_LOGITS_BYTES", 2**20)
+    with pytest.raises(CheckpointError, match="unpacks to more"):
+        saved.logits()
     monkeypatch.setattr(checkpoints, "MAX_WEIGHTS_BYTES", 10)
     with pytest.raises(CheckpointError, match="more than 10 bytes"):
         saved.network()
@@ -278,3 +276,47 @@ def test_a_mutated_checkpoint_is_usable_or_refused(saved, examples, reliability)
             reliability["checkpoints refused"] += 1
 
     search()
+
+
+@pytest.mark.parametrize(
+    ("holdouts", "split", "seen"),
+    [
+        ([0], "test", False),
+        ([None, 0], "test", True),
+        ([500, 0], "test", False),
+        ([500, 0, 0], "test", True),
+        ([0, 500], "holdout", False),
+    ],
+)
+def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out_images(saved, holdouts, split, seen):
+    edit_card(
+        saved,
+        legs=[{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts],
+        data={"dataset": "synthetic", "evaluation_split": split, "evaluation_images": 120},
+    )
+    assert checkpoints.open_checkpoint(saved.path).card.continued_in_view == seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"sha256": ...}, "sha256"),
+        ({"version": 3}, "version"),
+        ({"name": "../evil"}, "name"),
+        ({"architecture": "../resnet8"}, "architecture: .*resnet8.*'../resnet8'"),
+        ({"normalization": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "normalization.std.2: .*greater than 0"),
+        ({"normalization": {"mean": [0, 0, 10**400], "std": [1, 1, 1]}}, "normalization.mean.2"),
+        ({"objective": {"terms": [{"method": "<magic>"}]}}, "objective.terms.0: .*'<magic>'.*kd"),
+        ({"objective": {"terms": [{"method": "magic", "weight": 0}]}}, "objective.terms.0.weight"),
+        ({"objective": {"terms": [{"method": "magic", "x": "{"}]}}, "objective.terms.0.x"),
+        ({"objective": {"terms": [{"method": "kd", "temperature": 0}]}}, "objective.terms.0.kd.temperature"),
+        ({"legs": [{"epochs": 1, "history": [{"epoch": 0}] * 1001}]}, "legs.0.history"),
+        ({"test_terms": {str(number): 1.0 for number in range(257)}}, "test_terms"),
+    ],
+    ids=str,
+)
+def test_an_invalid_card_is_refused_with_the_field(saved, changes, field):
+    edit_card(saved, **changes)
+    with pytest.raises(CheckpointError, match=rf"card\.json: {field}"):
+        checkpoints.open_checkpoint(saved.path)
+    assert checkpoints.list_checkpoints(saved.path.parent) == []

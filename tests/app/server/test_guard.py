@@ -35,7 +35,6 @@ def rerun(id="$$ID-w", **value):
 
 ALLOWED = {
     "a run": rerun(),
-    "a table's changes": rerun(string_value='{"added_rows": []}'),
     "a grid's values": rerun(string_array_value={"data": map(str, range(32))}),
     "a number": rerun(double_value=0.5),
     "a picture of the live view": rerun(json_trigger_value="x" * 8000),

@@ -26,10 +26,6 @@ def arrive(address="room", cookie="", presenter=False):
     return visitor
 
 
-def leave(visitor):
-    del turns.visitors[visitor.name]
-
-
 def used(who):
     """What an address or a visitor has used."""
     use = who.browser.use if isinstance(who, Visitor) else turns._addresses.get(who, turns.UNUSED)
@@ -96,7 +92,7 @@ def test_who_has_just_come_or_is_hasty_has_every_fourth_turn_and_the_late_come_a
 
 def test_coming_and_going_gains_nothing_and_an_address_is_remembered_as_long_as_it_has_used_something(clock):
     spend(clock, visitor := arrive(cookie="hers"), 6)
-    leave(visitor)
+    del turns.visitors[visitor.name]
     assert [used(arrive()), used(arrive())] == pytest.approx([6, 3])  # what the address has used, for one and for two
     assert used(arrive(cookie="hers")) == pytest.approx(6)
     clock[0] += 1000
@@ -110,7 +106,7 @@ def test_of_many_browsers_those_are_remembered_that_have_left_within_a_minute(cl
         visitor = arrive(cookie=name)
         if name != "idle":
             turns.end(turns.ask(visitor))
-        leave(visitor)
+        del turns.visitors[visitor.name]
         clock[0] += 25
     arrive(cookie="last")
     assert set(turns._browsers) == {"new", "last"}
@@ -299,16 +295,13 @@ def test_the_script_knows_its_visitor_by_a_header(monkeypatch):
     assert turns.own() is visitor
 
 
-def test_whether_something_trains_is_looked_up_once_a_second(monkeypatch):
+def test_whether_something_trains_is_looked_up_once_a_second_and_what_is_called_later_is_called(monkeypatch):
     monkeypatch.undo()
     turns.is_training.cache_clear()
     answers = iter([0, 2])
     monkeypatch.setattr(turns, "count_live", lambda: next(answers))
     assert [turns.is_training(second) for second in (1, 1, 2)] == [False, False, True]
     turns.is_training.cache_clear()
-
-
-def test_what_is_called_later_is_called():
     called = threading.Event()
     turns.later(0, called.set)
     assert called.wait(60)
