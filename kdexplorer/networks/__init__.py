@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdexplorer.errors import ConfigError, unknown_name
 from kdexplorer.networks.outputs import Outputs as Outputs
-from kdexplorer.networks.outputs import nn, torch
+from kdexplorer.networks.outputs import load_torch, nn, torch
 from kdexplorer.plugins import leave_out, plugins
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
 
     A seed makes the weights reproducible without touching torch's global generator.
     """
+    load_torch()
     entry = get_architecture(architecture)
     make: Any = entry.builder
     if isinstance(make, str):
@@ -142,6 +143,7 @@ def build(architecture: str, classes: int = 10, seed: int | None = None) -> Stag
 
 def build_empty(architecture: str, classes: int = 10) -> StagedNetwork:
     """A network as from `build`, but for its values: weights are to be loaded, no time is spent on drawing them."""
+    load_torch()
     from torch.overrides import TorchFunctionMode
 
     class _Undrawn(TorchFunctionMode):
@@ -167,6 +169,7 @@ def count_parameters(network: nn.Module) -> int:
 @cache
 def count_multiply_adds(architecture: str, classes: int = 10) -> int:
     """Multiply-adds of one 32x32 image in convolutions and linear layers, as torch counts them."""
+    load_torch()
     from torch.utils.flop_counter import FlopCounterMode
 
     network = build_empty(architecture, classes).eval()

@@ -22,10 +22,16 @@ else:
             self._name = name
 
         def __getattr__(self, name: str) -> Any:
+            load_torch()
             return getattr(importlib.import_module(self._name), name)
 
     torch, nn, F = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
     Tensor = Any  # in annotations
+
+
+def load_torch() -> None:
+    """Loads torch as a whole: who imports a part of it while another thread loads it fails, as does that thread."""
+    importlib.import_module("torch")
 
 
 class Outputs(NamedTuple):

@@ -6,6 +6,7 @@ question, the less often the more devices vote. A browser is known by its cookie
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
 
     `identify` returns what a browser is known by, or None for one without a cookie, and its address.
     """
+    writing = asyncio.Lock()  # those who wait for others' votes take no thread, which pages' files need
 
     async def show(request: Request) -> Response:
         store, (known, _) = open_store(), identify(request)
@@ -56,7 +58,8 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
                     "The vote was not counted: your browser sent no cookie, or too many new browsers came from your "
                     "network. Allow cookies, open the page again in a minute, and vote once more."
                 )
-            await run_in_threadpool(open_store().vote, key, choice, known, address)  # it may wait; others do not
+            async with writing:
+                await run_in_threadpool(open_store().vote, key, choice, known, address)
         except VoteError as error:
             state, wait = open_store().state(), SHORTEST_WAIT
             page = _TEMPLATE.render(error=str(error), path=path, state=state, wait=wait)
@@ -85,9 +88,7 @@ def build_routes(path: str, identify: Callable[[Request], tuple[str | None, str]
 
 def _wait(store: Store) -> int:
     """Seconds until a page asks again."""
-    question = store.current()
-    voters = 0 if question is None else sum(store.counts(question))
-    return max(SHORTEST_WAIT, voters // QUESTIONS_A_SECOND)
+    return max(SHORTEST_WAIT, store.voters() // QUESTIONS_A_SECOND)
 
 
 @functools.lru_cache(maxsize=64)

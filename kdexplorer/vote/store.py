@@ -82,6 +82,11 @@ class Store:
         found = self._read(lambda base: base.execute(query, (_number(question.key, cookie),)).fetchone(), None)
         return None if found is None else found[0]
 
+    def voters(self) -> int:
+        """How many devices have voted on the last question."""
+        question = self.current()
+        return sum(question.counts) if question and question.counts else self._read(_count_devices, 0)
+
     # What a phone does.
 
     def vote(self, key: str, choice: int, cookie: str, address: str = "") -> None:
@@ -101,7 +106,7 @@ class Store:
                 raise VoteError("This is none of the question's classes.")
             device = _number(key, cookie)
             if not base.execute("UPDATE vote SET choice = ? WHERE device = ?", (choice, device)).rowcount:
-                devices, own = sum(_count(base, question)), self._devices[address]
+                devices, own = _count_devices(base), self._devices[address]
                 if devices + own >= MAX_DEVICES:
                     raise VoteError(f"{devices:,} devices have voted, {own:,} of your network: it is full.", 503)
                 base.execute("INSERT INTO vote (device, choice) VALUES (?, ?)", (device, choice))
@@ -219,6 +224,11 @@ def _parse_question(text: Any) -> Question:
 def _count(base: sqlite3.Connection, question: Question) -> tuple[int, ...]:
     votes = dict(base.execute("SELECT choice, count(*) FROM vote GROUP BY choice").fetchall())
     return tuple(votes.get(k, 0) for k in range(len(question.classes)))
+
+
+def _count_devices(base: sqlite3.Connection) -> int:
+    """Rows are numbered, and deleted only all at once."""
+    return base.execute("SELECT max(rowid) FROM vote").fetchone()[0] or 0
 
 
 def _number(key: str, cookie: str) -> str:

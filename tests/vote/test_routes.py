@@ -89,7 +89,7 @@ def test_the_page_before_and_after_a_question_and_in_a_larger_room(phones, store
     assert "Voting is closed" in page.text
     assert "★ cat" in page.text
     assert not buttons(page.text)
-    monkeypatch.setattr(store, "counts", lambda _: (2_000, 3_000))  # 100 requests a second
+    monkeypatch.setattr(store, "voters", lambda: 5_000)  # 100 requests a second
     assert phones.ask("GET", f"{PATH}/state").text == f"{question.key}-closed 50"
     store.start(ask(label=0, classes=("<script>alert(1)</script>", '"cat"')))
     assert "<script>alert" not in phones.ask("GET").text

@@ -100,7 +100,7 @@ def use_link(text: str) -> None:
     Raises VoteError for anything but an address of a web page.
     """
     text = text.strip()
-    if text and not (re.fullmatch(r"https?://[^/?#:\s]\S*", text) and text.isprintable() and len(text) <= LINK):
+    if text and not (re.fullmatch(r"(?i:https?)://[^/?#:@\s]\S*", text) and text.isprintable() and len(text) <= LINK):
         raise VoteError("The link must begin with http:// or https:// and a host name.")
     open_store().link = text
 

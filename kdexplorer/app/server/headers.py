@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from kdexplorer.app.server.refusals import log_refusal, network_of
+from kdexplorer.files import read_bytes
 from kdexplorer.runs.run_folder import runs_root
 from kdexplorer.vote.routes import PATH
 
@@ -251,5 +252,7 @@ def _key(path: Path) -> bytes:
             if not path.is_file() or path.stat().st_size != 32:  # or of a disk that was full
                 path.touch(0o600)
                 path.write_bytes(secrets.token_bytes(32))
-            return path.read_bytes()
+    with contextlib.suppress(OSError):
+        if len(found := read_bytes(path, 64)) == 32:
+            return found
     return secrets.token_bytes(32)
