@@ -1,5 +1,7 @@
 """Compare without a browser: the choice, the table, every section, sweeps."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -186,6 +188,8 @@ def test_a_sweep_shows_its_progress_and_controls_and_its_results_with_its_folder
     assert len(specs(at)) == 2
     shown = (text(at), files["lecture"]["json"], files["lecture"]["md"])  # to a visitor
     assert all("own photos" in one and "/home" not in one for one in shown)
+    bits = [[row["right"] for row in json.loads(one)["rows"]] for one in (table, files["lecture"]["json"])]
+    assert bits[0] == bits[1]
 
 
 def test_the_league_is_drawn_against_each_reference(evaluated, open_page):

@@ -72,10 +72,11 @@ def show_study(table: Table, name: str) -> None:
         _show_grid(table, name)
     else:
         _show_entries(table, name)
-    texts = {"csv": to_csv({"": table}), "json": json.dumps(table.model_dump(mode="json"), indent=1)}
     if table.rows:
-        texts["md"] = to_markdown(table)
-        downloads.show_files(name, {ending: access.hide_folders(text) for ending, text in texts.items()})
+        values, described = table.model_dump(mode="json"), access.hide_folders(to_markdown(table))
+        values["study"] = json.loads(access.hide_folders(json.dumps(values["study"])))  # not rows: bits resemble paths
+        texts = {"csv": to_csv({"": table}), "json": json.dumps(values, indent=1), "md": described}
+        downloads.show_files(name, texts)
 
 
 def _show_grid(table: Table, name: str) -> None:

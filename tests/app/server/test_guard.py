@@ -64,8 +64,6 @@ GONE = message(rerun_script={"fragment_id": "gone"})
 FINISHED = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY).SerializeToString()
 MORE = ForwardMsg(session_event={}).SerializeToString()
 EARLY = ForwardMsg(script_finished=ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN).SerializeToString()
-
-
 PRESENTER = turns.Browser((0.0, 0.0), is_presenter=True)
 
 
