@@ -210,8 +210,8 @@ def build_rows(
         if (own := logits.get(name)) is not None:
             known_labels = labels if labels is not None and len(own) == len(labels) else None
             is_comparable = theirs is not None and name != teacher and theirs.shape == own.shape  # not with itself
-            if teacher in known_networks and not is_evaluated_on(known_networks[teacher], checkpoint):
-                is_comparable = False
+            if teacher in known_networks:
+                is_comparable &= is_evaluated_on(known_networks[teacher], checkpoint)
             humans = None if checkpoint.card.split_logits(own, Cifar10.key) is None else human_labels
             evaluations[name] = Evaluation(own, known_labels, theirs if is_comparable else None, humans)
             if known_labels is not None:

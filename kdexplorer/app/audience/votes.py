@@ -168,11 +168,11 @@ def show_history(closed: Sequence[Question], networks: Sequence[Network]) -> Non
     truths = find_truths(closed, networks[0])
     rows = [_describe_row(one, truth, networks[0].name) for one, truth in zip(closed, truths, strict=True)]
     st.dataframe(rows, hide_index=True, column_config={"picture": st.column_config.ImageColumn("picture")})
-    known = {}
+    known, pictures = {}, [_find_picture(one) for one in closed]
     for network in networks:
         if all(one.classes == network.classes for one in closed):
             try:
-                known[network.name] = np.stack([network.logits_of(_find_picture(one)) for one in closed])
+                known[network.name] = np.stack([network.logits_of(one) for one in pictures])
             except KDError as error:
                 access.show_error(error)
     if (text := describe_agreement(closed, known)) is not None:

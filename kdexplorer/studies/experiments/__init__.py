@@ -133,10 +133,11 @@ def to_markdown(experiment: Experiment, results: Results) -> str:
     if not results:
         return "\n\n".join([*head, f"Not measured yet. {experiment.describe_cost(results.small)}"])
     claims = find_claims(experiment, results)
-    said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}" for claim in claims]
     if len(claims) > 1:
         rows = [{"Claim": one.claim, "Evidence": one.evidence, "Verdict": one.verdict} for one in claims]
         said = [measures.to_markdown(rows, 3)]
+    else:
+        said = [f"{claim.claim}: **{claim.verdict}**. {claim.evidence}" for claim in claims]
     if details := experiment.details(results):
         return "\n\n".join([*head, *said, details])
     accuracies: dict[tuple[str, str], list[float]] = {}
