@@ -9,8 +9,9 @@ another browser, whose page and login together are a number of their own. First 
 there; then for `--seconds` a guest does everything at once that an audit found to be costly (`ATTACKS`), or only what
 is named, from another address or with `--same-address` from the class's; then the guest leaves, and after `--recovery`
 seconds everything is measured again. Prints the visitors' and the presenter's times, the server's memory and the
-training's speed for each part, and whether they are within the budget. The guest is a process of its own with the run's
-priority; its processor time is printed, because on two cores it is taken from the others.
+training's speed for each part, and whether they are within the budget: of the training's speed more may be lost where
+the run's page says that visitors slow it down, as the class comes first. The guest is a process of its own with the
+run's priority; its processor time is printed, because on two cores it is taken from the others.
 The server and the run get two cores; with more, visitors and guest have the others.
 """
 
@@ -298,6 +299,7 @@ class Measured:
         """Ends it, prints it and returns it."""
         until = self.tally.now()
         self.speed = (steps_of(self.run) - self.steps) / (until - self.begin)
+        self.says_slow = any(self.begin <= at <= until for at in self.tally.slowed)
         self.times = [took for at, took, what in self.tally.actions if at + took > self.begin and "join" not in what]
         self.memory = max((size for at, size in self.tally.memory if self.begin <= at <= until), default=float("nan"))
         print(f"{self.name:<20} {percentiles(self.times)}  memory {self.memory:5.0f} MB  {self.speed:6.1f} steps/s")
@@ -349,11 +351,12 @@ async def measure(url: str, run: Run | None, server: psutil.Process, options: ar
 
 def judge(before: Measured, beside: Measured, after: Measured) -> bool:
     """Prints each number of the budget; whether all are within it."""
+    lost = "training's speed lost to the guest, share"
     measured = [
         ("visitors' 95th percentile beside the guest, s", beside.p95, P95),
         ("presenter's 95th percentile beside the guest, s", beside.presenter_p95, PRESENTER),
         ("server's memory at most, MB", max(part.memory for part in (before, beside, after)), MEMORY),
-        ("training's speed lost to the guest, share", 1 - beside.speed / before.speed, LOSS),
+        (lost, 1 - beside.speed / before.speed, LOSS),
         ("visitors' 95th percentile later, s", after.p95, float(np.nanmax((1.5 * before.p95, 0.5)))),
         ("training's speed lost later, share", 1 - after.speed / before.speed, LOSS),
     ]
@@ -362,9 +365,13 @@ def judge(before: Measured, beside: Measured, after: Measured) -> bool:
         for name, number, most in measured
         if not (np.isnan(number) and "speed" in name)
     ]
+    is_kept = True
     for name, number, most in measured:
-        print(f"{name:<48} {number:8.2f}  budget {most:8.2f}  {'kept' if number < most else 'EXCEEDED'}")
-    return all(number < most for _, number, most in measured)
+        is_said = name == lost and beside.says_slow
+        is_kept &= number < most or is_said
+        verdict = "kept" if number < most else "EXCEEDED, as the run's page says" if is_said else "EXCEEDED"
+        print(f"{name:<48} {number:8.2f}  budget {most:8.2f}  {verdict}")
+    return is_kept
 
 
 @contextlib.contextmanager

@@ -85,6 +85,8 @@ class Tally:
     received: int = 0
     progress: dict[int, set[str]] = field(default_factory=dict)
     memory: list[tuple[float, float]] = field(default_factory=list)
+    slowed: list[float] = field(default_factory=list)
+    """When a run's page said that visitors slow its training down."""
 
     def now(self) -> float:
         return time.perf_counter() - self.begin
@@ -221,6 +223,8 @@ class Visitor:
             self.tally.errors.append(f"{widget.type}: {widget.message[:100]}")
         elif kind == "progress":
             self.tally.progress.setdefault(self.number, set()).add(widget.text)
+        elif kind == "markdown" and "the training is slower" in widget.body:
+            self.tally.slowed.append(self.tally.now())
         elif kind in ("button", "button_group", "multiselect", "number_input", "file_uploader"):
             self.widgets[widget.label] = widget
 
