@@ -175,7 +175,7 @@ def unpack_bits(text: str, count: int) -> np.ndarray:
 
 def read_table(path: Path) -> Table | None:
     """The table in a file; None where there is no file. Raises ConfigError where it is no table."""
-    return read_once(_load_table, path) if path.exists() else None
+    return read_once(_load_table, path) if os.path.lexists(path) else None  # None, too, for a name that is too long
 
 
 def _load_table(path: Path) -> Table:
