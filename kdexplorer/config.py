@@ -208,7 +208,7 @@ class RunConfig(StrictModel):
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of an average of the weights, which is then the result; 0: the last weights"
     )
-    weight_decay: float = Field(5e-4, ge=0, le=0.1, description="not on biases, on norms and on what Muon trains")
+    weight_decay: float = Field(5e-4, ge=0, le=0.1, description="not of biases, norms and what Muon trains")
     crop_padding: int = Field(4, ge=0, le=8, description="random crop after reflecting this many pixels")
     cutout: int = Field(0, ge=0, le=32, description="pixels a side of a random square in the mean color; 0: none")
     flip: Literal["alternating", "random", "none"] = Field(

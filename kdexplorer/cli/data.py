@@ -41,9 +41,9 @@ def download(options: argparse.Namespace) -> None:
     print(f"{dataset.label} is in {dataset.download()}")
 
 
-@command("data predictions", flag("--delete", "delete them; runs compute them again when needed"))
+@command("data predictions", flag("--delete", "delete them; they are computed again when needed"))
 def describe_predictions(options: argparse.Namespace) -> None:
-    """Print the size of the stored teacher predictions."""
+    """Print the size of the stored teacher predictions and attention similarities."""
     print(array_store.describe_store())
     if options.delete:
         array_store.delete_store()

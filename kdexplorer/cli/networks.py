@@ -25,7 +25,7 @@ from kdexplorer.studies import report
 from kdexplorer.studies.collect import measure_choice
 from kdexplorer.studies.folder import find_study
 
-AFTER_CHOICE = "evaluate networks, or a sweep's best cell, that were chosen on held-out images, once on the test split"
+AFTER_CHOICE = "evaluate networks, or a sweep's best cell (its id), chosen on held-out images, once on the test split"
 CHANNELS = "of the channels in training (default: the data set's)"
 STUDENTS = "students, in the same form; one whose scratch baseline is given is compared with that too"
 
@@ -131,8 +131,8 @@ def compare_with_humans(options: argparse.Namespace) -> None:
     argument(
         "weights",
         type=Path,
-        help="a PyTorch state dict (.pt, .pth; never unpickled) or safetensors; or a teacher of which only logits are "
-        "kept: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
+        help="a PyTorch state dict (.pt, .pth; no code in it runs) or safetensors; or a teacher of which only logits "
+        "are kept: .npz with train, test and sha256, .pt2 of torch.export, or .onnx",
     ),
     argument("--architecture", choices=[one.key for one in all_architectures()], help="of weights"),
     argument("--name", required=True, help="the checkpoint's name"),

@@ -78,7 +78,7 @@ RUN_FIELDS = {name: field for name, field in RunConfig.model_fields.items() if n
 
 def _run_option(name: str, field: Any) -> Add:
     """An option for a field: its description is the help, pydantic checks the value later."""
-    default = "" if field.default in (None, False) else f" (default: {field.default})"
+    default = "" if field.default is None or field.default is False else f" (default: {field.default})"
     facts: dict[str, Any] = {"help": f"{field.description or ''}{default}".replace("%", "%%")}
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
     if kinds == [bool]:

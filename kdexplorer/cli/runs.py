@@ -21,11 +21,11 @@ KINDS = (Run, StudyFolder, ExperimentFolder)
 
 
 @command(
-    "start", argument("run_id", metavar="RUN", help="the id or folder of a run or study"), shared.LOG, shared.QUIET,
-    aliases=("resume",),
+    "start", argument("run_id", metavar="RUN", help="the id or folder of a run, study or experiment"),
+    shared.LOG, shared.QUIET, aliases=("resume",),
 )  # fmt: skip
 def start(options: argparse.Namespace) -> int:
-    """Start what was created, or continue a run from its last saved step, or a study."""
+    """Start what was created, or continue a run from its last saved step, a study or an experiment."""
     from kdexplorer.training import ddp
 
     shared.choose_log(options)

@@ -104,7 +104,8 @@ def train_declared(options: argparse.Namespace) -> int:
         "(default: weight)",
     ),
     argument("--seeds", type=int, metavar="INT", default=3, help="number of seeds, from --seed on (default: 3)"),
-    *shared.RUN_OPTIONS,
+    argument("--name", metavar="STR", help="begins the study's id (default: sweep)"),
+    *shared.RUN_OPTIONS[1:],  # without the run's name
     *HOW,
 )  # fmt: skip
 def sweep(options: argparse.Namespace) -> int:
