@@ -63,7 +63,7 @@ CHUNKS = (
 FIRST = ("overview", "soft_labels", "attention")
 """The pages that visitors open first."""
 BY_ITSELF = "a fragment by itself"
-"""What a page does every second while something runs."""
+"""What a page does while something runs."""
 
 TRAINING = {
     "name": "load", "dataset": "synthetic", "epochs": 1000, "batch_size": 64,

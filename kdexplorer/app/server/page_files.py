@@ -1,6 +1,6 @@
 """What Streamlit sends to a browser, on its way: files compressed once and kept, the page with our style (ASGI).
 
-Streamlit (1.67) sends its files as they are, 5.6 MB to each new visitor, and leaves compression to a proxy that a
+Streamlit (1.67) sends its files as they are, 4.4 MB to each new visitor, and leaves compression to a proxy that a
 lecturer's laptop does not have. Their names contain their hash, and Streamlit's answer lets a browser keep them for a
 year. It can only send a style with the elements of a page: these were drawn without it first, and then moved.
 """
