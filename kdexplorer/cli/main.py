@@ -1,7 +1,7 @@
 """The commands, and how a command ends.
 
 An error is one line on stderr, without a traceback unless `--debug` is given. Exit codes: 0 done, 1 failed, 2 wrong
-usage, 130 stopped by a signal with the state saved.
+usage, 130 stopped by a signal, a run with its state saved.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from kdexplorer.errors import ConfigError
 from kdexplorer.training.progress import LOG_KINDS, LOG_VARIABLE
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 130
-"""Exit codes. The last is a shell's for a process that SIGINT ended; the state is saved."""
+"""Exit codes. The last is a shell's for a process that SIGINT ended; a run's state is saved."""
 
 Add = Callable[[argparse.ArgumentParser], object]
 """Adds an argument to a parser."""

@@ -54,7 +54,7 @@ def _add_notation(parser: argparse.ArgumentParser) -> None:
 
 @command(
     "demo",
-    argument("--epochs", type=int, metavar="INT", help="default: as many as fit about a minute on this machine"),
+    argument("--epochs", type=int, metavar="INT", help="default: 14, or 9 where that takes longer than a minute or so"),
     argument("--seed", type=int, default=0, metavar="INT", help="default: 0"),
 )
 def show_demo(options: argparse.Namespace) -> int:
