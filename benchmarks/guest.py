@@ -230,7 +230,7 @@ async def attack(
 
 
 async def look(visitor: Visitor, wait: float) -> None:
-    """An ordinary visitor, who stays until the task is cancelled."""
+    """An ordinary visitor, who stays until the task is canceled."""
     await asyncio.sleep(wait)
     try:
         await visitor.open("soft_labels")
@@ -252,7 +252,7 @@ LOGIN = "login in a new browser"
 
 
 async def present(url: str, run: str, tally: Tally) -> None:
-    """The presenter: in new tabs enters the token and changes what is shown, until the task is cancelled.
+    """The presenter: in new tabs enters the token and changes what is shown, until the task is canceled.
 
     The first tab, and every third, is that of another browser, which the server does not know yet.
     """

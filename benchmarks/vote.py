@@ -113,7 +113,7 @@ class Phone:
 
 
 async def stuff(client: Room) -> None:
-    """Pretends to be one phone after the other until the task is cancelled; `client.told` counts those with a vote."""
+    """Pretends to be one phone after the other until the task is canceled; `client.told` counts those with a vote."""
     while True:
         phone = Phone(client, 0)
         with contextlib.suppress(OSError, EOFError, IndexError):
