@@ -105,9 +105,7 @@ def compare_attention(options: argparse.Namespace) -> None:
 
 @command(
     "human-labels",
-    argument(
-        "checkpoints", nargs="*", metavar="CHECKPOINT", help=f"{shared.CHECKPOINT_HELP} (default: all bundled ones)"
-    ),
+    argument("checkpoints", nargs="*", metavar="CHECKPOINT", help=f"{shared.CHECKPOINT_HELP} (default: all bundled)"),
     shared.JSON,
 )
 def compare_with_humans(options: argparse.Namespace) -> None:

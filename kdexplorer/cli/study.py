@@ -53,9 +53,7 @@ TEMPERATURES, WEIGHTS = (
 
 @command(
     "study",
-    argument(
-        "declaration", nargs="?", type=Path, help="a TOML file (default: the bundled studies/league-resnet8.toml)"
-    ),
+    argument("declaration", nargs="?", type=Path, help="a TOML file (default: bundled, league-resnet8.toml)"),
     flag("--list", "list the bundled declarations, then exit"),
     argument("--seeds", type=int, metavar="INT", help="train only the first INT declared seeds"),
     argument("--pair", help="of a file that declares several pairs of teacher and student: which"),
@@ -100,8 +98,7 @@ def train_declared(options: argparse.Namespace) -> int:
     ),
     argument(
         "--hold", choices=get_args(Hold),
-        help="constant over temperatures: the weight, or the size of the gradient at the start of training "
-        "(default: weight)",
+        help="constant over temperatures: the weight (default), or the size of the gradient when training starts",
     ),
     argument("--seeds", type=int, metavar="INT", default=3, help="number of seeds, from --seed on (default: 3)"),
     argument("--name", metavar="STR", help="begins the study's id (default: sweep)"),
