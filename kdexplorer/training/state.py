@@ -22,7 +22,7 @@ from kdexplorer.files import write_bytes
 from kdexplorer.networks import count_multiply_adds, count_parameters
 from kdexplorer.processes import processor_name
 from kdexplorer.runs.card import Card, Environment, EpochMeasures, Leg
-from kdexplorer.runs.checkpoints import find_checkpoint, refer_to, save_checkpoint, to_half_precision
+from kdexplorer.runs.checkpoints import refer_to, save_checkpoint, to_half_precision
 from kdexplorer.runs.run_folder import Run
 from kdexplorer.training.hardware import without_tf32
 from kdexplorer.training.progress import RunProgress
@@ -200,14 +200,13 @@ def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTea
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
     teachers = trainer.teacher_checkpoints if student.config.needs else ()
-    earlier = find_checkpoint(student.config.initial).card.legs if student.config.initial else ()
     card = Card(
         name=name, architecture=student.config.architecture, data=trainer.data,
         parameters=count_parameters(student.network),
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
         classes=trainer.evaluation.classes, normalization=trainer.normalization,
         objective=student.config.objective, teacher=refer_to(teachers) if teachers else None,
-        legs=(*earlier, _describe_leg(run, trainer, student, epochs)),
+        legs=(*student.earlier, _describe_leg(run, trainer, student, epochs)),
         test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy, **final,
     )  # fmt: skip
     save_checkpoint(run.path / name, state, card, logits)

@@ -25,7 +25,7 @@ from kdexplorer.datasets.base import hold_out, load_evaluation, sample_class_bal
 from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.networks import build, get_architecture
 from kdexplorer.networks.base import StagedNetwork
-from kdexplorer.runs.card import DataFacts
+from kdexplorer.runs.card import DataFacts, Leg
 from kdexplorer.runs.checkpoints import find_checkpoint, find_teachers
 from kdexplorer.training import ddp, hardware
 from kdexplorer.training.checks import count_problems, require_startable
@@ -57,6 +57,8 @@ class Student:
     """The average of its weights over the steps so far, where it is asked for."""
     sums: dict[str, float] = field(default_factory=dict)
     """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
+    earlier: tuple[Leg, ...] = ()
+    """Of the training of the checkpoint that it began as."""
     unread: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
     """Epoch, step and losses, scalars, that are still on the device."""
     spans: list[Span] = field(default_factory=list)
@@ -267,9 +269,10 @@ class Trainer:
     def _build_student(self, student: StudentConfig) -> Student:
         config, team = self.config, self.team
         network = build(student.architecture, len(self.evaluation.classes), seed=config.seed)
-        if student.initial:
-            network.load_state_dict(find_checkpoint(student.initial).network().state_dict())
-        prepare(config, network, self.images, self.normalization, fresh=student.initial is None)
+        start = find_checkpoint(student.initial) if student.initial else None
+        if start is not None:
+            network.load_state_dict(start.network().state_dict())
+        prepare(config, network, self.images, self.normalization, fresh=start is None)
         # Of several teachers only logits are used, which need no adapter.
         teacher = get_architecture(self.teacher_checkpoints[0].architecture) if self.teacher_checkpoints else None
         with torch.random.fork_rng(devices=[]):
@@ -282,7 +285,8 @@ class Trainer:
         average = copy.deepcopy(network) if config.ema else None
         forward = team.forward(hardware.compile_network(network, config.compile))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        return Student(student, network, forward, adapters, optimizer, scaler, average)
+        earlier = start.card.legs if start is not None else ()
+        return Student(student, network, forward, adapters, optimizer, scaler, average, earlier=earlier)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import threading
 
@@ -73,9 +74,10 @@ def test_a_run_leaves_cards_whose_figures_follow_from_what_is_stored(paired, tea
 def test_a_student_that_starts_from_a_checkpoint_has_its_weights_and_lists_every_leg_of_its_training(tiny):
     first = train_to_end(make_config(epochs=1))
     initial = f"{first.run_id}/scratch"
-    second = train_to_end(make_config(SCRATCH | {"initial": initial}, epochs=2, seed=5))
+    second = create(make_config(SCRATCH | {"initial": initial}, epochs=2, seed=5))
     (student,) = Trainer(second.config()).students
     weights = open_checkpoint(first.path / "scratch").network().state_dict()
+    execute(second, report=lambda done, _: done == 1 and shutil.rmtree(first.path))
     torch.testing.assert_close(student.network.state_dict(), weights, rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in student.network.parameters())
     (checkpoint,) = run_checkpoints(second)
