@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import cast
 
+import numpy as np
 import platformdirs
 import torch
 from torch import nn
@@ -36,6 +37,14 @@ def configure_process(threads: int | None = None) -> None:
     # variant is a network at a resolution.
     for name in ("recompile_limit", "accumulated_recompile_limit"):
         setattr(torch._dynamo.config, name, max(512, getattr(torch._dynamo.config, name)))
+
+
+def seed_generators(device: torch.device, *numbers: int) -> None:
+    """Lets these numbers decide what is drawn from torch's own generators next, as by a plugin's dropout."""
+    seed = int(np.random.SeedSequence([*numbers, 0xD0]).generate_state(1)[0])
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` takes a millisecond
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @contextlib.contextmanager

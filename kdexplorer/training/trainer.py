@@ -160,6 +160,7 @@ class Trainer:
         rate, progress = learning_rate(self.config, number, self.steps), (number + 1) / self.steps
         for student in self.students:
             begin = now(self.device)
+            hardware.seed_generators(self.device, self.config.seed, epoch, step)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate * group.get("factor", 1.0)
             outputs = run_network(student.forward, inputs, self.dtype, student.config.needs)
@@ -241,6 +242,7 @@ class Trainer:
         labels = torch.from_numpy(self.evaluation.labels).to(self.device)
         sums: dict[str, float] = {}
         logits, relate = [], relate_parts(self.config.batch_size)
+        hardware.seed_generators(self.device, self.config.seed)
         modules = [student.result, *student.adapters.values()]
         for module in modules:
             module.eval()
