@@ -113,10 +113,9 @@ def compute_objective(
             value = relate(loss, method.reduce_teacher(outputs), target, labels)
         else:
             value = loss(outputs, target, labels)
-        if value.shape:
+        if (shape := getattr(value, "shape", "of no tensor")) != ():
             raise TrainingError(
-                f"{name}: the loss of {method.label} has the shape {list(value.shape)}: return a scalar, the mean over "
-                "the batch."
+                f"{name}: the loss of {method.label} has the shape {shape}: return a scalar, the mean over the batch."
             )
         parts[name] = value
         total = total + method.settings.weight * method.weight_factor(progress) * value
