@@ -79,5 +79,5 @@ def leave_out(what: str) -> Iterator[None]:
     """What fails in the block is left out, and named in a warning."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself
         logging.getLogger("kdexplorer").warning("warning: %s is left out: %s: %s", what, type(error).__name__, error)

@@ -7,14 +7,20 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ConfigDict, Field
 
 from kdexplorer.errors import ConfigError, unknown_name
-from kdexplorer.methods.base import FAMILIES, Method, MethodSettings
+from kdexplorer.methods.base import FAMILIES, Method, MethodSettings, Need
 from kdexplorer.plugins import classes_in, leave_out, plugins
 from kdexplorer.schema import Name
+
+RESERVED = (
+    "objective", "cross_entropy", "accuracy", "correct", "images",  # of a student's measures, beside its terms
+    "scratch", "response", "feature", "combined",  # of the notation's presets
+)  # fmt: skip
+"""What no method may be called, as the name would stand for both."""
 
 
 @cache
@@ -82,6 +88,10 @@ def _check_description(method: type[Method], known: Mapping[str, type[Method]]) 
         raise TypeError(f"{method.__name__} lacks {', '.join(missing)}")
     if not method.key.isidentifier():
         raise TypeError(f"{method.__name__}: the key '{method.key}' may have letters, digits and _ only")
+    if method.key in RESERVED:
+        raise TypeError(f"{method.__name__}: '{method.key}' means something else: choose another key")
+    if unknown := set(method.needs) - set(get_args(Need)):
+        raise TypeError(f"{method.__name__} needs {', '.join(sorted(unknown))}: choose of {', '.join(get_args(Need))}")
     if method.family not in FAMILIES:
         raise TypeError(f"{method.__name__}: '{method.family}' is none of {', '.join(FAMILIES)}")
     if method.key in known:

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from kdexplorer import methods
+from kdexplorer.charts.learning_curves import FIXED
+from kdexplorer.config import SCRATCH
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.networks import Outputs, get_architecture
+from kdexplorer.presets import PRESETS
 
 METHODS = all_methods()
 
@@ -36,6 +39,9 @@ class Extra(Method):
     [
         ('"a_extra"', '"kd"', "Extra.*KD.*'kd'|KD.*Extra.*'kd'"),
         ('"a_extra"', '"a-extra"', "'a-extra' may have letters, digits and _ only"),
+        ('"a_extra"', '"objective"', "'objective' means something else"),
+        ('{"logits"}', '"logits"', "needs g, i, l, o, s, t: choose of logits, stages, embedding"),
+        ("class Extra", "raise SystemExit\nclass Extra", "extra is left out: SystemExit"),
         ('"relation"', '"other"', "'other'.*response, feature, relation"),
         ('key, label, family = "a_extra", "Extra", "relation"', "key = 'a_extra'", "Extra lacks label, family"),
         ("class Extra", "clas Extra", "extra is left out: SyntaxError"),
@@ -55,6 +61,7 @@ def test_a_method_and_every_setting_is_described_and_settings_have_defaults(meth
     for text in (method.key, method.label, method.reference, method.formula, method.summary):
         assert text.strip() == text != ""
     assert method.key == method.key.lower()
+    assert {*PRESETS, *FIXED, SCRATCH} <= set(methods.RESERVED)
     assert method.needs <= {"logits", "stages", "embedding"}
     assert method.Settings().method == method.key
     for name, field in method.Settings.model_fields.items():
