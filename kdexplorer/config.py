@@ -326,7 +326,7 @@ def split_term_name(name: str) -> tuple[str, str]:
 
     The losses by stage of some bundled networks, such as `at_2`, are read like numbered terms.
     """
-    number = re.search(r"[._](\d+)$", name)
+    number = None if any(method.key == name for method in all_methods()) else re.search(r"[._](\d+)$", name)
     return (name[: number.start()], number[1]) if number else (name, "")
 
 

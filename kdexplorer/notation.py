@@ -149,11 +149,13 @@ def usual_name(student: Mapping[str, Any]) -> str:
 
 def _format_term(term: Any) -> str:
     changed = term.model_dump(exclude={"method"}, exclude_defaults=True, exclude_none=True).items()
-    return ":".join([term.method, *(f"{key}={v if isinstance(v, str) else format_number(v)}" for key, v in changed)])
+    return ":".join([term.method, *(f"{key}={format_number(v)}" for key, v in changed)])
 
 
-def format_number(value: float) -> str:
-    """A number as short as it reads back to the same."""
+def format_number(value: Any) -> str:
+    """A number as short as it reads back to the same; what is none, such as a switch, as text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
     return min((text for text in (f"{value:g}", repr(value)) if float(text) == value), key=len)
 
 
@@ -183,8 +185,7 @@ def describe_objective(objective: Objective) -> str:
     terms = [cross_entropy] if objective.ce_weight else []
     for method in objective.methods:
         settings = method.settings.model_dump(exclude={"method", "weight"})
-        texts = {key: format_number(v) if isinstance(v, float) else str(v) for key, v in settings.items()}
-        words = ", ".join(f"{key.replace('_', ' ')} {text}" for key, text in texts.items())
+        words = ", ".join(f"{key.replace('_', ' ')} {format_number(v)}" for key, v in settings.items())
         terms.append(f"{format_number(method.settings.weight)} · {method.label}" + (f" ({words})" if words else ""))
     return " + ".join(terms)
 

@@ -2,12 +2,14 @@
 
 import pickle
 from pathlib import PurePosixPath, PureWindowsPath
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from kdexplorer import config
 from kdexplorer.config import RUN_FILES, SCRATCH, Objective, RunConfig, StudentConfig, objective_label, trained_alpha
 from kdexplorer.errors import ConfigError
 from kdexplorer.presets import STARTING_POINTS
@@ -43,6 +45,13 @@ def test_an_objective_is_named_by_its_methods_each_once_in_one_order(terms, key,
 @pytest.mark.parametrize("start", STARTING_POINTS)
 def test_a_starting_point_is_a_run(start):
     assert RunConfig.model_validate(STARTING_POINTS[start])
+
+
+def test_a_plugins_key_may_end_in_a_number(monkeypatch):
+    monkeypatch.setattr(config, "all_methods", lambda: [Mock(key="focal_2")])
+    assert [config.split_term_name(name) for name in ("focal_2", "focal_2.2", "at_2")] == [
+        ("focal_2", ""), ("focal_2", "2"), ("at", "2"),
+    ]  # fmt: skip
 
 
 def test_a_record_may_have_a_method_that_is_not_installed():

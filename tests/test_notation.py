@@ -65,6 +65,7 @@ def test_keys_of_the_student_belong_to_no_term():
     }
     assert parse_student("resnet8") == parse_student("resnet8:scratch")
     assert parse_student("resnet8:scratch:label_smoothing=0.1").label_smoothing == 0.1
+    assert [format_number(value) for value in (1e6, True, None)] == ["1e+06", "True", "None"]  # a plugin's settings
 
 
 @pytest.mark.parametrize("method", all_methods(), ids=lambda method: method.key)

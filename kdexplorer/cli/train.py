@@ -46,8 +46,7 @@ def _add_notation(parser: argparse.ArgumentParser) -> None:
     for method in all_methods():
         short = {name: f" (or {key})" for key, name in method.short_keys.items()}
         defaults = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-        texts = {name: v if isinstance(v, str) else format_number(v) for name, v in defaults.items()}
-        settings = [f"{name}={text}{short.get(name, '')}" for name, text in texts.items()]
+        settings = [f"{name}={format_number(value)}{short.get(name, '')}" for name, value in defaults.items()]
         lines += [f"  {method.key:<10} {method.summary}", f"  {'':<10} {', '.join(settings)}"]
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, "\n".join(lines)
 
