@@ -16,11 +16,8 @@ from kdexplorer.methods.base import FAMILIES, Method, MethodSettings, Need
 from kdexplorer.plugins import classes_in, leave_out, plugins
 from kdexplorer.schema import Name
 
-RESERVED = (
-    "objective", "cross_entropy", "accuracy", "correct", "images",  # of a student's measures, beside its terms
-    "scratch", "response", "feature", "combined",  # of the notation's presets
-)  # fmt: skip
-"""What no method may be called, as the name would stand for both."""
+RESERVED = {"objective", "cross_entropy", "accuracy", "correct", "images", "scratch", "response", "feature", "combined"}
+"""What no method may be called: measures of a student beside its terms, and the notation's presets."""
 
 
 @cache
@@ -90,9 +87,10 @@ def _check_description(method: type[Method], known: Mapping[str, type[Method]]) 
         raise TypeError(f"{method.__name__}: the key '{method.key}' may have letters, digits and _ only")
     if method.key in RESERVED:
         raise TypeError(f"{method.__name__}: '{method.key}' means something else: choose another key")
-    if unknown := set(method.needs) - set(get_args(Need)):
+    if unknown := method.needs - set(get_args(Need)):
         raise TypeError(f"{method.__name__} needs {', '.join(sorted(unknown))}: choose of {', '.join(get_args(Need))}")
     if method.family not in FAMILIES:
         raise TypeError(f"{method.__name__}: '{method.family}' is none of {', '.join(FAMILIES)}")
     if method.key in known:
         raise TypeError(f"{method.__name__} and {known[method.key].__name__} share the key '{method.key}'")
+    method.Settings()  # each has a default, which forms and the command line take

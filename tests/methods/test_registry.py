@@ -41,6 +41,8 @@ class Extra(Method):
         ('"a_extra"', '"a-extra"', "'a-extra' may have letters, digits and _ only"),
         ('"a_extra"', '"objective"', "'objective' means something else"),
         ('{"logits"}', '"logits"', "needs g, i, l, o, s, t: choose of logits, stages, embedding"),
+        ('frozenset({"logits"})', '["logits"]', "extra.py is left out: TypeError"),
+        ("    ref", "    class Settings(Method.Settings):\n        x: float\n    ref", "error for Settings"),
         ("class Extra", "raise SystemExit\nclass Extra", "extra is left out: SystemExit"),
         ('"relation"', '"other"', "'other'.*response, feature, relation"),
         ('key, label, family = "a_extra", "Extra", "relation"', "key = 'a_extra'", "Extra lacks label, family"),
@@ -61,7 +63,7 @@ def test_a_method_and_every_setting_is_described_and_settings_have_defaults(meth
     for text in (method.key, method.label, method.reference, method.formula, method.summary):
         assert text.strip() == text != ""
     assert method.key == method.key.lower()
-    assert {*PRESETS, *FIXED, SCRATCH} <= set(methods.RESERVED)
+    assert {*PRESETS, *FIXED, SCRATCH} <= methods.RESERVED
     assert method.needs <= {"logits", "stages", "embedding"}
     assert method.Settings().method == method.key
     for name, field in method.Settings.model_fields.items():
