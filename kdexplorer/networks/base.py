@@ -53,14 +53,16 @@ class StagedNetwork(nn.Module):
 def fold_batch_norm(network: StagedNetwork) -> StagedNetwork:
     """A copy for inference with each batch norm that follows a convolution folded into it.
 
-    Those are neighbors in a sequence, and a block's `convN` and `bnN` where it has them in this order.
+    Those are neighbors in a sequence, and a block's `convN` and `bnN` where it has them in this order and is of this
+    package: what a plugin's block computes in which order, its names do not say.
     Jacob et al., "Quantization and Training of Neural Networks", CVPR 2018, section 3.2. The outputs are the same up
     to rounding. Pre-activation networks, which have no such pairs, come back as plain copies.
     """
     copied = copy.deepcopy(network).eval()
     for module in list(copied.modules()):
+        is_own = type(module).__module__.startswith("kdexplorer.networks.")
         for (conv, first), (norm, second) in itertools.pairwise(list(module.named_children())):
-            is_pair = isinstance(module, nn.Sequential) or norm == conv.replace("conv", "bn")
+            is_pair = isinstance(module, nn.Sequential) or (is_own and norm == conv.replace("conv", "bn"))
             if is_pair and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
                 setattr(module, conv, fuse_conv_bn_eval(first, second))
                 setattr(module, norm, nn.Identity())

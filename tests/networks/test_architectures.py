@@ -40,26 +40,14 @@ def test_the_initial_values_are_torchvisions(depth, images):
 
 
 COSTS = {
-    "resnet8": (75_290, 12_239_488),
-    "resnet20": (269_722, 40_551_040),
-    "resnet32": (464_154, 68_862_592),
-    "resnet44": (658_586, 97_174_144),
-    "resnet56": (853_018, 125_485_696),
-    "resnet110": (1_727_962, 252_887_680),
-    "resnet18": (11_173_962, 555_422_720),
-    "resnet34": (21_282_122, 1_159_402_496),
-    "resnet50": (23_520_842, 1_297_829_888),
-    "wrn_16_2": (691_674, 101_106_944),
-    "wrn_40_2": (2_243_546, 327_599_360),
-    "mobilenet_v2": (2_236_682, 87_976_448),
-    "shufflenet_v2": (1_263_854, 45_002_112),
-    "vgg8": (3_918_858, 96_146_432),
-    "vgg13": (9_416_010, 284_890_112),
-    "air_16": (127_096, 10_135_072),
-    "air_32": (498_104, 33_066_272),
-    "air_64": (1_972_792, 118_147_360),
-    "air_80": (4_978_712, 246_710_048),
-}
+    "resnet8": (75_290, 12_239_488), "resnet20": (269_722, 40_551_040), "resnet32": (464_154, 68_862_592),
+    "resnet44": (658_586, 97_174_144), "resnet56": (853_018, 125_485_696), "resnet110": (1_727_962, 252_887_680),
+    "resnet18": (11_173_962, 555_422_720), "resnet34": (21_282_122, 1_159_402_496),
+    "resnet50": (23_520_842, 1_297_829_888), "wrn_16_2": (691_674, 101_106_944), "wrn_40_2": (2_243_546, 327_599_360),
+    "mobilenet_v2": (2_236_682, 87_976_448), "shufflenet_v2": (1_263_854, 45_002_112), "vgg8": (3_918_858, 96_146_432),
+    "vgg13": (9_416_010, 284_890_112), "air_16": (127_096, 10_135_072), "air_32": (498_104, 33_066_272),
+    "air_64": (1_972_792, 118_147_360), "air_80": (4_978_712, 246_710_048),
+}  # fmt: skip
 """Parameters and multiply-adds. The parameters of CIFAR ResNets, wide ones and `air_64` are those of their papers; of
 torchvision's networks the published ones with a 3x3 stem (49 - 9 places less) and 10 instead of 1,000 classes."""
 
@@ -96,6 +84,23 @@ def test_the_registry_says_what_the_network_computes_and_whether_the_browser_can
         checkpoint = make_checkpoint(tmp_path / "net", architecture)
         sizes = [tensor.numel() for tensor in to_half_precision(checkpoint.network()).values()]
         assert len(export_network(checkpoint).weights) == 2 * sum(sizes)
+
+
+class Backwards(nn.Module):
+    """A plugin's block."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.bn1.running_mean.fill_(0.5)
+
+    def forward(self, x):
+        return self.conv1(self.bn1(x))
+
+
+def test_a_block_whose_names_say_nothing_of_its_order_is_not_folded(images):
+    block = Backwards().eval()
+    assert torch.equal(fold_batch_norm(block)(images), block(images))
 
 
 @pytest.mark.parametrize("architecture", ["resnet20", *ONE_OF_A_KIND])
