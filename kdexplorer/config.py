@@ -261,12 +261,12 @@ class RunConfig(StrictModel):
         names = [student.name.lower() for student in self.students]  # folders; some disks ignore case
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two students are called {twice[0]}: give one of them another name")
-        if reserved := [name for name in names if name in RUN_FILES]:
+        snapshots = range(self.snapshots or self.epochs, self.epochs, self.snapshots or 1)
+        kept = {f"{name}-after-{epochs}" for name in names for epochs in snapshots}
+        if kept and not is_name(longest := max(kept, key=len)):
+            raise ValueError(f"the name of a snapshot, {longest}, is too long: shorten it")
+        if reserved := [name for name in names if name in kept or name in RUN_FILES]:
             raise ValueError(f"a student cannot be called {reserved[0]}: the run has a file of that name")
-        last = (self.epochs - 1) // self.snapshots * self.snapshots if self.snapshots else 0
-        for student in self.students if last else ():
-            if not is_name(f"{student.name}-after-{last}"):
-                raise ValueError(f"the name of a snapshot, {student.name}-after-{last}, is too long: shorten it")
         distilled = [student.name for student in self.students if not student.unknown and student.needs]
         if distilled and not self.teacher:
             raise ValueError(f"{distilled[0]} needs a teacher, but no teacher is given: choose one")

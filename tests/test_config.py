@@ -16,10 +16,12 @@ from kdexplorer.presets import STARTING_POINTS
 from kdexplorer.schema import RECORDED, is_name, validate
 
 
-@pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON"])
+@pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON", "s-after-8", f"{'x' * 56}-after-8"])
 def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
+    """Nor of a snapshot, whose name may be too long."""
+    students = [{"name": one, "architecture": "resnet8"} for one in ("s", name)]
     with pytest.raises(ConfigError, match=name.lower()):
-        validate(RunConfig, {"students": [{"name": name, "architecture": "resnet8"}]})
+        validate(RunConfig, {"students": students, "snapshots": 4})
 
 
 KD, AT = {"method": "kd"}, {"method": "at"}
@@ -49,9 +51,8 @@ def test_a_starting_point_is_a_run(start):
 
 def test_a_plugins_key_may_end_in_a_number(monkeypatch):
     monkeypatch.setattr(config, "all_methods", lambda: [Mock(key="focal_2")])
-    assert [config.split_term_name(name) for name in ("focal_2", "focal_2.2", "at_2")] == [
-        ("focal_2", ""), ("focal_2", "2"), ("at", "2"),
-    ]  # fmt: skip
+    found = map(config.split_term_name, ("focal_2", "focal_2.2", "at_2"))
+    assert list(found) == [("focal_2", ""), ("focal_2", "2"), ("at", "2")]
 
 
 def test_a_record_may_have_a_method_that_is_not_installed():
