@@ -130,7 +130,7 @@ def _skip_fixing(trainer: Trainer) -> float:
     """
     if trainer.teacher is None or trainer.config.teacher_view != "fixed":
         return 0.0
-    stored = trainer.teacher.is_evaluation_stored(trainer.training_split(), trainer.dtype)
+    stored = trainer.teacher.is_evaluation_stored(trainer.train, trainer.dtype)
     trainer.teacher.fixed = torch.randn(len(trainer.labels), trainer.teacher.widths["logits"], device=trainer.device)
     return 0.0 if stored else len(trainer.labels) / trainer.config.batch_size * _time_teacher(trainer, 32)
 

@@ -46,8 +46,7 @@ def make_adapters(objective: Objective, student: Architecture, teacher: Architec
     if teacher is None:
         return {}
     named = zip(objective.term_names, objective.methods, strict=True)
-    made = ((name, method.adapter(student, teacher)) for name, method in named)
-    return {name: adapter for name, adapter in made if adapter is not None}
+    return {name: made for name, method in named if (made := method.adapter(student, teacher)) is not None}
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -82,15 +81,9 @@ def relate_parts(size: int) -> Relate:
 
 
 def compute_objective(
-    objective: Objective,
-    adapters: Mapping[str, nn.Module],
-    outputs: Outputs,
-    labels: Tensor,
-    targets: Targets,
-    dtype: torch.dtype = torch.float32,
-    relate: Relate = lambda loss, *batch: loss(*batch),
-    progress: float = 1.0,
-) -> dict[str, Tensor]:
+    objective: Objective, adapters: Mapping[str, nn.Module], outputs: Outputs, labels: Tensor, targets: Targets,
+    dtype: torch.dtype = torch.float32, relate: Relate = lambda loss, *batch: loss(*batch), progress: float = 1.0,
+) -> dict[str, Tensor]:  # fmt: skip
     """What a student minimizes on one batch, and its parts: scalars.
 
     They are `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each term's

@@ -69,19 +69,18 @@ def build_optimizer(
     trained is in no group. Muon multiplies in `precision`.
     """
     linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
-    shifts = {id(p) for name, p in network.named_parameters() if name.endswith("bias")} - linear
-    if config.bias_factor == 1:
-        shifts = set()
-    own = [p for p in network.parameters() if p.requires_grad]
-    known = [*own, *(p for adapter in adapters for p in adapter.parameters())]
-    filters = {id(p) for p in own if p.ndim == 4 and config.optimizer == "muon"}
+    own = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    shifts = [p for name, p in own.items() if name.endswith("bias") and id(p) not in linear and config.bias_factor != 1]
+    filters = [p for p in own.values() if p.ndim == 4 and config.optimizer == "muon"]
+    taken = {id(p) for p in (*shifts, *filters)}
+    others = [*own.values(), *(p for adapter in adapters for p in adapter.parameters())]
+    others = [p for p in others if id(p) not in taken]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in known if p.ndim > 1 and id(p) not in filters], "weight_decay": config.weight_decay},
-        {"params": [p for p in known if p.ndim <= 1 and id(p) not in shifts], "weight_decay": 0.0},
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if shifts:
-        biases = [p for p in own if id(p) in shifts]
-        groups.append({"params": biases, "weight_decay": 0.0, "factor": config.bias_factor})
+        groups.append({"params": shifts, "weight_decay": 0.0, "factor": config.bias_factor})
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
@@ -89,8 +88,7 @@ def build_optimizer(
         return torch.optim.SGD(groups, **common)
     factor = config.filter_rate / config.learning_rate
     momentum = config.momentum if config.filter_momentum is None else config.filter_momentum
-    own_filters = [p for p in own if id(p) in filters]
-    groups.append({"params": own_filters, "factor": factor, "orthogonal": precision, "momentum": momentum})
+    groups.append({"params": filters, "factor": factor, "orthogonal": precision, "momentum": momentum})
     return Muon(groups, **common)
 
 
@@ -119,9 +117,7 @@ class Muon(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step of all groups; gradients that Muon has used are dropped."""
-        for group in self.param_groups:
-            if group.get("orthogonal") is None:
-                continue
+        for group in (one for one in self.param_groups if one.get("orthogonal") is not None):
             for filters in group["params"]:
                 if (gradient := filters.grad) is None:
                     continue

@@ -35,7 +35,7 @@ from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, can_store, l
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.ddp import join
-from kdexplorer.training.hardware import compile_network, describe_environment
+from kdexplorer.training.hardware import describe_environment
 from kdexplorer.training.objective import EVALUATION_BATCH, Targets, run_network
 
 VERSION = 1
@@ -61,25 +61,22 @@ class Teacher:
     """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
 
     def __init__(
-        self,
-        checkpoints: Sequence[Checkpoint],
-        methods: list[Method],
-        config: RunConfig,
-        device: torch.device,
-        dtype: torch.dtype,
+        self, checkpoints: Sequence[Checkpoint], config: RunConfig, device: torch.device, dtype: torch.dtype,
         stopping: threading.Event | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.keeps = join().size == 1
         """Whether it stores what it computes: one process alone does."""
-        self.methods, self.config, self.device, self.dtype, self.stopping = methods, config, device, dtype, stopping
-        self.checkpoints = checkpoints
+        self.checkpoints, self.config = checkpoints, config
+        self.device, self.dtype, self.stopping = device, dtype, stopping
+        needing = (method for student in config.students for method in student.methods if method.needs)
+        self.methods = list(dict.fromkeys(needing))
         self.normalization = checkpoints[0].card.normalization
         networks = [fold_batch_norm(checkpoint.network().to(device)) for checkpoint in checkpoints]
         self.network: nn.Module = networks[0]
         if len(networks) > 1:
             self.network = AveragedNetwork(networks, [one.card.normalization for one in checkpoints]).eval()
-        self.forward: Callable[..., Any] = compile_network(self.network, config.compile)
-        self.needs = {need for method in methods for need in method.needs}
+        self.forward: Any = torch.compile(self.network, dynamic=False) if config.compile else self.network
+        self.needs = {need for method in self.methods for need in method.needs}
         self.can_read = "stages" not in self.needs
         """Whether the stored parts are all that the methods use."""
         first = checkpoints[0]
@@ -110,10 +107,10 @@ class Teacher:
 
     # --- On training batches ---
 
-    def open_predictions(self, images: Tensor, steps: int) -> None:
+    def open_predictions(self, train: Split, steps: int) -> None:
         """Lets `load_targets` read and keep the outputs on the training batches, `steps` of them in an epoch."""
         decisive = {"seed", "batch_size", "crop_padding", "flip", "teacher_view", "mixup"}
-        facts = {"images": hash_images(images.cpu().numpy())} | self.config.model_dump(include=decisive)
+        facts = {"images": hash_images(train.images)} | self.config.model_dump(include=decisive)
         if self.config.cutout:  # what was stored before there was any has no such fact
             facts |= {"cutout": self.config.cutout}
         self.shapes = {part: (steps, self.config.batch_size, width) for part, width in self.widths.items()}
@@ -129,10 +126,10 @@ class Teacher:
         may_read = self.batch_facts is not None and self.can_read
         return self.fixed is not None or (may_read and are_stored(self.facts_of(epoch), self.shapes))
 
-    def select_targets(self, train: Callable[[], Split], indices: np.ndarray) -> Targets:
+    def select_targets(self, train: Split, indices: np.ndarray) -> Targets:
         """What the methods keep of the logits of training images as they are, by their positions `[B]`."""
         if self.fixed is None:
-            self.fixed = to_device(self.evaluate(train()).logits, self.device)
+            self.fixed = to_device(self.evaluate(train).logits, self.device)
         return self._reduce(Outputs(self.fixed[to_device(indices, self.device)]))
 
     def load_targets(self, images: Tensor, inputs: Tensor, epoch: int, step: int) -> Targets:
@@ -153,12 +150,9 @@ class Teacher:
             self._computed.append({part: getattr(outputs, part) for part in self.widths})
             if len(self._computed) == self.shapes["logits"][0]:  # only now they are copied from a GPU
                 parts = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
-                self._save(self.facts_of(epoch), parts)
+                with contextlib.suppress(OSError):  # a disk that is full or read-only: they are not kept
+                    save_arrays(self.facts_of(epoch), parts)
         return self._reduce(outputs)
-
-    def _save(self, facts: dict[str, Any], parts: Arrays) -> None:
-        with contextlib.suppress(OSError):  # a disk that is full or read-only: they are not kept
-            save_arrays(facts, parts)
 
     @torch.no_grad()
     def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
@@ -207,7 +201,8 @@ class Teacher:
 
         whole = {part: torch.cat([batch[part] for batch in parts]).numpy() for part in self.widths}
         if facts is not None:
-            self._save(facts, whole)
+            with contextlib.suppress(OSError):
+                save_arrays(facts, whole)
         return EvaluationTeacher(whole["logits"], targets_of)
 
     def _describe_evaluation(self, evaluation: Split, dtype: torch.dtype) -> tuple[dict[str, Any], Shapes]:

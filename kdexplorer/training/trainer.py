@@ -127,7 +127,9 @@ class Trainer:
         self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
         require_startable(config)
         train, self.evaluation = load_run_data(config)
-        self.images = torch.from_numpy(np.array(train.images)).to(self.device)
+        self.train = Split(np.array(train.images), train.labels, train.classes)
+        """The training images as they are."""
+        self.images = torch.from_numpy(self.train.images).to(self.device)
         self.labels = torch.from_numpy(train.labels).to(self.device)
         dataset = get_dataset(config.dataset)
         self.normalization = dataset.normalization
@@ -193,7 +195,7 @@ class Trainer:
         if self.teacher is None:
             return inputs, labels, {}
         if config.teacher_view == "fixed":
-            return inputs, labels, self.teacher.select_targets(self.training_split, indices[self.part])
+            return inputs, labels, self.teacher.select_targets(self.train, indices[self.part])
         seen, of_teacher = images, inputs
         if config.teacher_view == "independent":
             seen = self._augment(indices, epoch, step, stream=augmentation.TEACHER)
@@ -285,25 +287,19 @@ class Trainer:
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
         optimizer = build_optimizer(config, network, adapters.values(), factors)
         average = copy.deepcopy(network) if config.ema else None
-        forward = team.forward(hardware.compile_network(network, config.compile))
+        forward = team.forward(torch.compile(network, dynamic=False) if config.compile else network)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         earlier = start.card.legs if start is not None else ()
         return Student(student, network, forward, adapters, optimizer, scaler, average, earlier=earlier)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it."""
-        needing = (method for student in self.config.students for method in student.methods if method.needs)
-        methods = list(dict.fromkeys(needing))
-        if not self.teacher_checkpoints or not methods:
+        if not self.teacher_checkpoints or not any(student.needs for student in self.config.students):
             return None
-        teacher = Teacher(self.teacher_checkpoints, methods, self.config, self.device, self.dtype, self.stopping)
+        teacher = Teacher(self.teacher_checkpoints, self.config, self.device, self.dtype, self.stopping)
         if teacher.keeps and self.config.teacher_view != "fixed":
-            teacher.open_predictions(self.images, self.steps_per_epoch)
+            teacher.open_predictions(self.train, self.steps_per_epoch)
         return teacher
-
-    def training_split(self) -> Split:
-        """The training images as they are."""
-        return Split(self.images.cpu().numpy(), self.labels.cpu().numpy(), ())
 
     def reads_teacher(self, epoch: int) -> bool:
         """Whether the teacher's predictions for an epoch are read from the disk instead of computed."""
