@@ -2,7 +2,6 @@
 
 import pickle
 from pathlib import PurePosixPath, PureWindowsPath
-from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -17,8 +16,7 @@ from kdexplorer.schema import RECORDED, is_name, validate
 
 
 @pytest.mark.parametrize("name", [*RUN_FILES, "Config.JSON", "s-after-8", f"{'x' * 56}-after-8"])
-def test_a_student_cannot_take_the_place_of_the_runs_own_files(name):
-    """Nor of a snapshot, whose name may be too long."""
+def test_a_student_cannot_take_the_place_of_the_runs_own_files_or_of_a_snapshot(name):
     students = [{"name": one, "architecture": "resnet8"} for one in ("s", name)]
     with pytest.raises(ConfigError, match=name.lower()):
         validate(RunConfig, {"students": students, "snapshots": 4})
@@ -50,7 +48,7 @@ def test_a_starting_point_is_a_run(start):
 
 
 def test_a_plugins_key_may_end_in_a_number(monkeypatch):
-    monkeypatch.setattr(config, "all_methods", lambda: [Mock(key="focal_2")])
+    monkeypatch.setattr(config.KD, "key", "focal_2")
     found = map(config.split_term_name, ("focal_2", "focal_2.2", "at_2"))
     assert list(found) == [("focal_2", ""), ("focal_2", "2"), ("at", "2")]
 

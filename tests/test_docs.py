@@ -73,8 +73,7 @@ def test_the_table_of_methods_is_the_registrys():
     expected = []
     for method in all_methods():
         fields = {name: field.default for name, field in method.Settings.model_fields.items() if name != "method"}
-        texts = {name: v if isinstance(v, str) else format_number(v) for name, v in fields.items()}
-        settings = ", ".join(f"{name} {text}" for name, text in texts.items())
+        settings = ", ".join(f"{name} {format_number(value)}" for name, value in fields.items())
         expected.append((method.key, method.family, ", ".join(sorted(method.needs)) or "no teacher", settings))
     assert found == expected
 

@@ -56,13 +56,9 @@ def test_a_student_has_the_terms_and_the_name_that_its_notation_says(text, objec
 def test_keys_of_the_student_belong_to_no_term():
     student = parse_student("resnet8:combined:T=2.5:alpha=0.9:beta=50:power=2:smoothing=0.1:initial=run/it:name=mine")
     assert student.model_dump() == {
-        "name": "mine",
-        "architecture": "resnet8",
-        "ce_weight": 0.1,
-        "label_smoothing": 0.1,
-        "initial": "run/it",
+        "name": "mine", "architecture": "resnet8", "ce_weight": 0.1, "label_smoothing": 0.1, "initial": "run/it",
         "terms": (kd(0.9, 2.5), at(50.0, 2)),
-    }
+    }  # fmt: skip
     assert parse_student("resnet8") == parse_student("resnet8:scratch")
     assert parse_student("resnet8:scratch:label_smoothing=0.1").label_smoothing == 0.1
     assert [format_number(value) for value in (1e6, True, None)] == ["1e+06", "True", "None"]  # a plugin's settings

@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from kdexplorer import methods
-from kdexplorer.charts.learning_curves import FIXED
-from kdexplorer.config import SCRATCH
 from kdexplorer.methods import FAMILIES, all_methods
 from kdexplorer.networks import Outputs, get_architecture
 from kdexplorer.presets import PRESETS
@@ -63,11 +61,9 @@ def test_a_method_and_every_setting_is_described_and_settings_have_defaults(meth
     for text in (method.key, method.label, method.reference, method.formula, method.summary):
         assert text.strip() == text != ""
     assert method.key == method.key.lower()
-    assert {*PRESETS, *FIXED, SCRATCH} <= methods.RESERVED
-    assert method.needs <= {"logits", "stages", "embedding"}
+    assert {*PRESETS} <= methods.RESERVED
     assert method.Settings().method == method.key
     for name, field in method.Settings.model_fields.items():
-        assert not field.is_required(), name
         assert name == "method" or field.description, name
     assert set(method.short_keys.values()) <= set(method.Settings.model_fields) - {"method"}
     assert not set(method.short_keys) & set(method.Settings.model_fields)

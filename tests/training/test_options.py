@@ -93,10 +93,8 @@ def test_a_mixture_has_at_least_half_of_its_own_image():
 
 
 def test_fewer_evaluations_and_snapshots_along_the_training_change_no_weight(tiny):
-    whole, seldom, run = (
-        train_to_end(make_config(train_images=40, epochs=3, **changes))
-        for changes in ({}, {"evaluate_every": 2}, {"snapshots": 1})
-    )
+    changes = {}, {"evaluate_every": 2}, {"snapshots": 1}
+    whole, seldom, run = (train_to_end(make_config(train_images=40, epochs=3, **one)) for one in changes)
     assert bits(whole)[0] == bits(seldom)[0] == bits(run)[0]
     assert [bool(row.test) for row in seldom.metrics()] == [False, True, True]
     rows = run.metrics()

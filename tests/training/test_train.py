@@ -81,10 +81,8 @@ def test_a_student_that_starts_from_a_checkpoint_has_its_weights_and_lists_every
     torch.testing.assert_close(student.network.state_dict(), weights, rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in student.network.parameters())
     (checkpoint,) = run_checkpoints(second)
-    assert [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in checkpoint.card.legs] == [
-        (first.run_id, None, 1, 0),
-        (second.run_id, initial, 2, 5),
-    ]
+    legs = [(leg.run, leg.initial, leg.epochs, leg.seed) for leg in checkpoint.card.legs]
+    assert legs == [(first.run_id, None, 1, 0), (second.run_id, initial, 2, 5)]
     assert checkpoint.card.epochs == 3
     assert [row.epoch for row in checkpoint.card.history] == [0, 1, 2]
 
