@@ -12,7 +12,7 @@ from kdexplorer.networks.base import StagedNetwork
 class MobileNetV2(StagedNetwork):
     """torchvision's MobileNetV2 (Sandler et al., CVPR 2018) with its first two strides set to 1.
 
-    Without dropout: it would draw from torch's global generator, whose history a resumed run does not have.
+    Without dropout, which earlier runs did not have either.
     """
 
     stage_names = ("layer1", "layer2", "layer3", "layer4")
