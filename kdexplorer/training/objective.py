@@ -202,12 +202,15 @@ def estimate_memory(config: RunConfig, elsewhere: bool = False) -> float:
     """
     resolve_device("cpu" if elsewhere else config.device)
     floats = 7 + 3 * (config.optimizer == "adamw") + 3 * bool(config.ema)
-    kinds = {(one.architecture, one.key): one for one in config.students}  # whatever their weights are
-    alike = config.model_copy(update={"students": [*kinds.values()]})
+    kinds = [  # whatever their weights are, and the settings of what trains nothing beside them
+        (one.architecture, one.key, *(method for method in one.methods if type(method).adapter is not Method.adapter))
+        for one in config.students
+    ]
+    alike = config.model_copy(update={"students": [*dict(zip(kinds, config.students, strict=True)).values()]})
     teachers = [teacher.architecture for teacher in find_teachers(config.teacher)]
     few, more = (_count_students(alike, images) for images in COUNTED)
-    trained = {kind: count for kind, (count, _, _) in zip(kinds, few, strict=True)}
-    total = 4.0 * floats * sum(trained[one.architecture, one.key] for one in config.students)
+    trained = {kind: count for kind, (count, _, _) in zip(dict.fromkeys(kinds), few, strict=True)}
+    total = 4.0 * floats * sum(trained[kind] for kind in kinds)
     kept = max(many - one for (*_, one), (*_, many) in zip(few, more, strict=True)) / (COUNTED[1] - COUNTED[0])
     total += 1.5 * kept * config.batch_size  # what does not grow with the batch is no activation
     if teachers:

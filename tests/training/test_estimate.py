@@ -71,6 +71,9 @@ def test_the_estimate_grows_with_what_fills_the_memory(teacher):
     assert bytes_of("resnet8", batch_size=100) > one
     assert bytes_of("resnet18") > bytes_of("resnet20") > one
     assert bytes_of("resnet8", terms=[{"method": "reviewkd"}]) > one  # its adapters, and what its loss keeps
+    both = [{"name": f"w{w}", "architecture": "resnet8", "terms": [{"method": "crd", "width": w}]} for w in (64, 2)]
+    first, second = (estimate_memory(make_config(*some, teacher=str(teacher.path))) for some in (both, both[::-1]))
+    assert first == second
 
 
 def test_a_students_memory_is_its_state_and_what_its_objective_keeps(tiny, teacher):
