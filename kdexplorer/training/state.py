@@ -199,13 +199,12 @@ def _export(run: Run, trainer: Trainer, student: Student, teacher: EvaluationTea
     stored, labels = logits.astype(np.float16), trainer.evaluation.labels
     cross_entropy = metrics.cross_entropy(stored, labels)
     student.check_finite({"cross_entropy": cross_entropy}, "as float16")
-    teachers = trainer.teacher_checkpoints if student.config.needs else ()
     card = Card(
         name=name, architecture=student.config.architecture, data=trainer.data,
         parameters=count_parameters(student.network),
         multiply_adds=count_multiply_adds(student.config.architecture, len(trainer.evaluation.classes)),
-        classes=trainer.evaluation.classes, normalization=trainer.normalization,
-        objective=student.config.objective, teacher=refer_to(teachers) if teachers else None,
+        classes=trainer.evaluation.classes, normalization=trainer.normalization, objective=student.config.objective,
+        teacher=refer_to(trainer.teacher_checkpoints) if student.config.needs else None,
         legs=(*student.earlier, _describe_leg(run, trainer, student, epochs)),
         test_accuracy=metrics.accuracy(stored, labels), test_cross_entropy=cross_entropy, **final,
     )  # fmt: skip

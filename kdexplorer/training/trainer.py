@@ -55,10 +55,10 @@ class Student:
     """Keeps float16 gradients from vanishing; does nothing in other precisions."""
     average: StagedNetwork | None = None
     """The average of its weights over the steps so far, where it is asked for."""
-    sums: dict[str, float] = field(default_factory=dict)
-    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
     earlier: tuple[Leg, ...] = ()
     """Of the training of the checkpoint that it began as."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums over the epoch's images so far: the objective's parts, `correct`, and `images`."""
     unread: list[tuple[int, int, dict[str, Tensor]]] = field(default_factory=list)
     """Epoch, step and losses, scalars, that are still on the device."""
     spans: list[Span] = field(default_factory=list)
@@ -289,8 +289,8 @@ class Trainer:
         average = copy.deepcopy(network) if config.ema else None
         forward = team.forward(torch.compile(network, dynamic=False) if config.compile else network)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        earlier = start.card.legs if start is not None else ()
-        return Student(student, network, forward, adapters, optimizer, scaler, average, earlier=earlier)
+        legs = start.card.legs if start else ()
+        return Student(student, network, forward, adapters, optimizer, scaler, average, legs)
 
     def _load_teacher(self) -> Teacher | None:
         """The teacher's network; None where no student needs it."""
