@@ -81,9 +81,15 @@ def relate_parts(size: int) -> Relate:
 
 
 def compute_objective(
-    objective: Objective, adapters: Mapping[str, nn.Module], outputs: Outputs, labels: Tensor, targets: Targets,
-    dtype: torch.dtype = torch.float32, relate: Relate = lambda loss, *batch: loss(*batch), progress: float = 1.0,
-) -> dict[str, Tensor]:  # fmt: skip
+    objective: Objective,
+    adapters: Mapping[str, nn.Module],
+    outputs: Outputs,
+    labels: Tensor,
+    targets: Targets,
+    dtype: torch.dtype = torch.float32,
+    relate: Relate = lambda loss, *batch: loss(*batch),
+    progress: float = 1.0,
+) -> dict[str, Tensor]:
     """What a student minimizes on one batch, and its parts: scalars.
 
     They are `objective`; `cross_entropy` (plain, comparable between students whatever they minimize); and each term's

@@ -61,9 +61,13 @@ class Teacher:
     """A trained network in evaluation mode, or the average of several, and the methods that use its outputs."""
 
     def __init__(
-        self, checkpoints: Sequence[Checkpoint], config: RunConfig, device: torch.device, dtype: torch.dtype,
+        self,
+        checkpoints: Sequence[Checkpoint],
+        config: RunConfig,
+        device: torch.device,
+        dtype: torch.dtype,
         stopping: threading.Event | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.keeps = join().size == 1
         """Whether it stores what it computes: one process alone does."""
         self.checkpoints, self.config = checkpoints, config
