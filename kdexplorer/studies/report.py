@@ -77,11 +77,13 @@ def describe_protocol(table: Table) -> str:
     config, seeds = study.shared, sorted({run.seed for run in table.runs})
     pair = study.architecture + (f" distilled from {config.teacher}" if config.teacher else " without a teacher")
     evaluated = f"evaluated on the {table.evaluated_on}" if table.evaluated_on else "not evaluated yet"
-    images = "all training images" if config.train_images is None else f"{config.train_images:,} training images"
+    every = f"all but {config.holdout:,}" if config.holdout else "all"
+    images = every if config.train_images is None else f"{config.train_images:,}"
+    omitted = "" if config.without_class is None else f" without class {config.without_class}"
     return (
-        f"{pair}: {images} of {config.dataset}, {config.epochs} epochs, batches of {config.batch_size}, seeds "
-        f"{', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; {evaluated}"
-        f"{', last epoch' if seeds else ''}."
+        f"{pair}: {images} training images of {config.dataset}{omitted}, {config.epochs} epochs, batches of "
+        f"{config.batch_size}, seeds {', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; "
+        f"{evaluated}{', last epoch' if seeds else ''}."
     )
 
 
@@ -190,8 +192,8 @@ def _describe_choice(table: Table, summaries: list[Summary]) -> list[str]:
     sentences = [f"{first} is {best.label}: {_describe_accuracy(best)}."]
     if best is default:
         sentences.append("That is the lab's default itself.")
-    elif default is None:
-        sentences.append("The lab's default has not finished yet, so nothing is tested.")
+    elif default is None or not best.differences:
+        sentences.append("The lab's default has no seed in common with it yet, so nothing is tested.")
     else:
         sentences.append(f"The lab's default, {default.label}, has {_describe_accuracy(default)}.")
         sentences.append(_describe_images(best))

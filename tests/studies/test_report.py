@@ -93,9 +93,10 @@ def test_a_cell_is_the_mean_of_its_seeds_and_is_tested_against_the_default_and_t
     ],
 )
 def test_a_fresh_measurement_of_the_choice_is_told_apart_from_the_choice(gain, seeds, words):
-    table, _ = make_grid(CLEAR, seeds=seeds, holdout=100)
+    table, _ = make_grid(CLEAR, seeds=seeds, holdout=100, without_class=3)
     assert f"evaluate --after-choice {table.study.study_id}" in said(table)
     assert "selected on these held-out images" in said(table)
+    assert "all but 100 training images of cifar10 without class 3, 10 epochs" in to_markdown(table)
     best = np.array([0.001, -0.001, 0.002, -0.002, 0.0]) + 0.6 + gain
     by_entry = {GRID[2]: best, GRID[3]: [0.6] * 5}
     fresh = change(table, lambda row: {"test_accuracy": by_entry[row.entry][row.seed]} if row.entry in by_entry else {})
@@ -116,6 +117,8 @@ def test_the_summary_of_the_default_of_missing_labels_and_of_nothing():
     assert "more than chance" not in unlabeled
     without = [row for row in table.rows if row.entry != GRID[3]]
     assert "nothing is tested" in said(table.model_copy(update={"rows": without}))
+    apart = [row for row in table.rows if (row.entry == GRID[3]) == (row.seed == 0)]
+    assert "no seed in common" in said(table.model_copy(update={"rows": apart}))
     empty = table.model_copy(update={"rows": [], "evaluated_on": ""})
     assert "No seed is complete" in said(empty)
     assert "None" not in to_markdown(empty)
