@@ -33,18 +33,24 @@ from kdexplorer.training.estimate import format_duration
 def collect(folder: StudyFolder) -> None:
     """Adds the runs that have finished to the study's table and writes it, with `.md` beside it.
 
-    Raises KDError when the table belongs to something else or a finished student cannot be read, and OSError.
+    Raises KDError when the table belongs to something else or a finished student cannot be read (the other runs are
+    added), and OSError.
     """
     config, path = folder.config(), folder.config().table_path
     more = get_experiment(config.experiment).more if config.experiment else None
     table = known = tables.begin_table(config.study, path)
-    missing = table.missing()
+    missing, faults = table.missing(), list[KDError]()
     for planned in config.runs():
         lacking = {*planned.entries} & {*missing.get(planned.seed, ())}
         if lacking and folder.run(planned).status().state == "finished":
-            table = add_run(table, planned, folder.run(planned), more)
+            try:
+                table = add_run(table, planned, folder.run(planned), more)
+            except KDError as error:
+                faults.append(error)
     if table is not known or (table.rows and not path.with_suffix(".md").exists()):
         tables.write_table(table, path, to_markdown(table))
+    for fault in faults:
+        raise fault
 
 
 def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None) -> Table:

@@ -96,14 +96,19 @@ def train_in_turn(run: Run, progress: StudyProgress) -> None:
         if not progress.may_start(run, status):
             progress.end(run, "failed", f"its process ended without a message; {ATTEMPTS} starts made no progress")
             return
-        launch.start_run(run)
+        try:
+            launch.start_run(run)
+        except RunError as error:
+            progress.end(run, "failed", str(error))
+            return
         started = True
 
 
 def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
-    """Study by study; what the end of one has made possible is looked at anew."""
+    """Study by study; what the end of one has made possible is looked at anew. One that fails costs itself alone."""
     collect_finished(experiment, small)
-    while left := list_left(experiment, small):
+    failed: dict[str, KDError] = {}
+    while left := [one for one in list_left(experiment, small) if one.name not in failed]:
         if work.stopping.is_set():
             raise Stopped
         one = left[0]
@@ -111,8 +116,13 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         work.write("running", said)
         if show:
             say(f"{experiment.key}: {said}")
-        if execute(folders.open_study(one.config), show=show, again=one.again) == "stopped":
-            raise Stopped
+        try:
+            if execute(folders.open_study(one.config), show=show, again=one.again) == "stopped":
+                raise Stopped
+        except KDError as error:
+            failed[one.name] = error
+    for first in failed.values():
+        raise first
 
 
 def collect_finished(experiment: Experiment, small: bool) -> None:

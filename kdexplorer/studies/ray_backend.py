@@ -88,8 +88,10 @@ class _RemoteRun:
         try:
             message = ray.get(next(task))
         except StopIteration:
-            status = self.run.status()
-            progress.end(self.run, status.state, status.message)
+            if (status := self.run.status()).state in ("finished", "failed"):
+                progress.end(self.run, status.state, status.message)
+            else:  # as where its machine's disk was full
+                self._fail("its task ended without saying how", progress)
             return None
         except ray.exceptions.RayTaskError as error:  # the task itself raised, as it would anywhere
             self._fail(str(error.cause if error.cause is not None else error).strip()[-500:], progress)

@@ -70,6 +70,8 @@ def test_a_run_that_fails_costs_itself_alone_one_that_is_stopped_stops_the_study
     def start(run):
         if end := ends.get(run.run_id.removeprefix(study.run_id)):
             started.append(run.run_id)
+            if end[0] == "refused":
+                raise RunError(end[1])
             run.write_status(*end)
         else:
             finish(run)
@@ -79,7 +81,7 @@ def test_a_run_that_fails_costs_itself_alone_one_that_is_stopped_stops_the_study
     assert (study.status().state, study.status().finished) == ("stopped", 1)
     assert [run.status().state for run in study.runs()] == ["failed", "finished", "stopped", "waiting"]
     assert [len(one.entries) for one in left_to_train(small)] == [2, 2, 2]
-    del ends["-1"]
+    ends = {"-0": ("refused", "no luck")}
     with pytest.raises(TrainingError, match=f"{study.run_id}-0: no luck"):
         execute(study)
     status = study.status()
@@ -207,6 +209,11 @@ def test_rows_of_one_run_are_of_one_training(league, declared, runs_root):
     assert len({row.run for row in table.rows}) == len(table.runs) == 1
     assert table.rows[0].measures.get("step_seconds") != 9.0
     league(*words, "--students-per-run", "2")
+    league("--quiet")
+    path.unlink()
+    (runs_root / table.runs[0].run / "attention" / "card.json").unlink()  # which costs that run alone
+    league("--quiet", code=1)
+    assert {row.seed for row in read_table(path).rows} == {5}
 
 
 def test_a_table_of_something_else_is_not_overwritten(league, declared, started):

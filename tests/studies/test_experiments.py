@@ -121,6 +121,17 @@ def test_what_is_stopped_continues(shelf, started, command, monkeypatch):
     assert read(TINY)
 
 
+def test_a_part_that_fails_costs_itself_alone(shelf, started, command, monkeypatch):
+    found, finish = make_studies(False), launch.start_run
+    other = Study.model_validate(found["teachers"].model_dump() | {"name": "tiny-other"})
+    tiny = replace(TINY, studies=lambda small: {"other": other, **found})
+    monkeypatch.setattr(experiments, "all_experiments", lambda: (tiny,))
+    fail = {"other": lambda run: run.write_status("failed", "no luck")}
+    monkeypatch.setattr(launch, "start_run", lambda run: fail.get(run.run_id.split("-")[1], finish)(run))
+    assert f"{other.run_id(7)}: no luck" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
+    assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
+
+
 def test_nothing_starts_without_a_yes(shelf, started, command, monkeypatch):
     printed = command("experiment", "tiny", "--estimate")
     assert "About 4 min 30 s in total." in printed.err

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdexplorer.errors import ConfigError
+from kdexplorer.errors import ConfigError, TrainingError
 from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies import driver, ray_backend
@@ -67,6 +67,15 @@ class FakeRay:
     def __init__(self, steps):
         self.steps, self.submitted = steps, 0
 
+    def cluster_resources(self):
+        return {}
+
+    def wait(self, tasks, **options):
+        return tasks, []
+
+    def shutdown(self):
+        pass
+
     def remote(self, **options):
         return lambda function: SimpleNamespace(remote=self.submit)
 
@@ -95,6 +104,14 @@ def test_a_run_is_submitted_again_while_it_gets_further(study):
     assert list(progress.failed) == [run.run_id]
     status = run.status()
     assert (status.state, status.step, status.machine) == ("failed", steps[-1], "node")
+
+
+def test_a_task_that_ends_without_a_final_status_has_failed(study, monkeypatch):
+    ray = FakeRay([1])
+    monkeypatch.setattr(ray, "get", lambda message: next(iter(())) if message is None else message)  # it is over
+    monkeypatch.setattr(ray_backend, "_connect", lambda address: ray)
+    with pytest.raises(TrainingError, match="without saying how"):
+        driver.execute(study, "auto")
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch):

@@ -18,7 +18,10 @@ from kdexplorer.studies.experiments.base import NETWORKS, Claim, Experiment, Res
 from kdexplorer.studies.study import Study, bundled_studies
 from kdexplorer.studies.table import Table, find_changed, find_conflicts, read_table
 
-SMALL = "A small variant has one seed and few images: it shows how the experiment works and gives no verdict."
+SMALL = (
+    "A small variant has one seed, few images, at most two epochs and smaller teachers, whatever chart and protocol "
+    "say: it shows how the experiment works and gives no verdict."
+)
 
 
 @cache
