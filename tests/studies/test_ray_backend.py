@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from kdexplorer.errors import ConfigError, TrainingError
-from kdexplorer.runs.launch import Work
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies import driver, ray_backend
-from kdexplorer.studies.collect import ATTEMPTS, StudyProgress
+from kdexplorer.studies.collect import ATTEMPTS
 from kdexplorer.studies.folder import StudyConfig, left_to_train, open_study, prepare
 from kdexplorer.studies.study import make_grid_study
 
@@ -60,21 +59,13 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, study
 
 
 class FakeRay:
-    """As much of Ray as a run uses; its machines are lost after they reported one of these steps."""
+    """As much of Ray as a study uses; after its machine's messages a run's task is lost, or over."""
 
     exceptions = SimpleNamespace(RayError=OSError, RayTaskError=KeyError)
+    cluster_resources, shutdown = dict, dict
 
-    def __init__(self, steps):
-        self.steps, self.submitted = steps, 0
-
-    def cluster_resources(self):
-        return {}
-
-    def wait(self, tasks, **options):
-        return tasks, []
-
-    def shutdown(self):
-        pass
+    def __init__(self, steps, end):
+        self.steps, self.end, self.submitted = steps, end, 0
 
     def remote(self, **options):
         return lambda function: SimpleNamespace(remote=self.submit)
@@ -83,35 +74,31 @@ class FakeRay:
         step = self.steps[min(self.submitted, len(self.steps) - 1)]
         self.submitted += 1
         status = {"state": "running", "message": "training", "epoch": 0, "step": step}
-        return iter(["node", {"status.json": json.dumps(status).encode()}, None])
+        return iter(["node", {"status.json": json.dumps(status).encode()}, self.end])
+
+    def wait(self, tasks, **options):
+        return tasks, []
 
     def get(self, message):
-        if message is None:
-            raise self.exceptions.RayError
+        if isinstance(message, Exception):
+            raise message
         return message
 
 
-def test_a_run_is_submitted_again_while_it_gets_further(study):
-    (run,), steps = study.runs(), [1, 2, 3]
-    ray = FakeRay(steps)
-    remote = ray_backend._RemoteRun(run, with_gpus=False)
-    with study.log() as logger:
-        progress = StudyProgress(study, Work(study, logger, threading.Event()), show=False)
-        task = remote.submit(ray)
-        while task is not None:
-            task = remote.receive(ray, task, progress)
-    assert ray.submitted == len(steps) + ATTEMPTS
-    assert list(progress.failed) == [run.run_id]
-    status = run.status()
-    assert (status.state, status.step, status.machine) == ("failed", steps[-1], "node")
-
-
-def test_a_task_that_ends_without_a_final_status_has_failed(study, monkeypatch):
-    ray = FakeRay([1])
-    monkeypatch.setattr(ray, "get", lambda message: next(iter(())) if message is None else message)  # it is over
+@pytest.mark.parametrize(
+    ("end", "starts", "reason"),
+    [(OSError(), 3 + ATTEMPTS, "its machine was lost"), (StopIteration(), 1, "its task ended without saying how")],
+)
+def test_a_run_is_submitted_again_while_it_gets_further_and_fails_without_a_final_status(
+    study, monkeypatch, end, starts, reason
+):
+    (run,), ray = study.runs(), FakeRay([1, 2, 3], end)
     monkeypatch.setattr(ray_backend, "_connect", lambda address: ray)
-    with pytest.raises(TrainingError, match="without saying how"):
+    with pytest.raises(TrainingError, match=reason):
         driver.execute(study, "auto")
+    assert ray.submitted == starts
+    status = run.status()
+    assert (status.state, status.step, status.machine) == ("failed", min(starts, 3), "node")
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch):
