@@ -9,7 +9,6 @@ import numpy as np
 
 from kdexplorer.analysis import metrics
 from kdexplorer.analysis.metrics import entropy, kl_by_image, softmax
-from kdexplorer.datasets import get_dataset
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import Checkpoint
 
@@ -65,15 +64,14 @@ def gather_predictions(
     """Stored logits of the teacher and of the first distilled student, one with a scratch baseline if there is any.
 
     `labels` `[N]` are those of the first images in the test split of a data set, given by its key. None where the
-    teacher's stored logits are missing, or its classes are not the data set's.
+    teacher's stored logits of these are missing.
     """
 
     def stored(network: Checkpoint) -> np.ndarray | None:
         logits = network.card.split_logits(network.logits_or_none(), dataset)
         return None if logits is None else logits[: len(labels)]
 
-    logits = stored(teacher)
-    if logits is None or teacher.classes != get_dataset(dataset).classes:
+    if (logits := stored(teacher)) is None:
         return None
     pairs = [(one, lineage.scratch_baseline_of(one, students)) for one in students if lineage.is_distilled(one)]
     distilled, scratch = next((pair for pair in pairs if pair[1]), pairs[0] if pairs else (None, None))

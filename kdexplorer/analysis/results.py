@@ -157,11 +157,6 @@ def to_markdown(rows: Sequence[ResultRow], baseline: str | None = None) -> str:
     return measures.to_markdown(tabulate(rows, baseline), text_columns=2)
 
 
-def to_csv(rows: Sequence[ResultRow]) -> str:
-    """`to_records` as CSV."""
-    return measures.to_csv(to_records(rows))
-
-
 def to_records(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
     """The numbers of `ResultRow` with full precision, and its differences with the names of what they are to."""
     names = [one.name for one in fields(ResultRow) if one.name not in ("objective_terms", "terms", "measures")]

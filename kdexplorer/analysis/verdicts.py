@@ -124,15 +124,13 @@ def describe_training(rows: Sequence[ResultRow]) -> str:
     unknown = [row.name for row in rows if not row.epochs_by_run]
     once = [row.name for row in rows if len(row.epochs_by_run) == 1]
     sentences = []
-    if seen:
-        sentences.append(f"Training was continued after the test accuracy was known for {', '.join(seen)}.")
-    if unseen:
-        known = "the accuracy on held-out images was known"
-        sentences.append(f"Training was continued after {known} for {', '.join(unseen)}.")
+    for accuracy, names in (("the test accuracy", seen), ("the accuracy on held-out images", unseen)):
+        if names:
+            sentences.append(f"Training was continued after {accuracy} was known for {', '.join(names)}.")
     if once:
         were = "was" if len(once) == 1 else "were each"
-        names = "Each network was" if len(once) == len(rows) else f"{', '.join(once)} {were}"
-        sentences.append(f"{names} trained in one run, whose length was fixed before it.")
+        subject = "Each network was" if len(once) == len(rows) else f"{', '.join(once)} {were}"
+        sentences.append(f"{subject} trained in one run, whose length was fixed before it.")
     if unknown:
         sentences.append(f"How {', '.join(unknown)} {'was' if len(unknown) == 1 else 'were'} trained is unknown.")
     sentences.append("The weights at the end of training are evaluated.")

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from kdexplorer.analysis import results
-from kdexplorer.analysis.measures import to_json
+from kdexplorer.analysis.measures import to_csv, to_json
 from kdexplorer.cli import options as shared
 from kdexplorer.cli import study, train
 from kdexplorer.cli.options import argument, command, flag
@@ -94,7 +94,8 @@ def show(options: argparse.Namespace) -> None:
 def tabulate(options: argparse.Namespace) -> None:
     """Print the results of runs and networks."""
     rows = results.read_rows(results.find_entries(options.names))
-    print(to_json(rows) if options.json else results.to_csv(rows).strip() if options.csv else results.to_markdown(rows))
+    text = to_csv(results.to_records(rows)).strip() if options.csv else results.to_markdown(rows)
+    print(to_json(rows) if options.json else text)
 
 
 @command("runs stop", argument("run_id", metavar="RUN", help="the id or folder of a run, study or experiment"))

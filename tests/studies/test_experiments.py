@@ -170,6 +170,7 @@ def test_each_trains_or_measures_and_the_small_variant_has_one_seed_and_its_teac
     """What is declared in full has its hash, see test_bundled.py."""
     for experiment in all_experiments():
         assert bool(experiment.studies(False)) != bool(experiment.measure and experiment.cost)
+        assert " 0.0 million" not in experiment.describe_cost(small=True)
         studies = experiment.studies(True)
         taught = {study.run_id(seed) for study in studies.values() for seed in study.seeds}
         for name, study in studies.items():

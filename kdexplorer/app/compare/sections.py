@@ -171,7 +171,7 @@ def show_table(compared: Comparison) -> None:
             "missing too. Objective, cross-entropy and accuracy come from each network's card. "
             + compared.explain_missing()
         )
-    files = {"csv": results.to_csv(rows), "json": measures.to_json(rows)}
+    files = {"csv": measures.to_csv(results.to_records(rows)), "json": measures.to_json(rows)}
     downloads.show_files("kdexplorer-table", files | {"md": results.to_markdown(rows, compared.baseline)})
     downloads.show_network(compared.networks)
     teacher, networks = compared.teacher, compared.networks

@@ -153,9 +153,10 @@ class Experiment:
         """What it takes, in a sentence without a time: that is measured by `--estimate`."""
         students = images = 0  # an image is counted in every epoch
         for study in self.studies(small).values():
-            config, count = study.shared, len(study.entries) * len(study.seeds)
-            students, images = students + count, images + count * config.epochs * (config.train_images or 0)
-        return self.cost or f"It trains {students} students on {images / 1e6:.1f} million images in all."
+            config, own = study.shared, len(study.entries) * len(study.seeds)
+            students, images = students + own, images + own * config.epochs * (config.train_images or 0)
+        count = f"{images / 1e6:.1f} million" if images >= 50_000 else f"{images:,}"
+        return self.cost or f"It trains {students} students on {count} images in all."
 
 
 FIRST: dict[str, Any] = {

@@ -278,11 +278,11 @@ def describe_lab(table: Table) -> str:
     return f"{measures.to_markdown(lines)}\n\n{text}: {' '.join(listed)}"
 
 
-def describe_with_seeds(study: Table | None) -> str:
-    """The study's students as a Markdown table with means over seeds; empty without a study."""
-    if study is None:
-        return ""
-    lines = []
+def describe_tables(results: Results) -> str:
+    """What the lab reported beside these networks, and beside the study's students with means over seeds: Markdown."""
+    lines, described = [], describe_lab(results.measured)
+    if (study := bundled_tables(with_grid=False).get(LAB_STUDY)) is None:
+        return described
     for one in summarize(study):
         lab, to_scratch = LAB.get(f"resnet18-{one.name}"), one.differences.get(SCRATCH)
         low, high = one.interval or (one.accuracy, one.accuracy)
@@ -294,13 +294,8 @@ def describe_with_seeds(study: Table | None) -> str:
             "To scratch": f"{100 * to_scratch.estimate:+.2f}" if to_scratch else "",
         })  # fmt: skip
     seeds = len(study.declared.seeds)
-    return f"ResNet-18 trained anew with {seeds} seeds, means over seeds:\n\n{measures.to_markdown(lines)}"
-
-
-def describe_tables(results: Results) -> str:
-    """What the lab reported beside these networks, and beside students of several seeds, as Markdown."""
-    seeds = describe_with_seeds(bundled_tables(with_grid=False).get(LAB_STUDY))
-    return "\n\n".join(filter(None, [describe_lab(results.measured), seeds]))
+    said = f"ResNet-18 trained anew with {seeds} seeds, means over seeds:"
+    return f"{described}\n\n{said}\n\n{measures.to_markdown(lines)}"
 
 
 def figure(results: Results) -> Plot:
