@@ -31,14 +31,15 @@ def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
 
 
-def average_logits(logits: Sequence[np.ndarray]) -> np.ndarray:
+def average_logits(logits: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Logits of the mean of several networks' probabilities at T = 1; of one network its own.
 
-    Each is `[N, K]`, of the same images.
+    Each is `[N, K]`, of the same images; None without any, where one is unknown, or where shapes differ.
     """
-    if len(logits) == 1:
-        return logits[0]
-    return np.logaddexp.reduce([log_softmax(one) for one in logits], axis=0) - np.log(len(logits))
+    known = [one for one in logits if one is not None]
+    if not known or len(known) < len(logits) or len({one.shape for one in known}) > 1:
+        return None
+    return known[0] if len(known) == 1 else np.logaddexp.reduce([*map(log_softmax, known)], axis=0) - np.log(len(known))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -81,13 +82,13 @@ def calibration_bins(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> 
         {
             "low": bin_ / bins,
             "high": (bin_ + 1) / bins,
-            "count": int((index == bin_).sum()),
-            "confidence": float(confidence[index == bin_].mean()),
-            "accuracy": float(right[index == bin_].mean()),
-            "noise": float((confidence * (1 - confidence))[index == bin_].sum() ** 0.5 / (index == bin_).sum()),
+            "count": int(own.sum()),
+            "confidence": float(confidence[own].mean()),
+            "accuracy": float(right[own].mean()),
+            "noise": float((confidence * (1 - confidence))[own].sum() ** 0.5 / own.sum()),
         }
         for bin_ in range(bins)
-        if (index == bin_).any()
+        if (own := index == bin_).any()
     ]
 
 

@@ -282,11 +282,7 @@ def _open_onnx(source: Path | bytes) -> Program:
     except Exception as error:  # its own classes
         raise CheckpointError(f"{str(source)[:200]} is not a readable ONNX file: {str(error)[:200]}") from error
     given = session.get_inputs()[0]
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        return session.run(None, {given.name: images})[0]
-
-    return _describe_program(predict, given.shape)
+    return _describe_program(lambda images: session.run(None, {given.name: images})[0], given.shape)
 
 
 def _open_exported(source: Path) -> Program:

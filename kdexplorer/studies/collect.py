@@ -9,9 +9,9 @@ from collections import Counter
 
 import numpy as np
 
-from kdexplorer.analysis import metrics
 from kdexplorer.analysis.evaluate import measure_after_choice
 from kdexplorer.analysis.measures import Evaluation, measure
+from kdexplorer.analysis.metrics import average_logits
 from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import RunConfig
 from kdexplorer.datasets import get_dataset
@@ -137,10 +137,7 @@ def load_teacher_logits(config: RunConfig) -> np.ndarray | None:
     """
     with contextlib.suppress(CheckpointError, ConfigError):
         teachers = [] if config.holdout else find_teachers(config.teacher)
-        logits = [one.card.split_logits(one.logits(), config.dataset) for one in teachers]
-        known = [one for one in logits if one is not None]
-        if known and len(known) == len(logits) and len({one.shape for one in known}) == 1:
-            return metrics.average_logits(known)
+        return average_logits([one.card.split_logits(one.logits_or_none(), config.dataset) for one in teachers])
     return None
 
 

@@ -97,14 +97,12 @@ def weight_factors(teacher: str, temperatures: Iterable[float]) -> dict[float, f
 
     Raises ConfigError when the teacher cannot be read or has no stored logits.
     """
-    stored = [checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)]
-    known = [logits for logits in stored if logits is not None]
-    if len(known) < len(stored) or len({logits.shape for logits in known}) > 1:
+    logits = average_logits([checkpoint.logits_or_none() for checkpoint in find_teachers(teacher)])
+    if logits is None:
         raise ConfigError(
             f"teacher: {teacher} has no stored logits, from which the gradient's size is computed: "
             "choose another teacher or hold the weight."
         )
-    logits = average_logits(known)
     sizes = {t: fresh_push(logits, t) for t in sorted({*temperatures, DEFAULT_PLACE.temperature})}
     return {t: float(f"{sizes[DEFAULT_PLACE.temperature] / size:.6g}") for t, size in sizes.items()}
 

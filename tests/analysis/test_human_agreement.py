@@ -11,8 +11,6 @@ from kdexplorer.datasets import get_dataset
 
 DATA = {"dataset": "cifar10", "evaluation_images": 10_000}
 FACTS = {"classes": get_dataset("cifar10").classes, "data": DATA, "run": "r"}
-
-
 LABELS = np.random.default_rng(0).integers(0, 10, 10_000)
 
 

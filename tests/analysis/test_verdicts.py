@@ -183,11 +183,7 @@ REST = [0] * 100
         ([1] * 100 + [0] * 70 + [2] * 30, [1] * 100 + REST, "(-30.0 points, p < 0.0001): a loss"),
         ([1] * 100 + REST, [1] * 100 + REST, "(+0.0 points, p = 1.00): no clear difference"),
         ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "The net is +5.00 points to b. To be above"),
-        (
-            [0] * 10 + [1] * 90 + REST,
-            [1] * 100 + REST,
-            "(10) than it adds of its own (0): it is above by 10 images",
-        ),
+        ([0] * 10 + [1] * 90 + REST, [1] * 100 + REST, "(10) than it adds of its own (0): it is above by 10 images"),
         ([1] * 100 + [2] * 7 + [0] * 93, [1] * 100 + REST, "adds of its own (7): it is below by 7 images"),
         ([1] * 100 + REST, [1] * 100 + REST, "it is equal"),
     ],

@@ -50,10 +50,6 @@ def count(logits, labels, teacher_logits):
     return {"images": float(len(labels)), "teacher_images": float(1 if teacher_logits is None else len(teacher_logits))}
 
 
-def judge(results):
-    return [Claim("A claim", "Evidence.", "cannot be decided")]
-
-
 def measure(table, small):
     for number in range(len(table.rows), 3):
         row = Row(part="a", entry=f"network-{number}", measures={"accuracy": 0.5})
@@ -62,7 +58,8 @@ def measure(table, small):
 
 
 TEXTS = "title", "question", "literature", "protocol", "comparison", "expected", "change"
-WORDS = dict.fromkeys(TEXTS, "words") | {"judge": judge, "figure": None}
+WORDS = dict.fromkeys(TEXTS, "words") | {"figure": None}
+WORDS["judge"] = lambda results: [Claim("A claim", "Evidence.", "cannot be decided")]
 RANGES = dict.fromkeys(("images", "teacher_images"), (1, 1e9))
 TINY = Experiment(order=1, key="tiny", studies=make_studies, more=count, ranges=RANGES, **WORDS)
 COUNTED = Experiment(order=2, key="counted", measure=measure, cost="nothing", **WORDS)

@@ -324,6 +324,7 @@ def test_whether_students_beat_their_teacher(right, verdict):
     assert judged.verdict == verdict
     assert ("+0.45 (p = 0.26) and +0.61 (p = 0.13)" in judged.evidence) == (right is None)  # `t` is not the lab's
     assert ("80 % power" in judged.evidence) == (right == 901)
+    assert "None of the lab's" in lab_claims.describe_lab(table)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,3 @@ def test_a_study_is_judged_by_seeds(bundled):
     assert "resnet56" in judged[1].claim
     assert [one.verdict for one in lab_claims.judge_study(make_table(accuracies, seeds=4))] == [OPEN, OPEN]
     assert lab_claims.judge_study(None) == []
-
-
-def test_there_may_be_none_of_the_labs_networks():
-    assert "None of the lab's" in lab_claims.describe_lab(make_networks(("", "s", {})))
