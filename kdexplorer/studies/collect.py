@@ -243,8 +243,6 @@ class StudyProgress:
         """Replaces the study's status. Raises ConfigError and OSError."""
         self._written = time.monotonic()
         states = [run.status().state for run in self.folder.runs()]
-        self.work.facts = {
-            "runs": len(states), "finished": states.count("finished"), "working": self.working,
-            "failed": self.failed,
-        }  # fmt: skip
+        counts = {"runs": len(states), "finished": states.count("finished")}
+        self.work.facts = counts | {"working": self.working, "failed": self.failed}
         self.work.write("running", message)

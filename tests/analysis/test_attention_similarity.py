@@ -88,9 +88,7 @@ def test_each_stage_is_compared_with_the_scratch_baseline_image_by_image(network
     assert "nan" not in to_markdown(attention_similarity.tabulate(alone))
 
 
-def test_an_interrupted_measurement_continues_and_equal_weights_are_computed_once(
-    networks, tmp_path, make_checkpoint, monkeypatch
-):
+def test_an_interrupted_measurement_continues(networks, tmp_path, make_checkpoint, monkeypatch):
     teacher, baseline, _ = networks
     again = make_checkpoint(tmp_path / "again", seed=1)  # the baseline's weights
     images = GENERATOR.integers(0, 256, (50, 3, 32, 32), np.uint8)

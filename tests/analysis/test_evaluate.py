@@ -14,9 +14,7 @@ from kdexplorer.runs.checkpoints import find_checkpoint, open_checkpoint
 from kdexplorer.runs.run_folder import imported_root
 
 
-def test_what_was_chosen_on_held_out_images_is_measured_once_on_the_test_split(
-    tmp_path, make_checkpoint, tiny, monkeypatch
-):
+def test_what_was_chosen_on_held_out_images_is_measured_once(tmp_path, make_checkpoint, tiny, monkeypatch):
     data = {"dataset": "synthetic", "evaluation_split": "holdout", "evaluation_images": 60}
     held, split = make_checkpoint(tmp_path / "held", data=data), get_dataset("synthetic").load("test")
     with pytest.raises(DataError, match=r"not evaluated on the test split.* --after-choice"):

@@ -58,12 +58,12 @@ def test_the_numbers_are_those_of_a_paired_comparison(tmp_path, make_checkpoint,
     assert (without.all_images, without.both_right, without.wrong_classes) == (student.all_images, None, None)
 
 
-@pytest.mark.parametrize(
-    ("difference", "half", "verdict"),
-    [(-0.02, 0.01, "closer"), (0.02, 0.01, "further away"), (0.005, 0.01, "no clear difference")],
-)
-def test_the_sentence_follows_the_interval(difference, half, verdict):
-    paired = Difference(difference, (difference - half, difference + half), other="baseline")
+VERDICTS = {-0.02: "closer", 0.02: "further away", 0.005: "no clear difference"}
+
+
+@pytest.mark.parametrize(("difference", "verdict"), VERDICTS.items())
+def test_the_sentence_follows_the_interval(difference, verdict):
+    paired = Difference(difference, (difference - 0.01, difference + 0.01), other="baseline")
     row = AgreementRow("student", 0.5, 2.0, 0.4, paired, paired)
     text = human_agreement.describe_agreement([AgreementRow("baseline", 0.5, 1.0, 0.5), row])
     found = {words: text.count(f"{words} on ") for words in ("closer", "further away", "no clear difference")}

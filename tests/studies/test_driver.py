@@ -61,9 +61,7 @@ def test_every_run_is_trained_once_and_a_second_start_finds_them_finished(tiny, 
     assert again.table().rows == table.rows
 
 
-def test_a_run_that_fails_costs_itself_alone_one_that_is_stopped_stops_the_study_and_each_start_continues(
-    tiny, small, started, monkeypatch
-):
+def test_a_run_that_fails_costs_itself_alone_and_one_that_is_stopped_stops_the_study(tiny, small, started, monkeypatch):
     study, finish = open_study(small), launch.start_run
     ends = {"-0": ("failed", "no luck"), "-1": ("stopped",)}
 
@@ -152,9 +150,7 @@ def test_the_command_of_a_grid_starts_it_prints_its_table_and_start_takes_it(tin
     assert json.loads(command(*words, "--json").out)["sha256"] == made.sha256  # nothing is left, nothing to ask
 
 
-def test_a_study_is_trained_seed_by_seed_and_continues_from_its_table(
-    league, declared, started, runs_root, command, monkeypatch
-):
+def test_a_study_continues_from_its_table(league, declared, started, runs_root, command, monkeypatch):
     printed = league("--seeds", "1")
     assert "3 students to train in 1 run, about 1 min 30 s" in printed.err
     path = declared.with_suffix(".json")

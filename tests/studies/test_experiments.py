@@ -15,7 +15,7 @@ from kdexplorer.cli import study as cli
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import write_json
 from kdexplorer.runs import launch
-from kdexplorer.runs.checkpoints import find_teachers
+from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
 from kdexplorer.studies import driver, experiments
 from kdexplorer.studies.driver import describe_state, list_left, seconds_left
 from kdexplorer.studies.experiments import Experiment, all_experiments, get_experiment, read, table_path
@@ -121,8 +121,8 @@ def test_what_is_stopped_continues(shelf, started, command, monkeypatch):
 def test_a_part_that_fails_costs_itself_alone(shelf, started, command, monkeypatch):
     found, finish = make_studies(False), launch.start_run
     other = Study.model_validate(found["teachers"].model_dump() | {"name": "tiny-other"})
-    tiny = replace(TINY, studies=lambda small: {"other": other, **found})
-    monkeypatch.setattr(experiments, "all_experiments", lambda: (tiny,))
+    studies = {"other": other, **found}
+    monkeypatch.setattr(experiments, "all_experiments", lambda: (replace(TINY, studies=lambda small: studies),))
     fail = {"other": lambda run: run.write_status("failed", "no luck")}
     monkeypatch.setattr(launch, "start_run", lambda run: fail.get(run.run_id.split("-")[1], finish)(run))
     assert f"{other.run_id(7)}: no luck" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
@@ -178,8 +178,11 @@ def test_each_trains_or_measures_and_the_small_variant_has_one_seed_and_its_teac
 
 
 @pytest.mark.parametrize("key", ["fidelity", "lab-claims"])
-def test_measuring_again_gives_the_same_table(key):
-    experiment = get_experiment(key)
+def test_measuring_again_gives_the_same_table(key, tmp_path, make_checkpoint, monkeypatch):
+    """Whatever network of other images is beside these."""
+    experiment, networks = get_experiment(key), [make_checkpoint(tmp_path / "other"), *bundled_checkpoints()]
+    module = f"kdexplorer.studies.experiments.{key.replace('-', '_')}"
+    monkeypatch.setattr(f"{module}.bundled_checkpoints", lambda: networks)
     ((found, stored),) = zip(experiment.measure(Table(), False), [read(experiment).measured], strict=True)
     rows = list(zip(found.rows, stored.rows, strict=True))
     for one, other in rows:

@@ -7,8 +7,9 @@ from itertools import combinations
 
 from kdexplorer.analysis.difference import Verdict, correct, over_images
 from kdexplorer.analysis.measures import Evaluation
-from kdexplorer.analysis.results import describe_evaluation, evaluation_labels
+from kdexplorer.analysis.results import describe_evaluation
 from kdexplorer.config import SCRATCH
+from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.methods import all_methods
 from kdexplorer.runs import lineage
 from kdexplorer.runs.checkpoints import bundled_checkpoints
@@ -26,11 +27,11 @@ def measure(table: Table, small: bool) -> Iterator[Table]:
     taught = lineage.name_relatives(networks, lineage.teacher_of)
     baselines = lineage.name_relatives(networks, lineage.scratch_baseline_of)  # compared with their students' teacher
     teachers = {baseline: taught[student] for student, baseline in baselines.items() if student in taught} | taught
-    rows, entries, described = list[Row](), dict[str, Entry](), ""
+    rows, entries, described, labels = list[Row](), dict[str, Entry](), "", Cifar10().test_labels()
     for name in (name for name in networks if name in teachers):
         own, teacher = networks[name], networks[teachers[name]]
-        labels, logits, theirs = evaluation_labels(own), own.logits_or_none(), teacher.logits_or_none()
-        if labels is None or logits is None or theirs is None or {len(labels), len(logits), len(theirs)} != {IMAGES}:
+        logits, theirs = (one.card.split_logits(one.logits_or_none(), Cifar10.key) for one in (own, teacher))
+        if labels is None or logits is None or theirs is None:
             continue
         measures, part = ("accuracy", "calibration_error", "teacher_agreement"), f"{BUNDLED}, teacher {teacher.name}"
         rows.append(evaluate_row(name, Evaluation(logits, labels, theirs), measures, part))

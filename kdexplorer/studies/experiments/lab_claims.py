@@ -17,6 +17,7 @@ from kdexplorer.analysis import results as networks
 from kdexplorer.analysis.difference import ENOUGH_SEEDS, Difference, Verdict, correct, over_shares
 from kdexplorer.analysis.metrics import softmax
 from kdexplorer.config import SCRATCH
+from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import DataError, KDError
 from kdexplorer.networks import get_architecture
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
@@ -48,9 +49,9 @@ TEACHER, BASELINE = "teacher ", "scratch baseline "
 
 def measure(table: Table, small: bool) -> Iterator[Table]:
     """All of it anew: from the cards and the stored logits, which takes seconds."""
-    checkpoints = {checkpoint.name: checkpoint for checkpoint in bundled_checkpoints()}
-    first = next(iter(checkpoints.values()), None)
-    labels = networks.evaluation_labels(first) if first is not None else None
+    evaluated = ((one, one.card.evaluation_dataset) for one in bundled_checkpoints())
+    checkpoints = {one.name: one for one, dataset in evaluated if dataset is not None and dataset.key == Cifar10.key}
+    first, labels = next(iter(checkpoints.values()), None), Cifar10().test_labels()
     if first is None or labels is None:
         raise DataError("the bundled networks or the labels of the test images are missing.")
     logits = {name: checkpoint.logits_or_none() for name, checkpoint in checkpoints.items()}
