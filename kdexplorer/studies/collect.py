@@ -81,14 +81,13 @@ def add_run(table: Table, planned: StudyRun, run: Run, more: More | None = None)
     trained = planned.model_copy(update=facts | _mean("batch_seconds", shared))
     kept = [row for row in table.rows if row.entry not in checkpoints or row.seed != planned.seed]
     earlier = [one for one in table.runs if one.run in {row.run for row in kept} - {trained.run}]
-    added = {
+    return table.model_copy(update={
         "evaluated_on": evaluated_on,
         "images": first.card.data.evaluation_images,
         "entries": table.entries or _describe_entries(table.declared),
         "runs": sorted([*earlier, trained], key=lambda one: one.seed),
         "rows": sorted([*kept, *rows], key=lambda row: row.seed),
-    }
-    return table.model_copy(update=added)
+    })  # fmt: skip
 
 
 def _measure(checkpoint: Checkpoint, labels: np.ndarray | None, teacher: np.ndarray | None, more: More | None) -> Row:

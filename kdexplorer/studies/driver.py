@@ -262,8 +262,8 @@ def describe_state(folder: ExperimentFolder) -> str:
     config = folder.config()
     experiment = get_experiment(config.experiment)
     working = [run for study in experiment.studies(config.small).values() for run in list_working(study)]
-    left = None
+    said = [status.message, *(describe_progress(run) for run in working)]
     with contextlib.suppress(KDError):
-        left = seconds_left(experiment, config.small)
-    whole = [] if left is None else [f"about {format_duration(left)} until all of it is done"]
-    return "; ".join([status.message, *(describe_progress(run) for run in working), *whole])
+        if (left := seconds_left(experiment, config.small)) is not None:
+            said.append(f"about {format_duration(left)} until all of it is done")
+    return "; ".join(said)
