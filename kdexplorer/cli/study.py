@@ -239,7 +239,8 @@ def _start(chosen: Experiment, options: argparse.Namespace) -> int:
         left = list_left(chosen, options.small)
         if not left:
             if not options.estimate:  # an earlier start may have been killed before it wrote what had finished
-                driver.collect_finished(chosen, options.small)
+                for error in driver.collect_finished(chosen, options.small).values():
+                    raise error
             return shared.DONE
         print(f"{chosen.question}\n{chosen.protocol}", file=sys.stderr)
         announce(left, measure=options.estimate or not options.yes)

@@ -106,8 +106,7 @@ def train_in_turn(run: Run, progress: StudyProgress) -> None:
 
 def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
     """Study by study; what the end of one has made possible is looked at anew. One that fails costs itself alone."""
-    collect_finished(experiment, small)
-    failed: dict[str, KDError] = {}
+    failed = collect_finished(experiment, small)
     while left := [one for one in list_left(experiment, small) if one.name not in failed]:
         if work.stopping.is_set():
             raise Stopped
@@ -125,12 +124,17 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
         raise first
 
 
-def collect_finished(experiment: Experiment, small: bool) -> None:
-    """Adds to the tables what earlier starts have trained and did not write. Raises KDError and OSError."""
-    for study in experiment.studies(small).values():
+def collect_finished(experiment: Experiment, small: bool) -> dict[str, KDError]:
+    """Adds to the tables what earlier starts trained and did not write; returns by part why not. Raises OSError."""
+    failed = dict[str, KDError]()
+    for name, study in experiment.studies(small).items():
         folder = folders.folder_of(study)
         if (folder.path / "config.json").is_file():
-            collect(folder)
+            try:
+                collect(folder)
+            except KDError as error:
+                failed[name] = error
+    return failed
 
 
 def _measure(experiment: Experiment, small: bool, show: bool, work: Work) -> None:

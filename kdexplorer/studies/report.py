@@ -102,9 +102,9 @@ def to_csv(tables: Mapping[str, Table]) -> str:
 
     The first column is the table's name, or the row's part, where there is any.
     """
-    rows = [(row.part or name, row) for name, table in tables.items() for row in table.rows]
     return measures.to_csv([
-        ({"part": part} if part else {}) | {"entry": row.entry, "seed": row.seed} | row.measures for part, row in rows
+        ({"part": row.part or name} if row.part or name else {}) | {"entry": row.entry, "seed": row.seed} | row.measures
+        for name, table in tables.items() for row in table.rows
     ])  # fmt: skip
 
 

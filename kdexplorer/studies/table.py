@@ -193,8 +193,7 @@ def find_conflicts(table: Table, study: Study) -> list[str]:
     if table.sha256 != study.sha256:
         old, new = table.declared.model_dump(), study.model_dump()
         changed = ", ".join(name for name in new if old[name] != new[name])
-        found.append(f"The declaration was changed after the table was begun ({changed}).")
-        return found
+        return [*found, f"The declaration was changed after the table was begun ({changed})."]
     stored = {entry.name: entry.objective for entry in table.entries}
     for student in study.students.values() if stored else ():
         if not student.objective.unknown and stored.get(student.name) != student.objective:

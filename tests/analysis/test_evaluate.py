@@ -57,9 +57,7 @@ def assert_same(logits, original, split):
     np.testing.assert_allclose(np.float32(logits), np.float32(original.logits()[: len(logits)]), rtol=2**-10)
 
 
-def test_a_network_under_other_names_scores_as_under_its_own_and_a_better_normalization_is_found(
-    tmp_path, published, first_test_images
-):
+def test_other_names_score_the_same_and_a_better_normalization_is_found(tmp_path, published, first_test_images):
     path, original = published
     own = original.card.normalization
     checkpoint = import_checkpoint(path, "resnet8", "theirs", tmp_path, own)

@@ -118,7 +118,7 @@ def test_what_is_stopped_continues(shelf, started, command, monkeypatch):
     assert read(TINY)
 
 
-def test_a_part_that_fails_costs_itself_alone(shelf, started, command, monkeypatch):
+def test_a_part_that_fails_costs_itself_alone(shelf, started, runs_root, command, monkeypatch):
     found, finish = make_studies(False), launch.start_run
     other = Study.model_validate(found["teachers"].model_dump() | {"name": "tiny-other"})
     studies = {"other": other, **found}
@@ -127,6 +127,11 @@ def test_a_part_that_fails_costs_itself_alone(shelf, started, command, monkeypat
     monkeypatch.setattr(launch, "start_run", lambda run: fail.get(run.run_id.split("-")[1], finish)(run))
     assert f"{other.run_id(7)}: no luck" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
     assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
+    fail.clear()
+    table_path("tiny", "students").unlink()
+    (runs_root / started[1] / "kd" / "card.json").unlink()
+    assert "kd" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
+    assert (parts(started)[3:], read(TINY).values("students/kd").keys()) == ([("other", 7)], {5})
 
 
 def test_nothing_starts_without_a_yes(shelf, started, command, monkeypatch):

@@ -96,9 +96,7 @@ def test_the_same_study_has_the_same_folder_and_another_does_not(small, recipe):
 
 
 @pytest.mark.parametrize("damage", ["[]", "{}", '{"study": {"entries": [1]}, "seeds": 2}', "another study"])
-def test_a_damaged_configuration_is_named_and_nothing_starts_until_it_is_written_again(
-    small, recipe, damage, runs_root
-):
+def test_a_damaged_configuration_is_named_and_nothing_starts(small, recipe, damage, runs_root):
     """Another study's is damaged, too, so that a study trains only in runs of its own id."""
     study, other = open_study(small), make_grid_study("resnet8", recipe, 5)
     another = small.model_copy(update={"study": other}).model_dump_json()
