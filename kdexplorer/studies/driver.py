@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kdexplorer.config import RunConfig
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError, KDError, RunError, TrainingError
 from kdexplorer.runs import launch
 from kdexplorer.runs.checkpoints import bundled_checkpoints, find_teachers
@@ -55,7 +56,10 @@ def _train_study(folder: StudyFolder, ray_address: str | None, show: bool, again
     progress.write("packing the students into runs")
     config = folders.settle(folder.config(), bool(ray_address))
     launch.write_config(folder, config)
-    collect(folder)
+    if not ray_address:
+        get_dataset(config.study.shared.dataset).prepare()  # so that images that were replaced are noticed
+    with contextlib.suppress(KDError):  # of a run that cannot be read it is said at the end
+        collect(folder)
     left = folders.left_to_train(config, again)
     folders.prepare(folder, left)
     todo = [folder.run(planned) for planned in left]

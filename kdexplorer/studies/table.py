@@ -24,6 +24,7 @@ from pydantic import Field, model_validator
 from kdexplorer.analysis.difference import Difference, compare_pooled, correct, over_images, t_interval
 from kdexplorer.analysis.measures import MEASURES, Evaluation, measure
 from kdexplorer.config import Objective, objective_label
+from kdexplorer.datasets import find_dataset
 from kdexplorer.errors import ConfigError
 from kdexplorer.files import MAX_BYTES, read_json, read_once, write_bytes, write_json
 from kdexplorer.runs.checkpoints import Checkpoint, bundled_root, find_teachers, refer_to, try_checkpoint
@@ -218,9 +219,11 @@ def begin_table(study: Study, path: Path) -> Table:
         sha256 = refer_to(find_teachers(study.shared.teacher)).sha256 if study.shared.teacher else ""
     if table is None:
         return Table(study=study, sha256=study.sha256, teacher=sha256)
-    conflicts = find_conflicts(table, study)
+    conflicts, data = find_conflicts(table, study), find_dataset(study.shared.dataset)
     if table.teacher and sha256 and table.teacher != sha256 and table.missing():
         conflicts.append("The teacher's weights have changed since the table was begun.")
+    if table.rows and data.sha256 and data.label not in table.evaluated_on and table.missing():
+        conflicts.append(f"{data.label} has other images than the table, which is of the {table.evaluated_on}.")
     if conflicts:
         raise ConfigError(f"{path} does not belong to this declaration. {' '.join(conflicts)} Move it elsewhere.")
     return table

@@ -12,7 +12,6 @@ from scipy.stats import binomtest, chi2_contingency, dunnett, norm, t, ttest_1sa
 
 from kdexplorer.analysis import difference, metrics
 from kdexplorer.analysis.difference import Difference
-from kdexplorer.analysis.metrics import fit_temperature
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -144,4 +143,4 @@ def test_nothing_uses_a_half_loaded_torch(monkeypatch):
     assert difference.over_images(logits.argmax(axis=1) == labels, other.argmax(axis=1) == labels).p <= 1
     assert difference.over_seeds([0.1, 0.2]).p
     assert difference.over_shares(0.2, 0.4, 5).p
-    assert fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)
+    assert metrics.fit_temperature(np.eye(10)[labels] * 0.9 + 0.01, logits)

@@ -5,8 +5,7 @@ import pytest
 
 from kdexplorer.analysis import human_agreement
 from kdexplorer.analysis.difference import Difference
-from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans
-from kdexplorer.analysis.metrics import fit_temperature
+from kdexplorer.analysis.human_agreement import AgreementRow, cross_entropy_to_humans, fit_temperature
 from kdexplorer.datasets import get_dataset
 
 DATA = {"dataset": "cifar10", "evaluation_images": 10_000}

@@ -106,7 +106,7 @@ def test_scaling_undoes_a_wrong_level_of_confidence(temperature):
     assert found == measure(Evaluation(logits, labels))
 
 
-def test_an_image_is_scaled_by_the_temperature_of_the_other_folds():
+def test_an_image_is_scaled_by_the_temperature_of_the_other_folds_if_there_is_one():
     logits, labels = draw(2.0, 100)
     changed = labels.copy()
     changed[::FOLDS] = (changed[::FOLDS] + 1) % 10  # the first fold's labels
@@ -114,9 +114,6 @@ def test_an_image_is_scaled_by_the_temperature_of_the_other_folds():
     same = np.isclose(before, after).all(axis=1)
     assert same[::FOLDS].all()
     assert not same[1::FOLDS].any()
-
-
-def test_without_a_best_temperature_logits_stay_as_they_are():
     labels = np.arange(20) % 10
     logits = 3 * np.eye(10)[labels]
     assert (scale_logits(logits, labels)[0] == logits).all()

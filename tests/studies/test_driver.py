@@ -205,7 +205,6 @@ def test_rows_of_one_run_are_of_one_training(league, declared, runs_root):
     assert len({row.run for row in table.rows}) == len(table.runs) == 1
     assert table.rows[0].measures.get("step_seconds") != 9.0
     league(*words, "--students-per-run", "2")
-    league("--quiet")
     path.unlink()
     (runs_root / table.runs[0].run / "attention" / "card.json").unlink()  # which costs that run alone
     league("--quiet", code=1)

@@ -119,13 +119,12 @@ def test_what_is_stopped_continues(shelf, started, command, monkeypatch):
 
 
 def test_a_part_that_fails_costs_itself_alone(shelf, started, runs_root, command, monkeypatch):
-    found, finish = make_studies(False), launch.start_run
-    other = Study.model_validate(found["teachers"].model_dump() | {"name": "tiny-other"})
-    studies = {"other": other, **found}
+    studies, finish = make_studies(False), launch.start_run
+    studies = {"other": Study.model_validate(studies["teachers"].model_dump() | {"name": "tiny-other"}), **studies}
     monkeypatch.setattr(experiments, "all_experiments", lambda: (replace(TINY, studies=lambda small: studies),))
     fail = {"other": lambda run: run.write_status("failed", "no luck")}
     monkeypatch.setattr(launch, "start_run", lambda run: fail.get(run.run_id.split("-")[1], finish)(run))
-    assert f"{other.run_id(7)}: no luck" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
+    assert f"{studies['other'].run_id(7)}: no luck" in command("experiment", "tiny", "--yes", "--quiet", code=1).err
     assert [part for part, _ in parts(started)] == ["teachers", "students", "students"]
     fail.clear()
     table_path("tiny", "students").unlink()

@@ -1,11 +1,13 @@
 """What a study consists of, how a grid makes it, how it is found again, and how it is packed into runs."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, RunError
 from kdexplorer.methods import all_methods
 from kdexplorer.methods.kd import kd_loss
@@ -16,8 +18,9 @@ from kdexplorer.schema import RECORDED
 from kdexplorer.studies.folder import StudyConfig, find_study, list_sweeps, open_study, settle
 from kdexplorer.studies.report import to_markdown
 from kdexplorer.studies.study import DEFAULT_PLACE, Study, bundled_studies, make_grid_study, read_study
-from kdexplorer.studies.table import Row, write_table
+from kdexplorer.studies.table import Row, begin_table, write_table
 from kdexplorer.training import objective
+from tests.datasets.test_folder import read, write
 from tests.studies.sample import make_grid, table_of
 
 
@@ -73,6 +76,16 @@ def test_the_results_of_a_method_that_is_not_installed_are_shown(declared, comma
     folder = open_study(StudyConfig.model_validate({"study": study}, context=RECORDED))
     assert folder.config().study == study
     assert "unknown preset or method 'gone'" in command("study", str(declared), "--yes", code=2).err
+
+
+def test_a_study_of_a_folder_whose_images_were_replaced_is_not_continued(tmp_path):
+    write(tmp_path / "shapes")
+    study = make_grid_study("resnet8", {"teacher": "resnet56", "dataset": read(tmp_path / "shapes").key}, 2)
+    rows = [Row(entry=study.references[0], measures={"accuracy": 0.5})]
+    for label in (get_dataset(study.shared.dataset).label, "shapes (000000)"):
+        write_table(table_of(study, rows, teacher="", evaluated_on=f"6 test images of {label}"), tmp_path / "a.json")
+        with pytest.raises(ConfigError, match="other images") if "000" in label else contextlib.nullcontext():
+            begin_table(study, tmp_path / "a.json")
 
 
 def test_the_bundled_declaration_has_every_method():

@@ -288,16 +288,13 @@ def test_a_setting_is_judged_by_seeds(means, seeds, verdict):
     assert ("80 % power" in judged.evidence) == (verdict == OPEN and len(means) == 3 and seeds > 1)
 
 
-def test_the_example_is_computed(monkeypatch):
+def test_the_example_is_computed_and_channels_can_differ_where_maps_have_equal_sizes(monkeypatch):
+    assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == NO
     judged = lab_claims.judge_example()
     assert "0.536 / 0.258 / 0.205" in judged.evidence  # the fourth roots of 0.93, 0.05 and 0.02, divided by their sum
     assert judged.verdict == NO
     monkeypatch.setattr(lab_claims, "LAB_SOFTENED", (0.54, 0.26, 0.21))
     assert lab_claims.judge_example().verdict == YES
-
-
-def test_channels_can_differ_where_maps_have_equal_sizes():
-    assert lab_claims.judge_channels(("resnet8", "resnet50")).verdict == NO
 
 
 def make_networks(*rows):
