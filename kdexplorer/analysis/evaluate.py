@@ -156,9 +156,15 @@ def predict_split(
 
 
 def import_checkpoint(
-    source: Path, architecture: str, name: str, output: Path, normalization: Normalization | None = None,
-    show: bool = False, dataset: str = Cifar10.key, classes: Sequence[str] = (),
-) -> Checkpoint:  # fmt: skip
+    source: Path,
+    architecture: str,
+    name: str,
+    output: Path,
+    normalization: Normalization | None = None,
+    show: bool = False,
+    dataset: str = Cifar10.key,
+    classes: Sequence[str] = (),
+) -> Checkpoint:
     """Makes the checkpoint folder `output / name` from weights and evaluates it on the test split.
 
     `source` is a PyTorch file (read with `weights_only=True`) or safetensors with a state dict; names that differ from

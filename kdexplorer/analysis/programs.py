@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
-from unittest import mock
 
 import numpy as np
 from tqdm import tqdm
@@ -286,13 +285,18 @@ def _open_onnx(source: Path | bytes) -> Program:
 
 
 def _open_exported(source: Path) -> Program:
-    safe = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}  # else torch unpickles what it cannot read otherwise
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # else torch unpickles what it cannot read otherwise
     try:
-        with mock.patch.dict(os.environ, safe):
-            program = torch.export.load(source)
-            module = program.module()
+        program = torch.export.load(source)
+        module = program.module()
     except Exception as error:  # zip, JSON and torch each have their own
         raise CheckpointError(f"{source} is not a program of torch.export: {str(error)[:200]}") from error
+    finally:
+        if before is None:
+            del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
+        else:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
     names = set(program.graph_signature.user_inputs)
     shape = next(node.meta["val"].shape for node in program.graph.nodes if node.name in names)
 

@@ -264,9 +264,12 @@ def share_of(outcomes: Outcomes, where: str, outcome: str) -> float:
 
 
 def explain_inheritance(
-    names: tuple[str, str, str], logits: np.ndarray, baseline_logits: np.ndarray, teacher_logits: np.ndarray,
+    names: tuple[str, str, str],
+    logits: np.ndarray,
+    baseline_logits: np.ndarray,
+    teacher_logits: np.ndarray,
     labels: np.ndarray,
-) -> str:  # fmt: skip
+) -> str:
     """Whether a student repeats its teacher's errors more often than its baseline does, and what is the net.
 
     `names` are the student's, the baseline's and the teacher's. The tests are exact and paired, over images.
