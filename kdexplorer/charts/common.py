@@ -178,7 +178,9 @@ def across(field: str) -> alt.X:
     return alt.X(f"{field}:Q", scale=None, axis=None)
 
 
-NAMES = "(longest * em / 2 > column - em / 4 ? 3.5 : 2.4) * em"
+_LETTERS = "max(9, floor((column - em / 4) / (em / 2)))"
+"""Of a line of a name in its column; so many have a network's first word, though a narrow column has less room."""
+NAMES = f"(1.3 + 1.1 * ceil(longest / {_LETTERS})) * em"
 """The height of what `name_networks` draws, as a Vega expression; `longest` is the length of the longest name."""
 
 
@@ -188,8 +190,8 @@ def name_networks(base: alt.Chart) -> list[alt.Chart]:
     Its rows have `network`, `what` and `color` (of its look), and `left`, in pixels; the parameter `column` is a
     column's width. A name has as many lines as it needs.
     """
-    count = "max(6, floor((column - em / 4) / (em / 2)))"
-    lines = f"replace(datum.network, regexp('(.{{1,' + {count} + '}})(-|$)', 'g'), '$1$2\\n')"
+    pattern = f"regexp('.{{1,' + {_LETTERS} + '}}([-_ ]|$)|.{{' + {_LETTERS} + '}}', 'g')"
+    lines = f"replace(datum.network, {pattern}, '$&\\n')"
     short = f"column < 11 * em ? replace(datum.what, '{style.STUDENT}', '') : datum.what"
     base = base.transform_calculate(
         lines=lines, short=short, middle="datum.left + em / 2", begin="datum.left + 1.2 * em"

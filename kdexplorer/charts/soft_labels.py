@@ -83,7 +83,7 @@ def _columns_shape(count: int, networks: int, rest: bool) -> Spec:
     first = base.transform_filter("datum.column == 0")
     shading = alt.condition("datum.hard", alt.value(0.16), alt.value(0))  # of no row where there is no hard label
     band = first.mark_rect(color="#888888", aria=False).encode(opacity=shading)
-    text = first.mark_text(color=INK, align="right", baseline="middle")
+    text = first.mark_text(color=INK, align="right", baseline="middle", limit=alt.expr("names - em / 2"))
     layers = [
         band.encode(x=alt.XValue(0), x2=alt.X2Value(alt.expr("width")), y=_down("row", down), y2="row2:Q"),
         text.encode(x=alt.XValue(alt.expr("names - em / 2")), y=_down("middle", down), text="shown:N"),

@@ -59,6 +59,16 @@ def test_bars_and_numbers_are_those_over_all_classes_at_the_temperature_where_th
         assert f"{t**2 * kl:.3f}" in words
 
 
+def test_long_names_have_lines_and_long_classes_an_end_and_the_plot_keeps_its_width():
+    _, students, classes, _ = networks(10)
+    names = "my_resnet56_pretrained_elsewhere", "averyveryveryverylongnamewithoutanybreak"
+    named = [NetworkLogits(name, one.role, one.logits) for name, one in zip(names, students, strict=True)]
+    svg = draw(soft_labels.columns(Source(named, [f"{name}, a very long description" for name in classes], 1, 4.0)))
+    assert len([text for text in texts(svg) if text.endswith("…")]) == 10
+    assert {"my_resnet56_pretrained_", "elsewhere", "averyveryveryverylongnamew"} <= {*texts(svg)}
+    assert "M0.5,0.5h696" in svg  # of 700
+
+
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("with_label", [True, False])
 def test_pushes_are_the_gradient_over_all_classes(count, with_label):

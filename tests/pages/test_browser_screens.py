@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.app import settle
 from kdexplorer.app.audience import votes
+from kdexplorer.vote.questions import SoftLabel
 from kdexplorer.vote.store import open_store
 from tests.pages.runs import make_run
 from tests.tab import LARGE, PHONE, PROJECTOR
@@ -165,7 +166,8 @@ def check_texts(page, least):
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
-    asked = ask()
+    known = SoftLabel(name="teacher", temperature=4, shares=(0.1,) * 10)
+    asked = ask().model_copy(update={"teacher": known})
     open_store().start(asked)
     for voter in range(votes.FEW):
         open_store().vote(asked.key, 0, f"somebody {voter}")
@@ -244,6 +246,9 @@ def test_the_page_of_the_vote(phone):
     assert page.evaluate(SIDEWAYS) <= 0
     page.get_by_role("button", name="ship").click()
     page.get_by_text("Counted").wait_for()
+    open_store().close()
+    page.get_by_text("Voting is closed").wait_for()
+    assert page.evaluate(SIDEWAYS) <= 0
     check_themes(page, lambda _: None)
 
 
