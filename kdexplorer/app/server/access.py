@@ -3,8 +3,8 @@
 A server that accepts connections from this machine alone lets every visitor act. Any other server requires
 the presenter token; without a token these actions are disabled. A token that is set is required on localhost too:
 behind a proxy every visitor seems to come from there. Without a token a request that was forwarded, that names another
-host than localhost (a site whose name was made to point here), or that another page has sent (one on another port of
-this machine, for example) is not the presenter's.
+host than localhost (a site whose name was made to point here), or that no page of this server has sent (one on another
+port of this machine, for example, or a program behind a proxy that says nothing of itself) is not the presenter's.
 
 The proof that a visitor has entered the token holds for the browser in which it was entered: a session's id stands in
 addresses, and whoever knows it can take over the session, but not the browser's cookie.
@@ -69,17 +69,17 @@ def is_allowed(
     are those of the visitor's request, and the cookie is that of the browser (`headers.COOKIE`).
     """
     if token is None:
-        return address in LOCAL and _is_from_this_machine(headers or {})
+        return address in LOCAL and (not headers or _is_from_this_machine(headers))
     return proof is not None and cookie != "" and hmac.compare_digest(proof, _digest(token, cookie))
 
 
 def _is_from_this_machine(headers: Mapping[str, str]) -> bool:
-    """Whether a browser on this machine sent the request from a page of this server."""
-    host, origin = headers.get("Host", "localhost").strip().lower(), headers.get("Origin")
+    """Whether a browser on this machine sent the request, a WebSocket's, from a page of this server."""
+    host, origin = headers.get("Host", "").strip().lower(), headers.get("Origin", "")
     if any(FORWARDING.search(name) for name in headers):
         return False
     name = (host.rpartition(":")[0] or host).strip("[]")
-    return name in LOCAL and (origin is None or origin.partition("://")[2].lower() == host)
+    return name in LOCAL and origin.partition("://")[2].lower() == host
 
 
 def prove(attempt: str, token: str, visitor: str = "", cookie: str = "") -> str:

@@ -42,8 +42,10 @@ def test_another_page_and_a_forwarded_request_are_a_guests_without_a_token():
     proxies = "Forwarded x-forwarded-host Via X-Real-IP True-Client-IP CF-Ray X-Envoy-External X-Amzn-Trace-Id"
     others += [{name: "203.0.113.7"} for name in (*proxies.split(), "X-Original-Host")]
     proof = access.prove(TOKEN, TOKEN, **BROWSER)
+    assert not access.is_allowed("localhost", None, None, {"Host": "localhost:8501"})  # no browser's WebSocket
     for one in own + others:
         headers = {"Host": "localhost:8501"} | one
+        headers = {"Origin": f"http://{headers['Host']}"} | headers
         assert access.is_allowed("localhost", None, None, headers) == (one in own), one
         assert access.is_allowed("localhost", TOKEN, proof, headers, **BROWSER)
 
