@@ -50,8 +50,8 @@ class Store:
         self._reading, self._writing_now = threading.RLock(), threading.Lock()
         self._bases = dict[str, sqlite3.Connection]()
         """To read and to write, so that nobody who reads waits for somebody who writes."""
-        self._devices = Counter[str]()
-        """How many of an address have voted on the open question; on no disk."""
+        self._devices = dict[str, Counter[str]]()
+        """How many of an address have voted on the open question, by its key; on no disk."""
         self.link = ""
         """For phones, where the presenter has chosen another than the server's; on no disk: each room has its own."""
 
@@ -106,11 +106,12 @@ class Store:
                 raise VoteError("This is none of the question's classes.")
             device = _number(key, cookie)
             if not base.execute("UPDATE vote SET choice = ? WHERE device = ?", (choice, device)).rowcount:
-                devices, own = _count_devices(base), self._devices[address]
+                self._devices = {key: self._devices.get(key, Counter())}  # perhaps another process has opened it
+                devices, own = _count_devices(base), self._devices[key][address]
                 if devices + own >= MAX_DEVICES:
                     raise VoteError(f"{devices:,} devices have voted, {own:,} of your network: it is full.", 503)
                 base.execute("INSERT INTO vote (device, choice) VALUES (?, ?)", (device, choice))
-                self._devices[address] += 1
+                self._devices[key][address] += 1
 
     # What the presenter does.
 
@@ -126,7 +127,6 @@ class Store:
             if len(self.questions()) >= MAX_QUESTIONS:
                 raise VoteError(f"There are {MAX_QUESTIONS} questions, which is the limit: delete them first.")
             base.execute("INSERT INTO question (json) VALUES (?)", (question.model_dump_json(),))
-            self._devices.clear()
 
     def close(self, seen: str | None = None) -> None:
         """Closes the open question, if any: its totals stay, the devices' votes are deleted; errors as of `start`."""
