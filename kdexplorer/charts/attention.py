@@ -148,7 +148,7 @@ def describe_stages(row: NetworkMaps, teacher: NetworkMaps) -> Rows:
     return [
         {
             "size": size,
-            "first": f"correlation {correlation[stage]:.2f}",
+            "first": f"correlation {correlation[stage]:z.2f}",
             "second": f"cosine {cosine[stage]:.3f}",
             "like": float(correlation[stage]),
             "third": f"β·MSE {row.beta * mse[stage]:.3f} ({mse[stage] / max(mse.sum(), 1e-30):.0%})",

@@ -82,8 +82,8 @@ def _broken(name: str, width: float) -> dict[str, str]:
     At their end there is room for the page's button that saves the chart.
     """
     count = f"max(12, floor(((containerSize()[0] || width) - 3 * em) / ({width} * em)))"
-    pattern = f"regexp('(.{{1,' + {count} + '}})( |$)', 'g')"
-    return {"expr": f"split(trim(replace({name}, {pattern}, '$1\\n')), '\\n')"}
+    pattern = f"regexp('(.{{1,' + {count} + '}})( |$)|(.{{' + {count} + '}})', 'g')"
+    return {"expr": f"split(trim(replace({name}, {pattern}, '$1$3\\n')), '\\n')"}
 
 
 _LAYOUT: dict[str, Any] = {

@@ -32,6 +32,12 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec | No
     return figure_chart(Plot("dots", *said, points, {row.name: roles[row.name] for row in rows}))
 
 
+def _keep_end(letters: int) -> dict[str, Any]:
+    """For an axis of networks' names before so many letters: of what is too long the middle of the name is left out."""
+    name = f"truncate(slice(datum.label, 0, -{letters}), {34 - letters}, 'center')"
+    return {"labelLimit": em(360), "labelExpr": f"{name} + slice(datum.label, -{letters})"}
+
+
 def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     """Cross-entropy and objective of each network as two bars beside its accuracy; `roles` by the rows' names."""
     looks = style.series({row.name: roles[row.name] for row in rows})
@@ -46,7 +52,7 @@ def losses(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec:
     scale, axis = alt.Scale(domain=[0, 1.4 * top]), alt.Axis(tickCount=7)
     base = alt.Chart(data(points)).encode(
         x=alt.X("value:Q", title="loss (nats; objectives in units of their own)", scale=scale, axis=axis),
-        y=alt.Y("line:N", sort=list(names.values()), title=None, axis=alt.Axis(labelLimit=em(360))),
+        y=alt.Y("line:N", sort=list(names.values()), title=None, axis=alt.Axis(**_keep_end(7))),
         yOffset=alt.YOffset("loss:N", sort=list(_LOSSES)),
         tooltip=tooltips(("network:N", "network"), ("loss:N", "loss"), ("value:Q", "value", ".3f")),
     )
@@ -211,7 +217,7 @@ def inheritance(counts: Mapping[str, Outcomes], teacher: str) -> Spec:
     axis = alt.Axis(format=".0%", tickCount=5)
     base = alt.Chart(data(rows)).encode(
         x=alt.X("share:Q", stack="zero", title="Share of the images", axis=axis, scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(labelLimit=em(330), ticks=False)),
+        y=alt.Y("bar:N", sort=order, title=None, axis=alt.Axis(ticks=False, **_keep_end(15))),
         order="place:Q",
         tooltip=tooltips(
             ("bar:N", "Network"), ("outcome:N", "Predicts"), ("images:Q", "Images", ","), ("share:Q", "Share", ".1%")

@@ -7,7 +7,7 @@ from kdexplorer.analysis.metrics import class_similarity, per_class_accuracy, so
 from kdexplorer.analysis.metrics import confusion as count_confusion
 from kdexplorer.analysis.verdicts import OWN, REPEATED, RIGHT
 from kdexplorer.charts import class_maps, evaluation, style
-from tests.charts.drawing import draw, heading, make_row, rows_of, texts
+from tests.charts.drawing import draw, heading, make_row, marks, rows_of, texts
 
 LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
@@ -97,6 +97,9 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
         assert {row["outcome"]: row["images"] for row in parts} == counts[name][where]
         assert sum(row["share"] for row in parts) == pytest.approx(1)
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
+    words = texts(draw(evaluation.inheritance({"resnet20-response (demo-1a2b)": counts["student"]}, 80 * "t")))
+    assert {"resnet20-…emo-1a2b), teacher wrong", "resnet20-…emo-1a2b), teacher right"} <= {*words}
+    assert max(map(len, words)) < 70  # the title, too
 
 
 def test_networks_of_equal_cost_are_side_by_side():
@@ -114,6 +117,7 @@ def test_accuracies_have_their_intervals_in_percent():
     found = {row["label"]: (row["low"], row["x"], row["high"]) for row in rows_of(spec, "low")}
     assert found["plain"] == pytest.approx((92, 93, 94))
     assert found["distilled"] == pytest.approx((40, 50, 60))
+    assert not [mark for mark in marks(draw(spec), "student") if mark["student"] == "plain"]
 
 
 @pytest.mark.parametrize("count", [10, 12])

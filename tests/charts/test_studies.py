@@ -85,6 +85,8 @@ def test_the_largest_difference_is_first_with_its_interval_and_its_seeds():
     points = [row["x"] for row in rows_of(spec, "x") if "low" not in row and row.get("label") == "AT"]
     expected = [100 * (a - s) for a, s in zip(ACCURACIES["at"], ACCURACIES["scratch"], strict=True)]
     assert points == pytest.approx(expected)
+    *_, last = next(layer["encoding"]["tooltip"] for layer in spec["layer"] if "tooltip" in layer["encoding"])
+    assert last["format"] == "+.2f"
     assert studies.differences(summarize(make_table(seeds=0)), "scratch") is None
 
 
