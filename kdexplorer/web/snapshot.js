@@ -11,9 +11,9 @@ function drawSnapshot(view) {
   const height = top + (names.length + 5) * line + stages * 130 + 40;
   const canvas = element("canvas", { width: left + 110 + column * networks.length + 20, height });
   const context = canvas.getContext("2d");
-  const write = (text, x, y, font = "15px sans-serif", color = ink) => {
+  const write = (text, x, y, font = "15px sans-serif", color = ink, width = undefined) => {
     Object.assign(context, { fillStyle: color, font });
-    context.fillText(text, x, y);
+    context.fillText(text, x, y, width); // narrower letters where it is longer
   };
   context.fillStyle = ground;
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -23,7 +23,7 @@ function drawSnapshot(view) {
   context.drawImage(input, 20, top + 310, 160, 160);
   write("the networks' input: 32 × 32", 20, top + 490, "13px sans-serif");
   write(`Soft labels at T = ${temperature.toFixed(2)}`, 20, 40, "bold 20px sans-serif");
-  names.forEach((name, k) => write(name, left, top + (k + 2) * line));
+  names.forEach((name, k) => write(name, left, top + (k + 2) * line, "15px sans-serif", ink, 104));
   ["entropy", "KL", "T² · KL"].forEach((name, k) => write(name, left, top + (names.length + 2 + k) * line));
   networks.forEach((_, n) => drawColumn(context, write, view, n, logs, shown, { x: left + 110 + n * column, column, line, top, left }));
   write(`Attention at opacity ${opacity.toFixed(2)}, 0 to ${MAX_ATTENTION} × uniform. KD Explorer.`, 20, height - 16, "13px sans-serif");
@@ -31,10 +31,10 @@ function drawSnapshot(view) {
 }
 
 /** One network's column: its name, its bars, the numbers below them, its maps. */
-function drawColumn(context, write, { networks, table, temperature }, n, logs, shown, { x, column, line, top, left }) {
+function drawColumn(context, write, { networks, table, temperature, ink }, n, logs, shown, { x, column, line, top, left }) {
   const { name, mark, color } = networks[n];
   write(mark, x, top, "bold 15px sans-serif", color);
-  write(name, x + 20, top, "bold 15px sans-serif");
+  write(name, x + 20, top, "bold 15px sans-serif", ink, column - 26);
   const logP = logs[n];
   if (!logP) return;
   const values = shown.map((k) => Math.exp(logP[k]));
