@@ -243,24 +243,22 @@ def vote_bars(
         temperature: where the slider starts.
         projector: in letters for the last row.
     """
-    sources: list[tuple[str, Any]] = [(style.AUDIENCE, counts)]
+    shares = [count / max(1, sum(counts)) for count in counts]
+    sources: list[tuple[str, Any, bool]] = [(style.AUDIENCE, shares, False)]
     if teacher is not None:
-        sources.append((teacher.name, teacher.shifted))
+        sources.append((teacher.name, teacher.shifted, True))
     if human is not None:
-        sources.append(("human labels", human))
-    total, rows = max(1, sum(counts)), []
-    for source, values in sources:
-        for index, name in enumerate(classes):
-            is_teacher = teacher is not None and source == teacher.name
-            value = float(values[index]) / (total if source == style.AUDIENCE else 1)
-            rows.append(
-                {
-                    "class": f"★ {name}" if index == label else name, "source": source, "place": index,
-                    "logit": value if is_teacher else 0.0, "fixed": 0.0 if is_teacher else value,
-                    "soft": is_teacher, "audience": counts[index] / total,
-                }
-            )  # fmt: skip
-    names = tuple(source for source, _ in sources)
+        sources.append(("human labels", human, False))
+    rows = [
+        {
+            "class": f"★ {name}" if index == label else name, "source": source, "place": index,
+            "logit": float(values[index]) if soft else 0.0, "fixed": 0.0 if soft else float(values[index]),
+            "soft": soft, "audience": shares[index],
+        }
+        for source, values, soft in sources
+        for index, name in enumerate(classes)
+    ]  # fmt: skip
+    names = tuple(source for source, *_ in sources)
     shape = _votes_shape(names, teacher.name if teacher else None, len(classes), projector)
     hard = "" if label is None else f"★ the hard label, {classes[label]}"
     described = f"Bars for each class: the shares of {', '.join(names)}. {hard}"

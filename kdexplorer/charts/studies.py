@@ -38,7 +38,7 @@ def figure_chart(figure: Plot) -> Spec | None:
 def _describe(figure: Plot) -> str:
     """The alternative text."""
     if figure.kind == "dots":
-        form = _number_format(figure)
+        form = "+.2f" if figure.rule == 0 else ".2f"
         names = (", ".join(dict.fromkeys([point.label, point.series])) for point in figure.points)
         listed = "; ".join(f"{name} {point.x:{form}}" for name, point in zip(names, figure.points, strict=True))
         return f"{figure.title}: {figure.x_title}. {listed}."
@@ -53,11 +53,6 @@ def _describe(figure: Plot) -> str:
     )
     rule = "" if figure.rule is None else f" {figure.rule_title}: {figure.rule:.1f}."
     return f"{figure.title}: {figure.y_title} over {figure.x_title}. {listed}.{rule}"
-
-
-def _number_format(figure: Plot) -> str:
-    """Of a row's value, with its sign where it is a difference."""
-    return "+.2f" if figure.rule == 0 else ".2f"
 
 
 def _rows(figure: Plot) -> Rows:
@@ -80,7 +75,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
     if len({(point.label, point.series) for point in figure.points}) > len(labels):  # beside each other in a row
         y["yOffset"] = alt.YOffset("network:N", sort=[one.name for one in looks])
     color, shape = style.color(looks), style.shape(looks)
-    form, names = _number_format(figure), [("network:N", "series"), ("label:N", "student")]
+    names = [("network:N", "series"), ("label:N", "student")]
     if all(point.label == point.series for point in figure.points):  # the rows' names are the legend
         color, shape, names = color.legend(None), shape.legend(None), [("network:N", "network")]
     base = alt.Chart(data(_rows(figure))).encode(**y, color=color)
@@ -94,7 +89,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
             x=x,
             shape=shape,
-            tooltip=tooltips(*names, ("x:Q", figure.x_title, form)),
+            tooltip=tooltips(*names, ("x:Q", figure.x_title, "+.2f" if figure.rule == 0 else ".2f")),
         ),
     ]
     if figure.rule is not None:

@@ -177,8 +177,10 @@ def used_methods(networks: Iterable[Checkpoint]) -> list[type[Method]]:
 
 
 def to_mathml(latex: str) -> Markup:
-    """A formula as an element that browsers draw without a library."""
-    return Markup(latex2mathml.converter.convert(str(latex), display="block"))
+    """A formula as an element that browsers draw without a library; as it is written where it is none."""
+    with contextlib.suppress(Exception):  # the library's errors have no class of their own
+        return Markup(latex2mathml.converter.convert(str(latex), display="block"))
+    return Markup("<code>{}</code>").format(str(latex))
 
 
 def describe_card(checkpoint: Checkpoint) -> list[tuple[str, str]]:
