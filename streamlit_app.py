@@ -35,7 +35,7 @@ from kdexplorer.app.server.streamlit_internals import (
 from kdexplorer.app.server.uploads import limit_uploads
 from kdexplorer.app.state import cached
 from kdexplorer.datasets.cifar10 import Cifar10
-from kdexplorer.processes import limit_thread_spinning
+from kdexplorer.processes import call_libc, limit_thread_spinning
 from kdexplorer.story import check_file
 
 
@@ -65,7 +65,8 @@ ask_no_host()
 ignore_other_kinds()
 read_state_again()
 notice_missing_fragments()
-memory.limit_arenas()
+# M_ARENA_MAX: every thread would get a heap with holes of its own, 50 to 100 MB after a class had left.
+call_libc("mallopt", -8, 2)
 limit_thread_spinning()  # the server's predictions run beside trainers
 app = st.App(
     Path(kdexplorer.__file__).resolve().parent / "app" / "main.py",

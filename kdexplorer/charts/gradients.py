@@ -114,14 +114,11 @@ def push_bars(
     """
     shown = select_classes(teacher, label)
     names = [classes[index] + (" (label)" if index == label else "") for index in shown]
-    rows = [
-        {"class": name, "push": round(float(push[index]), 6), "up": bool(push[index] > 0)}
-        for name, index in zip(names, shown, strict=True)
-    ]
+    rows = [{"class": name, "push": round(float(push[index]), 6)} for name, index in zip(names, shown, strict=True)]
     bars = alt.Chart(data(rows)).mark_bar().encode(
         x=alt.X("push:Q", title=_PUSH, axis=alt.Axis(tickCount=6)),
         y=alt.Y("class:N", sort=names, title=None),
-        color=alt.condition("datum.up", alt.value("#009E73"), alt.value("#D55E00")),
+        color=alt.condition("datum.push > 0", alt.value("#009E73"), alt.value("#D55E00")),
         tooltip=tooltips(("class:N", "class"), ("push:Q", "push", "+.4f")),
     )  # fmt: skip
     selection = describe_selection(len(shown), len(classes), "the teacher's most probable")

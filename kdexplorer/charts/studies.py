@@ -87,9 +87,7 @@ def _dots(figure: Plot, looks: list[style.Series]) -> list[alt.Chart]:
         *_intervals(figure, base, 4, x=alt.X("low:Q", title=figure.x_title), x2="high:Q"),
         *([small] if seeds else []),
         base.mark_point(size=area(170), filled=True, opacity=1).encode(
-            x=x,
-            shape=shape,
-            tooltip=tooltips(*names, ("x:Q", figure.x_title, "+.2f" if figure.rule == 0 else ".2f")),
+            x=x, shape=shape, tooltip=tooltips(*names, ("x:Q", figure.x_title, "+.2f" if figure.rule == 0 else ".2f"))
         ),
     ]
     if figure.rule is not None:

@@ -46,11 +46,6 @@ def draw(spec, width=700, **values):
     return vl_convert.vegalite_to_svg(spec | {"width": width, "params": params})
 
 
-def compile_vega(spec):
-    """The Vega specification that a chart's becomes."""
-    return vl_convert.vegalite_to_vega(spec)
-
-
 def texts(svg):
     """The texts in an SVG."""
     return [html.unescape(text) for text in re.findall(r">([^<>]+)</(?:text|tspan)>", svg)]

@@ -6,31 +6,23 @@ import re
 import altair as alt
 import numpy as np
 import pytest
+import vl_convert
 
 from kdexplorer.analysis.attention_similarity import StageSimilarity
 from kdexplorer.analysis.human_agreement import closeness
 from kdexplorer.analysis.verdicts import count_inheritance
-from kdexplorer.charts import (
-    attention,
-    class_maps,
-    common,
-    evaluation,
-    gradients,
-    learning_curves,
-    methods,
-    soft_labels,
-    studies,
-    style,
-    temperature,
-)
+from kdexplorer.charts import attention, class_maps, evaluation, gradients, learning_curves, methods, soft_labels, style
 from kdexplorer.charts.attention import Maps
 from kdexplorer.charts.common import NetworkLogits, Source
+from kdexplorer.charts.common import spec as make_spec
 from kdexplorer.charts.learning_curves import Curves
+from kdexplorer.charts.studies import spread, surface
+from kdexplorer.charts.temperature import CURVES, closeness_curves, over_temperature
 from kdexplorer.methods import all_methods
 from kdexplorer.runs.card import EpochMeasures
 from kdexplorer.runs.run_folder import TeacherMeasures
 from kdexplorer.studies.table import summarize
-from tests.charts.drawing import compile_vega, draw, heading, make_row, rows_of, texts, validate
+from tests.charts.drawing import draw, heading, make_row, rows_of, texts, validate
 from tests.studies.sample import make_grid
 
 ROLES = {"big": style.TEACHER, "small": "scratch", "distilled": "kd+at"}
@@ -54,7 +46,7 @@ def charts():
     one_image = {
         "soft labels": soft_labels.columns(shown),
         "push": gradients.gradient_push(shown, students[0]),
-        **{key: temperature.over_temperature(shown, key) for key in temperature.CURVES},
+        **{key: over_temperature(shown, key) for key in CURVES},
         "bars": soft_labels.probability_bars(even, classes, 3, "kd", "Soft label", "T = 1"),
         "grid": attention.grid(Maps(maps, photo), "map", "all"),
         "difference": attention.grid(Maps(maps, photo, shared=False), "difference", "all"),
@@ -104,11 +96,11 @@ def charts():
         "confusion difference": class_maps.confusion_map(
             [logits["big"], logits["small"]], labels, classes, ["big", "small"]
         ),
-        "closeness": temperature.closeness_curves(near, ROLES, shares, "200 images"),
-        "surface": studies.surface(results, summarize(results), "accuracy"),
+        "closeness": closeness_curves(near, ROLES, shares, "200 images"),
+        "surface": surface(results, summarize(results), "accuracy"),
         "taxonomy": methods.taxonomy("dkd"),
         "forward and reverse KL": methods.mode_figure(),
-        "spread": studies.spread(results, summarize(results)),
+        "spread": spread(results, summarize(results)),
     }  # fmt: skip
 
 
@@ -128,7 +120,7 @@ def test_each_is_valid_can_be_drawn_says_what_it_shows_and_lists_ten_classes_and
 def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_ends():
     rows = alt.Chart(alt.InlineData(values=[{"x": 1}])).mark_point().encode(x="x:Q")
     words = "a title of several words, on one line of a wide chart"
-    drawn = common.spec([rows], words, "", "", 100)
+    drawn = make_spec([rows], words, "", "", 100)
     assert words in texts(draw(drawn))
     lines = [text for text in texts(draw(drawn, 200)) if text in words]
     assert " ".join(lines) == words
@@ -140,7 +132,7 @@ def test_text_is_as_large_as_the_window_asks_and_titles_break_where_the_chart_en
 def test_no_marker_in_a_legend_has_the_dashes_of_a_line(charts):
     marked = 0
     for name, chart in charts.items():
-        for legend in compile_vega(chart).get("legends", []):
+        for legend in vl_convert.vegalite_to_vega(chart).get("legends", []):
             marked += "shape" in legend
             assert not {"shape", "strokeDash"} <= legend.keys(), name
     assert marked > 3

@@ -18,15 +18,12 @@ LOOKS = style.series({"plain": "scratch", "distilled": "kd+at"})
 
 
 def points(epochs=3):
-    return {
-        name: [
-            EpochMeasures(
-                epoch=epoch, train={"accuracy": 0.1}, test={"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0}
-            )
-            for epoch in range(epochs)
-        ]
-        for number, name in enumerate(("plain", "distilled"))
-    }
+    def measure(epoch, number):
+        test = {"accuracy": 0.1 * (epoch + number + 1), "objective": 3.0}
+        return EpochMeasures(epoch=epoch, train={"accuracy": 0.1}, test=test)
+
+    names = enumerate(("plain", "distilled"))
+    return {name: [measure(epoch, number) for epoch in range(epochs)] for number, name in names}
 
 
 def without_test(keep=()):

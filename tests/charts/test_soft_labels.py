@@ -36,17 +36,15 @@ def test_bars_and_numbers_are_those_over_all_classes_at_the_temperature_where_th
     (slider,) = (param["bind"] for param in spec["params"] if "bind" in param)
     assert (2 ** slider["min"], 2 ** slider["max"]) == pytest.approx((0.5, 20))
     svg = draw(spec)
-    found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "logit")}
+    found = {(mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "class")}
     shown = common.select_classes(teacher.logits, label)
-    assert len(found) == 3 * len(shown) == 3 * min(count, 11)
+    assert len(found) == 3 * min(count, len(shown) + 1)
+    assert len(marks(svg, "logit")) == 3 * len(shown) == 3 * min(count, 11)
     for one in [teacher, *students]:
         expected = softmax(one.logits, t)
         assert [found[one.name, classes[k]] for k in shown] == pytest.approx(expected[shown], abs=6e-5)
         if count > len(shown):
-            others = {
-                (mark["network"], mark["class"]): number(mark["probability at T"]) for mark in marks(svg, "class")
-            }
-            rest = others[one.name, f"the other {count - len(shown)}"]
+            rest = found[one.name, f"the other {count - len(shown)}"]
             assert rest == pytest.approx(1 - expected[shown].sum(), abs=6e-5)
     words = texts(svg)
     for one in [teacher, *students]:
@@ -60,10 +58,9 @@ def test_bars_and_numbers_are_those_over_all_classes_at_the_temperature_where_th
 
 
 def test_long_names_have_lines_and_long_classes_an_end_and_the_plot_keeps_its_width():
-    _, students, classes, _ = networks(10)
     names = "my_resnet56_pretrained_elsewhere", "averyveryveryverylongnamewithoutanybreak"
-    named = [NetworkLogits(name, one.role, one.logits) for name, one in zip(names, students, strict=True)]
-    svg = draw(soft_labels.columns(Source(named, [f"{name}, a very long description" for name in classes], 1, 4.0)))
+    known = [NetworkLogits(name, "kd", np.arange(10.0)) for name in names]
+    svg = draw(soft_labels.columns(Source(known, [f"class {k}, a very long description" for k in range(10)], 1, 4.0)))
     assert len([text for text in texts(svg) if text.endswith("…")]) == 10
     assert {"my_resnet56_pretrained_", "elsewhere", "averyveryveryverylongnamew"} <= {*texts(svg)}
     assert "M0.5,0.5h696" in svg  # of 700
@@ -107,9 +104,7 @@ def test_probability_bars_show_the_probabilities_and_say_which_classes(count):
 
 @pytest.mark.parametrize("label", [None, 29])
 def test_two_students_of_many_classes_show_their_own_predictions_too(label):
-    logits = {
-        key: np.arange(30.0) if key == style.TEACHER else np.zeros(30) for key in (style.TEACHER, "scratch", "kd")
-    }
+    logits = {style.TEACHER: np.arange(30.0), "scratch": np.zeros(30), "kd": np.zeros(30)}
     logits["scratch"][3], logits["kd"][5] = 9.0, 9.0
     teacher, *students = (NetworkLogits(key, key, values) for key, values in logits.items())
     source = Source([teacher, *students], tuple(str(k) for k in range(30)), label, 1.0, student=students[1])
@@ -156,9 +151,8 @@ def test_the_votes_alone_give_nothing_away():
 
 def test_only_the_rows_change_with_a_vote():
     """So the browser keeps the slider where it is."""
-    first, second = (
-        soft_labels.vote_bars(counts, CLASSES, 1, TEACHER, HUMAN, 4.0) for counts in ([0, 0, 0], [5, 2, 9])
-    )
+    known = CLASSES, 1, TEACHER, HUMAN, 4.0
+    first, second = (soft_labels.vote_bars(counts, *known) for counts in ([0, 0, 0], [5, 2, 9]))
     assert first["datasets"].keys() == second["datasets"].keys() == {"votes"}
     assert first | {"datasets": {}} == second | {"datasets": {}}
     assert first["datasets"] != second["datasets"]

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import vl_convert
 
 from kdexplorer.charts import studies, style
 from kdexplorer.charts.studies import figure_chart
 from kdexplorer.studies.experiments.base import Plot, Point
 from kdexplorer.studies.table import summarize
-from tests.charts.drawing import compile_vega, draw, rows_of, texts
+from tests.charts.drawing import draw, rows_of, texts
 from tests.studies.sample import ACCURACIES, make_grid, make_table
 
 ROLES = {"first": "kd", "second": style.TEACHER}
@@ -42,7 +43,7 @@ def test_without_a_slider_the_numbers_of_a_few_places_are_written_in_full(places
     written = texts(draw(spec, 2000))
     assert {f"{place:,g}" for place in places} <= set(written)
     assert written.count("first") == 1
-    (across,) = [scale for scale in compile_vega(spec)["scales"] if scale["name"] == "x"]
+    (across,) = [scale for scale in vl_convert.vegalite_to_vega(spec)["scales"] if scale["name"] == "x"]
     assert not across.get("zero")  # the axis begins where the values do
 
 

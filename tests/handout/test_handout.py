@@ -232,8 +232,7 @@ def test_an_invalid_request_says_why(networks):
             HandoutRequest(**{"networks": networks, "pictures": pictures} | changes)
 
 
-def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make_checkpoint, library, monkeypatch):
-    monkeypatch.setenv("KDEXPLORER_DATA", str(tmp_path / "no-data"))
+def test_human_labels_are_in_the_handout_where_they_are_available(tmp_path, make_checkpoint, library):
     logits = np.random.default_rng(0).normal(0, 3, (10_000, 10))
     cifar10 = get_dataset("cifar10")
     changes = {"classes": cifar10.classes, "data": {"dataset": "cifar10", "evaluation_images": 10_000}}

@@ -166,8 +166,7 @@ def check_texts(page, least):
 @pytest.fixture
 def question(app_runs):
     """A question that is open."""
-    known = SoftLabel(name="teacher", temperature=4, shares=(0.1,) * 10)
-    asked = ask().model_copy(update={"teacher": known})
+    asked = ask().model_copy(update={"teacher": SoftLabel(name="teacher", temperature=4, shares=(0.1,) * 10)})
     open_store().start(asked)
     for voter in range(votes.FEW):
         open_store().vote(asked.key, 0, f"somebody {voter}")

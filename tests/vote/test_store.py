@@ -136,12 +136,8 @@ def test_a_file_that_cannot_be_opened_now_stays_where_it_is(store, question, mon
 def test_a_full_disk_is_answered(store, question):
     store._connect("write").execute("PRAGMA max_page_count = 1")  # what there is stays
 
-    def vote():
-        for number in range(2000):
-            store.vote(question.key, 1, browser(number))
-
     with pytest.raises(VoteError) as refused:
-        vote()
+        [store.vote(question.key, 1, browser(number)) for number in range(2000)]
     assert refused.value.status == 503
     counted = sum(store.counts(question))
     assert 0 < counted < 2000

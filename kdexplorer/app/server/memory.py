@@ -20,11 +20,6 @@ FIRST = 1.5
 With 4 seconds, a class that came at once waited for it."""
 
 
-def limit_arenas() -> None:
-    """Every thread would get a heap of its own, with holes of its own: after a class had left, 50 to 100 MB."""
-    call_libc("mallopt", -8, 2)  # M_ARENA_MAX
-
-
 async def load_ahead(read_images: Callable[[], object]) -> None:
     """Loads what a class would wait for: large modules, and the images to choose from.
 
