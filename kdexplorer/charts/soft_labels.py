@@ -195,18 +195,15 @@ def probability_bars(
         rule: says which classes are shown where these are not all.
     """
     shown = select_classes(probabilities, label) if shown is None else shown
-    names = {index: f"★ {classes[index]}" if index == label else classes[index] for index in shown}
-    rows = [
-        {"class": name, "p": float(probabilities[index]), "percent": format_share(float(probabilities[index]))}
-        for index, name in names.items()
-    ]
+    names = [f"★ {classes[index]}" if index == label else classes[index] for index in shown]
+    shares = dict(zip(names, map(float, probabilities[list(shown)]), strict=True))
     if rest := len(classes) - len(shown):
-        share = max(0.0, 1 - float(np.sum(probabilities[list(shown)])))
-        rows.append({"class": _name_rest(rest), "p": share, "percent": format_share(share)})
+        shares[_name_rest(rest)] = max(0.0, 1 - sum(shares.values()))
+    rows = [{"class": name, "p": share, "percent": format_share(share)} for name, share in shares.items()]
     axis = alt.Axis(format=".0%", values=[0, 0.5, 1])
     base = alt.Chart(data(rows)).encode(
         x=alt.X("p:Q", title="probability", scale=alt.Scale(domain=[0, 1.25]), axis=axis),
-        y=alt.Y("class:N", sort=[str(row["class"]) for row in rows], title=None),
+        y=alt.Y("class:N", sort=[*shares], title=None),
         tooltip=tooltips(("class:N", "class"), ("p:Q", "probability", ".2%")),
     )
     bars = base.mark_bar(color=style.look_of(role).color)
