@@ -149,7 +149,7 @@ def make_request(
     for name in ("temperature", "alpha"):
         if options.get(name) not in (None, HandoutRequest.__dataclass_fields__[name].default):
             words += [f"--{name}", format_number(options[name])]
-    words += ["--story", str(story)] if story else []
+    words += ["--story", story.name] if story else []
     words += [f"--{name}" for name in ("live", "experiments", "votes") if options.get(name)]
     return HandoutRequest(networks, pictures, command=shlex.join(words), **options)
 
