@@ -119,8 +119,11 @@ def stop_run(run: Run) -> None:
     if status.pid == os.getpid():
         raise RunError(f"{run.run_id} has not started yet: try again in a moment.")
     if process := processes.live(status.model_dump()):
-        with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks the start time once more
-            process.send_signal(signal.SIGTERM)
+        try:
+            with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks the start time once more
+                process.send_signal(signal.SIGTERM)
+        except psutil.AccessDenied as error:
+            raise RunError(f"{run.run_id} was started by another user, who can stop it.") from error
 
 
 def delete_run(run: Run) -> None:

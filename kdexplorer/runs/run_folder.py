@@ -296,8 +296,8 @@ def find_run(run_id: str, kinds: Sequence[type[Run]] = (Run,)) -> Run:
     """The run of that id or folder; a folder's `config.json` says which kind it is. Raises ConfigError."""
     places = [(kind, kind.parent_folder() / run_id) for kind in kinds] if is_name(run_id) else []
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or a zero byte in it
-        path = Path(run_id)
-        if not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
+        path = Path(os.path.normpath(Path.cwd() / run_id))  # `.` has no name
+        if run_id and not is_name(run_id) and path.is_dir() and (path / "config.json").is_file():
             own = (read_json(path / "config.json") or {}).get("kind", Run.kind)
             places += [(kind, path) for kind in kinds if kind.kind == own]
     for kind, path in places:

@@ -72,8 +72,12 @@ def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, p
     assert (run.status().state, run.status().epoch) == ("running", 3)
 
 
-def test_another_process_with_the_same_pid_is_not_signalled(run, sleeper, monkeypatch):
+def test_another_process_with_the_same_pid_or_of_another_user_is_not_signalled(run, sleeper, monkeypatch):
     """Between the look at the status and the signal, the pid goes to another process."""
+    run.write_status("running", pid=sleeper.pid)
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="another user"):
+        patch.setattr(psutil.Process, "send_signal", Mock(side_effect=psutil.AccessDenied(sleeper.pid)))
+        stop_run(run)
     monkeypatch.setattr(Run, "status", lambda self: RunStatus(state="running", pid=sleeper.pid, pid_started=1.0))
     stop_run(run)
     assert sleeper.status() != psutil.STATUS_ZOMBIE

@@ -145,7 +145,7 @@ def test_path_tricks_find_no_run(run, name):
         run_folder.find_run(name)
 
 
-def test_the_list_has_the_newest_first_and_only_runs(runs_root):
+def test_the_list_has_the_newest_first_and_only_runs_which_are_found_from_within(runs_root, monkeypatch):
     for name in ("20250101-000000-a-0000", "20260101-000000-a-0000", ".temporary", "not a run"):
         (runs_root / name).mkdir()
         (runs_root / name / "config.json").touch()
@@ -162,6 +162,8 @@ def test_the_list_has_the_newest_first_and_only_runs(runs_root):
     between = time.mktime((2025, 6, 1, 0, 0, 0, 0, 0, -1))
     os.utime(runs_root / "a-sweep-0" / "config.json", (between, between))
     assert [run.run_id[:4] for run in run_folder.list_runs()] == ["2026", "a-sw", "2025"]
+    monkeypatch.chdir(runs_root / "a-sweep-0")
+    assert run_folder.find_run(".").run_id == "a-sweep-0"
 
 
 def test_a_run_that_trains_is_counted_whatever_was_created_since(run, sleeper):
