@@ -64,9 +64,10 @@ class ImageFolder(Dataset):
     def __init__(self, key: str) -> None:
         try:
             self.path = Path(key.removeprefix(PREFIX)).expanduser().resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, no such user
+            self.key = f"{PREFIX}{self.path}"
+            self._name = f"folders/{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, no such user, not UTF-8
             raise ConfigError(f"'{key[:60]}' names no folder of images ({error}).") from error
-        self.key = f"{PREFIX}{self.path}"
         if not key.removeprefix(PREFIX) or len(self.key) > 300:
             raise ConfigError(f"'{key[:60]}' names no folder of images: write {PREFIX}PATH, at most 300 characters.")
         if re.search(r"@\d+$", key) and not self.path.exists():
@@ -74,7 +75,6 @@ class ImageFolder(Dataset):
                 f"'{key[:60]}': images are reduced to {SIZE} × {SIZE} pixels, the size that the networks, the pages "
                 f"and Live take. Leave out {key[key.rindex('@') :]}."
             )
-        self._name = f"folders/{hashlib.sha256(self.key.encode()).hexdigest()[:16]}.json"
         file = find_kept(self._name)
         self._describe(read_once(_read_facts, file) if file.is_file() else None)
 
@@ -114,16 +114,14 @@ class ImageFolder(Dataset):
 
     def _read(self, files: Files, listing: str, progress: Progress | None) -> Facts:
         rows = [(split, name, path) for split, classes in files.items() for name in classes for path in classes[name]]
-        images: list[_Image] = []
-        unread: list[str] = []
+        found: list[_Image | str] = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, found in zip(rows, pool.map(lambda row: _read_image(*row), rows), strict=True):
-                if isinstance(found, _Image):
-                    images.append(found)
-                else:
-                    unread.append(f"{row[2].relative_to(self.path)} ({found})")
+            for one in pool.map(lambda row: _read_image(self.path, *row), rows):
+                found.append(one)
                 if progress:
-                    progress(len(images) + len(unread), len(rows))
+                    progress(len(found), len(rows))
+        images = [one for one in found if isinstance(one, _Image)]
+        unread = [one for one in found if isinstance(one, str)]
         remarks = [_name_some(f"{len(unread):,} of {len(rows):,} files cannot be read and are left out: ", unread)]
         classes = tuple(sorted({name for names in files.values() for name in names}))
         splits, paths = dict[SplitName, Split](), dict[SplitName, list[Path]]()
@@ -203,13 +201,10 @@ def _find_files(path: Path) -> Files:
             f"{path} has a folder train, but no folder test: add it, put the classes into {path.name}, or give a "
             "class of this name another one."
         )
-    files: Files = {split: {folder.name: _list(folder) for folder in _list(roots[split], True)} for split in roots}
+    files: Files = {split: {one.name: _list(one) for one in _list(roots[split]) if one.is_dir()} for split in roots}
     classes = {name for names in files.values() for name in names}
-    for name in classes:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"{path}: the name of the folder {name!r} is not UTF-8: rename it.") from error
+    if undecoded := [name for name in classes if re.search(r"[\ud800-\udfff]", name)]:
+        raise DataError(f"{path}: the name of the folder {undecoded[0]!r} is not UTF-8: rename it.")
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DataError(
             f"{path} has {len(classes):,} folder{'s' if len(classes) != 1 else ''} of images: it needs one for each of "
@@ -218,9 +213,9 @@ def _find_files(path: Path) -> Files:
     return files
 
 
-def _list(folder: Path, folders: bool = False) -> list[Path]:
-    """The files, or the folders, in a folder, sorted, without hidden ones."""
-    return sorted(one for one in folder.iterdir() if one.is_dir() == folders and not one.name.startswith("."))
+def _list(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, without hidden ones; a folder within a class is one that cannot be read."""
+    return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
 
 
 def _hash_listing(files: Files) -> str:
@@ -232,16 +227,15 @@ def _hash_listing(files: Files) -> str:
     return digest.hexdigest()
 
 
-def _read_image(split: SplitName, name: str, path: Path) -> _Image | str:
-    """The file, or why it cannot be used."""
+def _read_image(root: Path, split: SplitName, name: str, path: Path) -> _Image | str:
+    """The file, or what it is called in the folder and why it cannot be used."""
     try:
         data = read_bytes(path, MAX_FILE_BYTES, follow_links=True)
         pixels = decode_image(data, limit=MAX_FILE_BYTES).transpose(2, 0, 1)
         return _Image(split, name, path, hashlib.sha256(data).digest(), pixels)
-    except OSError as error:
-        return error.strerror or str(error)
-    except ImageError as error:
-        return str(error).split(". ")[0].removesuffix(".")
+    except (OSError, ImageError) as error:
+        why = getattr(error, "strerror", None) or str(error).split(". ")[0].removesuffix(".")
+        return f"{path.relative_to(root)} ({why})"
 
 
 def _divide(images: Sequence[_Image], split: str) -> list[_Image]:

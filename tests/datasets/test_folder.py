@@ -68,10 +68,11 @@ def test_what_cannot_be_read_and_near_copies_are_said(tmp_path, command):
     write(root / "test", 5, seed=1)
     (root / "train/disc/notes.txt").write_text("no image")
     (root / "train/disc/.DS_Store").write_text("hidden")
+    (root / "train/disc/more").mkdir()
     Image.open(root / "train/ring/0-0.png").resize((64, 64)).save(root / "test/ring/copy.jpg", quality=95)
     said = command("data", "info", f"folder:{root}").err
-    assert "1 of 77 files cannot be read" in said
-    assert "train/disc/notes.txt" in said
+    assert "2 of 78 files cannot be read" in said
+    assert "train/disc/more (it is not a regular file), train/disc/notes.txt" in said
     assert "1 of 16 test images are nearly copies" in said
     assert "test/ring/copy.jpg of train/ring/0-0.png" in said
 
@@ -113,7 +114,7 @@ def test_what_was_kept_last_is_used_wherever_it_is_kept(data_folder, tmp_path, m
 
 def test_a_folder_without_a_path_is_no_name_of_a_data_set(tmp_path):
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
-    for key in ("folder:~nobody-of-that-name/photos", f"folder:{tmp_path / 'circle'}"):
+    for key in ("folder:~nobody-of-that-name/photos", f"folder:{tmp_path / 'circle'}", os.fsdecode(b"folder:caf\xe9")):
         with pytest.raises(ConfigError, match="names no folder of images"):
             get_dataset(key)
     with pytest.raises(ConfigError, match="folder:PATH"):
