@@ -156,7 +156,7 @@ def format_number(value: Any) -> str:
     """A number as short as it reads back to the same; what is none, such as a switch, as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    return min((text for text in (f"{value:g}", repr(value)) if float(text) == value), key=len)
+    return min((text for text in (f"{value:g}", repr(value)) if float(text) == value), key=len, default=repr(value))
 
 
 def train_command(config: RunConfig) -> str:

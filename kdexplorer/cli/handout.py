@@ -27,16 +27,16 @@ def start_application(options: argparse.Namespace) -> int:
         raise ConfigError(f"--port: should be 0 to 65535, not {options.port}.")
     try:
         socket.getaddrinfo(options.address, options.port)
-    except OSError as error:
-        raise ConfigError(f"--address: {options.address[:60]}: {error.strerror}.") from error
+    except (OSError, UnicodeError) as error:  # a label of a host's name is empty or too long
+        raise ConfigError(f"--address: {options.address[:60]}: {getattr(error, 'strerror', error)}.") from error
     if options.story:
         from kdexplorer.story import read_lecture
 
         read_lecture(Path(options.story))  # refused before the server starts
     server = [f"--server.port={options.port}", f"--server.address={options.address}", *options.options]
     story = ["--", "--story", options.story] if options.story else []
-    command = ["streamlit", "run", str(bundled("streamlit_app.py")), *server, *story]
-    process = subprocess.Popen([sys.executable, "-m", *command])
+    file = str(bundled("streamlit_app.py"))
+    process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", file, *server, *story])
     with stop_signals() as stopping:
         while process.poll() is None:
             if stopping.wait(0.2):

@@ -48,10 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """Names the nearest of the choices; takes no abbreviation, as `plugins.name_plugins` knows none."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False} | settings)
+    """Names the nearest of the choices."""
 
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -60,8 +57,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = Parser(prog="kdexplorer", description="Train distilled networks and examine them.")
+    """The parser of all commands; it takes no abbreviation, as `plugins.name_plugins` knows none."""
+    parser = Parser("kdexplorer", description="Train distilled networks and examine them.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     plugin = "a file with methods, networks or data sets of your own; its code runs"
@@ -74,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
             added = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
             places[group] = added.add_subparsers(required=True, metavar="COMMAND")
         text = declared.help
-        added = places[group].add_parser(word, aliases=declared.aliases, help=text, description=text)
+        facts = {"help": text, "description": text, "allow_abbrev": False}
+        added = places[group].add_parser(word, aliases=declared.aliases, **facts)
         added.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         added.add_argument("--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         added.set_defaults(run=declared.run)

@@ -65,9 +65,10 @@ def evaluate(options: argparse.Namespace) -> int:
 )  # fmt: skip
 def export(options: argparse.Namespace) -> None:
     """Write a network as a program for PyTorch or ONNX, or its weights in float32."""
-    path = options.output or Path(f"{Path(options.checkpoint).name}.{options.format}")
+    checkpoint = find_checkpoint(options.checkpoint)
+    path = options.output or Path(f"{checkpoint.name}.{options.format}")
     check_place(path)
-    data = programs.export(options.checkpoint, options.format)
+    data = programs.export(checkpoint, options.format)
     write_bytes(path, data)
     print(f"{path}: {len(data) / 1e6:.2f} MB")
 
@@ -112,8 +113,7 @@ def compare_with_humans(options: argparse.Namespace) -> None:
     """Compare networks with human labels (CIFAR-10H)."""
     human = Cifar10().human_labels()
     if human is None:
-        file = f"CIFAR-10H's {HUMAN_FILES[0]}"
-        raise DataError(f"the human labels are missing: set {HUMAN_VARIABLE} to the path of {file}.")
+        raise DataError(f"the human labels are missing: set {HUMAN_VARIABLE} to CIFAR-10H's {HUMAN_FILES[0]}.")
     chosen = [find_checkpoint(name) for name in options.checkpoints] or bundled_checkpoints()
     rows = human_agreement.build_rows(chosen, human)
     if left := sorted({one.name for one in chosen} - {row.name for row in rows}):

@@ -287,12 +287,14 @@ HUMAN_FILES = ("cifar10h-counts.npy", "cifar10h-probs.npy")
 
 
 def find_human_labels() -> Path | None:
-    """The file: `KDEXPLORER_CIFAR10H` (a file or its folder), else beside CIFAR-10, else None."""
-    given = os.environ.get(HUMAN_VARIABLE)
-    root = data_root()
+    """The file: `KDEXPLORER_CIFAR10H` (a file or its folder, else DataError), or beside CIFAR-10, or None."""
+    given, root = os.environ.get(HUMAN_VARIABLE), data_root()
     places = [Path(given).expanduser()] if given else [root, root / "cifar10h", root.resolve().parent / "cifar10h"]
     paths = (path for place in places for path in (place, *(place / name for name in HUMAN_FILES)))
-    return next(filter(Path.is_file, paths), None)
+    found = next(filter(Path.is_file, paths), None)
+    if given and found is None:
+        raise DataError(f"{HUMAN_VARIABLE} is {given}, but {HUMAN_FILES[0]} is not there: correct it.")
+    return found
 
 
 def load_human_labels(path: Path) -> np.ndarray:

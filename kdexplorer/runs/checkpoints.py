@@ -290,7 +290,7 @@ def _has_few_tensors(file: IO[bytes], pickles: int) -> bool:
 
 def _require(source: Path, few: bool) -> None:
     if not few:
-        raise CheckpointError(f"{source} is no plain file of weights: it has more than {MAX_TENSORS:,} tensors.")
+        raise CheckpointError(f"{source} is no plain file of weights: damaged, or more than {MAX_TENSORS:,} tensors.")
 
 
 def read_weights(source: Path) -> dict[str, torch.Tensor]:
@@ -313,7 +313,7 @@ def read_weights(source: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # zip, pickle and safetensors each have their own; torch's advises to unpickle
         expected = "save a state dict with torch.save(network.state_dict(), FILE), or write a safetensors file"
         raise CheckpointError(f"{source} is not a plain file of weights: {expected}.") from error
-    for key in ("state_dict", "model", "net"):
+    for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     pairs = state.items() if isinstance(state, dict) else [(None, state)]

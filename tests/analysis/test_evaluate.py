@@ -38,7 +38,7 @@ def published(tmp_path):
     checkpoint = find_checkpoint("resnet8-feature")
     state = checkpoint.network().state_dict()
     renamed = {f"module.{key.replace('fc.', 'linear.')}": tensor for key, tensor in state.items()}
-    torch.save({"state_dict": renamed, "best_prec1": 91.7}, tmp_path / "resnet8.th")
+    torch.save({"state_dict": {"model_state_dict": renamed}, "best_prec1": 91.7}, tmp_path / "resnet8.th")
     return tmp_path / "resnet8.th", checkpoint
 
 

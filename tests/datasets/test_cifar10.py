@@ -338,9 +338,12 @@ def test_human_labels_are_beside_the_data_or_where_the_variable_says(data_folder
     for one in (file, mine):
         one.touch()
     assert find_human_labels() == file
-    for given, expected in ((mine, mine), (file.parent, file), (tmp_path / "nowhere", None)):
+    for given, expected in ((mine, mine), (file.parent, file)):
         monkeypatch.setenv(HUMAN_VARIABLE, str(given))
         assert find_human_labels() == expected
+    monkeypatch.setenv(HUMAN_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"nowhere, but cifar10h-counts\.npy is not there"):
+        CIFAR10.human_labels()
 
 
 @pytest.mark.parametrize(
