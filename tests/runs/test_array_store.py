@@ -1,5 +1,6 @@
 """What is kept on the disk: checked, bounded, complete or not there, whatever happens while it is written."""
 
+import errno
 import os
 import signal
 import time
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdexplorer.runs import array_store
-from tests.accidents import is_killed
+from tests.accidents import is_killed, refuse
 
 FACTS, VALUES = {"number": 1}, np.arange(30, dtype=np.float32).reshape(3, 10)
 SIZE = 4 * 30 + 32
@@ -68,6 +69,9 @@ def test_what_a_kill_left_is_counted_deleted_with_everything_else_and_removed_af
     array_store.delete_store()
     left = leave_half()
     save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "utime", refuse(errno.EPERM))  # another user's
+        assert (load() == VALUES).all()
     assert left.exists()  # another process might be writing it
     old = time.time() - 3700
     os.utime(left, (old, old))

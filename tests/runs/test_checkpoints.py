@@ -119,15 +119,10 @@ def test_without_a_file_of_weights_or_logits_both_say_so(saved, put):
 
 @pytest.mark.parametrize(
     "arrays",
-    [
-        {"other": np.zeros((5, 10))},
-        {"logits": np.zeros((5, 9))},
-        {"logits": np.zeros(10)},
-        {"logits": np.zeros((5, 10), dtype=int)},
-        {"logits": np.full((5, 10), np.nan)},
-    ],
+    [{"other": np.zeros((5, 10))}, {"logits": np.zeros((5, 9))}, {"logits": np.zeros(10)},
+     {"logits": np.zeros((5, 10), dtype=int)}, {"logits": np.full((5, 10), np.nan)}],
     ids=["another key", "nine classes", "one dimension", "whole numbers", "not a number"],
-)
+)  # fmt: skip
 def test_other_arrays_are_not_logits(saved, arrays):
     np.savez(saved.path / "test_logits.npz", **arrays)
     with pytest.raises(CheckpointError, match=r"test_logits\.npz"):
@@ -136,12 +131,9 @@ def test_other_arrays_are_not_logits(saved, arrays):
 
 @pytest.mark.parametrize(
     ("odd", "words"),
-    [
-        (torch.zeros(10).to_sparse(), r"is .*plain numbers"),
-        (torch.zeros(10, device="meta"), r"is .*plain numbers"),
-        (torch.zeros(1).expand(10**6, 10**6), "has shape"),  # for which it has no numbers
-    ],
-)
+    [(torch.zeros(10).to_sparse(), r"is .*plain numbers"), (torch.zeros(10, device="meta"), r"is .*plain numbers"),
+     (torch.zeros(1).expand(10**6, 10**6), "has shape")],  # for which it has no numbers
+)  # fmt: skip
 def test_tensors_that_hold_no_plain_numbers_are_refused(tmp_path, odd, words):
     torch.save(build("resnet8", seed=0).state_dict() | {"fc.bias": odd}, tmp_path / "net.pth")
     state = read_weights(tmp_path / "net.pth")
@@ -280,20 +272,12 @@ def test_a_mutated_checkpoint_is_usable_or_refused(saved, examples, reliability)
 
 @pytest.mark.parametrize(
     ("holdouts", "split", "seen"),
-    [
-        ([0], "test", False),
-        ([None, 0], "test", True),
-        ([500, 0], "test", False),
-        ([500, 0, 0], "test", True),
-        ([0, 500], "holdout", False),
-    ],
-)
+    [([0], "test", False), ([None, 0], "test", True), ([500, 0], "test", False), ([500, 0, 0], "test", True),
+     ([0, 500], "holdout", False)],
+)  # fmt: skip
 def test_training_continued_in_view_of_test_figures_unless_they_were_of_held_out_images(saved, holdouts, split, seen):
-    edit_card(
-        saved,
-        legs=[{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts],
-        data={"dataset": "synthetic", "evaluation_split": split, "evaluation_images": 120},
-    )
+    legs = [{"epochs": 1, "recipe": {} if count is None else {"holdout": count}} for count in holdouts]
+    edit_card(saved, legs=legs, data={"dataset": "synthetic", "evaluation_split": split, "evaluation_images": 120})
     assert checkpoints.open_checkpoint(saved.path).card.continued_in_view == seen
 
 

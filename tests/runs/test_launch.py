@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import psutil
 import pytest
@@ -75,8 +75,8 @@ def test_starting_keeps_what_the_trainer_has_already_written(run, monkeypatch, p
 def test_another_process_with_the_same_pid_or_of_another_user_is_not_signalled(run, sleeper, monkeypatch):
     """Between the look at the status and the signal, the pid goes to another process."""
     run.write_status("running", pid=sleeper.pid)
-    with monkeypatch.context() as patch, pytest.raises(RunError, match="another user"):
-        patch.setattr(psutil.Process, "send_signal", Mock(side_effect=psutil.AccessDenied(sleeper.pid)))
+    denied = patch.object(psutil.Process, "send_signal", side_effect=psutil.AccessDenied(sleeper.pid))
+    with denied, pytest.raises(RunError, match="another user"):
         stop_run(run)
     monkeypatch.setattr(Run, "status", lambda self: RunStatus(state="running", pid=sleeper.pid, pid_started=1.0))
     stop_run(run)
