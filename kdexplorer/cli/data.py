@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from kdexplorer.cli.options import DONE, FAILED, argument, command, flag, prepare_data, progress_bar
 from kdexplorer.datasets import all_datasets, data_root, dataset_choices, get_dataset
+from kdexplorer.errors import DataError
 from kdexplorer.runs import array_store
 
 KEYS = [dataset.key for dataset in all_datasets() if dataset.can_download]
@@ -16,21 +18,25 @@ def describe_data(options: argparse.Namespace) -> int:
     """Load data sets and print where they are; a folder of images is read where it has changed."""
     code = DONE
     for key in options.datasets or [dataset.key for dataset in all_datasets()]:
-        prepare_data(options, key)
-        dataset = get_dataset(key)
-        source = dataset.find()
-        if source is None:
-            hint = f": python -m kdexplorer data download {dataset.key}" if dataset.can_download else ""
-            print(f"{dataset.label} is missing from {data_root()}{hint}")
-            code = FAILED if options.datasets or dataset.substitute else code
-            continue
-        print(f"{dataset.label} ({dataset.key}): {source}")
-        if options.datasets:
-            print(f"  sha256 {dataset.fingerprint()}")
-        for split in dataset.sizes:
-            with progress_bar(f"loading {split}") as progress:
-                loaded = dataset.load(split, progress=progress)
-            print(f"  {split:<5} {len(loaded):>6} images {loaded.images.shape[1:]} {loaded.images.dtype}")
+        try:
+            prepare_data(options, key)
+            dataset = get_dataset(key)
+            source = dataset.find()
+            if source is None:
+                hint = f": python -m kdexplorer data download {dataset.key}" if dataset.can_download else ""
+                print(f"{dataset.label} is missing from {data_root()}{hint}")
+                code = FAILED if options.datasets or dataset.substitute else code
+                continue
+            print(f"{dataset.label} ({dataset.key}): {source}")
+            if options.datasets:
+                print(f"  sha256 {dataset.fingerprint()}")
+            for split in dataset.sizes:
+                with progress_bar(f"loading {split}") as progress:
+                    loaded = dataset.load(split, progress=progress)
+                print(f"  {split:<5} {len(loaded):>6} images {loaded.images.shape[1:]} {loaded.images.dtype}")
+        except DataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = FAILED
     return code
 
 

@@ -70,8 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         if group not in places:
             added = places[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
             places[group] = added.add_subparsers(required=True, metavar="COMMAND")
-        text = declared.help
-        facts = {"help": text, "description": text, "allow_abbrev": False}
+        facts = {"help": declared.help, "description": declared.help, "allow_abbrev": False}
         added = places[group].add_parser(word, aliases=declared.aliases, **facts)
         added.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         added.add_argument("--plugin", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

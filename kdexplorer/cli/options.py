@@ -29,17 +29,12 @@ Handler = Callable[[argparse.Namespace], int | None]
 
 
 class Command(NamedTuple):
-    """What a command is called besides its name, what it takes, and what carries it out; its docstring is the help."""
+    """What a command is called besides its name, what it takes, what carries it out, and how that is described."""
 
     run: Handler
     arguments: tuple[Add, ...]
     aliases: tuple[str, ...]
-
-    @property
-    def help(self) -> str:
-        """The first line of the docstring."""
-        line = (inspect.getdoc(self.run) or "").partition("\n")[0].removesuffix(".")
-        return line[:1].lower() + line[1:]
+    help: str
 
 
 COMMANDS: dict[str, Command] = {}
@@ -47,10 +42,11 @@ COMMANDS: dict[str, Command] = {}
 
 
 def command(name: str, *arguments: Add, aliases: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
-    """Declares a function as a command."""
+    """Declares a function as a command; the first line of its docstring is the help."""
 
     def declare(run: Handler) -> Handler:
-        COMMANDS[name] = Command(run, arguments, aliases)
+        line = (inspect.getdoc(run) or "").partition("\n")[0].removesuffix(".")
+        COMMANDS[name] = Command(run, arguments, aliases, line[:1].lower() + line[1:])
         return run
 
     return declare

@@ -123,7 +123,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 def bundled_root() -> Path:
     """Where the bundled networks are: `KDEXPLORER_CHECKPOINTS`, else what comes with the program."""
-    return Path(os.environ.get("KDEXPLORER_CHECKPOINTS") or bundled("checkpoints"))
+    return Path(os.environ.get("KDEXPLORER_CHECKPOINTS") or bundled("checkpoints")).expanduser()
 
 
 def bundled_checkpoints() -> list[Checkpoint]:
@@ -171,8 +171,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     run_id, _, student = name.partition("/")
     places = [bundled_root() / name] if is_name(name) else []
     places += [runs_root() / run_id / student] if is_name(run_id) and is_name(student) else []
-    places += [Path(name)]
-    for place in places:
+    for place in (*places, Path(name)):
         with contextlib.suppress(OSError):  # too long for a path
             if (place / CARD).is_file():
                 return open_checkpoint(place)

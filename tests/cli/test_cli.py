@@ -168,8 +168,10 @@ def test_what_starts_processes_of_its_own_refuses_torchrun(monkeypatch, command)
         assert "without torchrun" in command(*words, code=2).err
 
 
-def test_data_are_listed_with_the_download_of_missing_ones_and_stored_predictions_can_be_deleted(tiny, command):
-    text = command("data", "info", code=1).out
+def test_data_are_listed_beside_missing_and_damaged_ones_and_stored_predictions_deleted(tiny, data_folder, command):
+    (data_folder / "cifar-100-python.tar.gz").touch()
+    text, error = command("data", "info", code=1)
+    assert all("is damaged" in one for one in (error, command("data", "download", "cifar100", code=1).err))
     assert "data download cifar10" in text
     assert all(dataset.label in text for dataset in all_datasets())
     save_arrays({"number": 1}, {"logits": np.zeros((1000, 10), np.float32)})
