@@ -21,8 +21,7 @@ def describe_data(options: argparse.Namespace) -> int:
         try:
             prepare_data(options, key)
             dataset = get_dataset(key)
-            source = dataset.find()
-            if source is None:
+            if (source := dataset.find()) is None:
                 hint = f": python -m kdexplorer data download {dataset.key}" if dataset.can_download else ""
                 print(f"{dataset.label} is missing from {data_root()}{hint}")
                 code = FAILED if options.datasets or dataset.substitute else code

@@ -48,8 +48,7 @@ def list_all(options: argparse.Namespace) -> None:
     """List all runs, the newest first."""
     statuses = {found.run_id: found.status() for found in list_runs()}
     if options.json:
-        rows = [{"run": run_id, **status.model_dump(mode="json")} for run_id, status in statuses.items()]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([{"run": name, **one.model_dump(mode="json")} for name, one in statuses.items()], indent=1))
     elif not statuses:
         print(f"no runs in {runs_root()} yet: start one with 'python -m kdexplorer demo'")
     else:
