@@ -1,5 +1,6 @@
 """The page Experiments: a question, one chart, a verdict that is computed, and running it."""
 
+from functools import partial
 from typing import Literal
 
 import streamlit as st
@@ -124,7 +125,7 @@ def _show_run(experiment: Experiment) -> None:
     folders = [experiment_folder(experiment.key, small) for small in (False, True)]
     if (working := next(filter(describe_state, folders), None)) is not None:
         measurement.forget(_ESTIMATE)
-        st.fragment(_show_progress, run_every=2.0)(experiment.key, working)
+        measurement.follow(partial(_show_progress, experiment.key, working), measurement.interval())
     else:
         for run in folders:  # how an earlier start ended, where it did not finish
             if (run.path / "config.json").is_file() and (status := run.status()).state in ("stopped", "failed", "lost"):

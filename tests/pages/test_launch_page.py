@@ -16,6 +16,7 @@ from kdexplorer.app import launch as launch_page
 from kdexplorer.app.launch import form
 from kdexplorer.app.launch import run as run_view
 from kdexplorer.app.launch.students import edit_student, make_student
+from kdexplorer.app.parts import measurement
 from kdexplorer.app.server import access, turns
 from kdexplorer.config import recipe_settings
 from kdexplorer.datasets import download, get_dataset
@@ -326,6 +327,10 @@ def test_a_failed_run_shows_its_message_and_its_log_and_a_lost_one_whether_it_ca
     monkeypatch.setattr(run_view, "start_run", Mock(side_effect=RunError("there is nothing to start.")))
     button(at, "Resume").click().run()
     assert "nothing to start" in at.error[0].value
+    monkeypatch.setattr(run_view, "_show_learning", Mock(side_effect=RunError("the data are damaged.")))
+    at = open_page("launch", run=run.run_id)
+    assert "damaged" in at.error[0].value
+    assert button(at, "Yes, delete")
 
 
 def test_a_live_run_has_progress_and_cannot_be_deleted_and_a_finished_one_has_images_by_epoch(open_page):
@@ -387,7 +392,7 @@ def test_the_list_follows_the_runs_states_and_stops_once_all_have_ended(monkeypa
     monkeypatch.setattr(launch_page, "_show_row", lambda run, kind, status: shown.append(status.state))
     open_page("launch", run="none")
     assert shown == ["queued", "running", "finished"]
-    assert run_view.POLL in polls
+    assert measurement.POLL in polls
     assert polls[-1] is None  # of the page that was drawn once more
 
 

@@ -52,14 +52,14 @@ class Comparison:
     def read(
         cls, networks: Mapping[str, Network], teacher: Network | None, baseline: str = "", runs: Sequence[str] = ()
     ) -> "Comparison":
-        """What is known of networks, at least one; latencies only where they were measured. Raises DataError.
+        """What is known of networks, at least one; latencies only where they were measured.
 
-        With a baseline, which the page Compare has, human labels are compared too.
+        With a baseline, which the page Compare has, human labels are compared too. Damaged labels are reported.
         """
         first, latencies = next(iter(networks.values())), st.session_state.get("latencies", {})
-        labels = cached.evaluation_labels(first)
-        human = None
+        labels = human = None
         try:
+            labels = cached.evaluation_labels(first)
             human = get_dataset(first.dataset).human_labels() if baseline else None
         except KDError as error:
             access.show_error(error)

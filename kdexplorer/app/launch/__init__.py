@@ -11,6 +11,7 @@ import streamlit as st
 from kdexplorer.app import layout
 from kdexplorer.app.launch import form, run
 from kdexplorer.app.layout import as_text
+from kdexplorer.app.parts import measurement
 from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
@@ -57,7 +58,7 @@ def show() -> None:
     elif opened is None:
         _show_other_pages()
     # below a run less often: who looks for news of both every two seconds would count as one who asks without pause
-    _show_list(run.interval() if opened is None else 3 * run.interval())
+    _show_list(measurement.interval() if opened is None else 3 * measurement.interval())
     _show_store()
 
 
@@ -105,7 +106,7 @@ def _show_list(every: float) -> None:
         for one in runs[: run.LIMIT]:
             _show_row(one, "run", statuses[one])
 
-    st.fragment(follow, run_every=every if live else None)()
+    measurement.follow(follow, every if live else None)
     if len(runs) > run.LIMIT:
         st.caption(f"{len(runs) - run.LIMIT} older runs: list them with 'python -m kdexplorer runs list'.")
 
@@ -159,7 +160,7 @@ def _show_demo() -> bool:
             access.act_and_rerun(lambda: form.start_training(config))
     with right:
         if found is None and not alive:
-            st.fragment(_measure_demo, run_every=POLL)()
+            measurement.follow(_measure_demo, POLL)
             return True
         st.metric("On this machine", f"≈ {format_duration(seconds)}")
         if alive:

@@ -257,7 +257,7 @@ def _offer_download(chosen: Dataset) -> None:
             elif st.button(f"Download {dataset.label}", key=f"download_{dataset.key}", icon=":material/download:"):
                 access.act_and_rerun(lambda: download.start_download(dataset))
 
-    st.fragment(show, run_every=POLL if state == "running" else None)()
+    measurement.follow(show, POLL if state == "running" else None)
 
 
 def _show_start(config: RunConfig | None, problems: checks.Problems, sweep: Study | None) -> None:

@@ -12,8 +12,7 @@ from kdexplorer.app import layout
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.launch.form import describe_study
 from kdexplorer.app.layout import ARROW, as_text
-from kdexplorer.app.parts import chart_view, downloads, network_picker, studies
-from kdexplorer.app.parts.measurement import POLL
+from kdexplorer.app.parts import chart_view, downloads, measurement, network_picker, studies
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import cached
 from kdexplorer.app.state.cached import all_networks, label_together
@@ -82,7 +81,7 @@ def show(run: Run) -> None:
         if recipe is config:
             _show_learning(run, recipe, live)
 
-    st.fragment(follow, run_every=interval() if live else None)()
+    measurement.follow(follow, measurement.interval() if live else None)
     if isinstance(run, StudyFolder):
         try:
             if (table := run.table()) is not None:
@@ -95,11 +94,6 @@ def show(run: Run) -> None:
         st.code(access.hide_folders(command), language="bash", wrap_lines=True)
         _show_log(run)
     _offer_deletion(run)
-
-
-def interval() -> float:
-    """Seconds between two looks at what runs: for visitors so many that a class takes a quarter of a core."""
-    return POLL if access.is_presenter() else max(2.0, 0.3 * len(turns.visitors))
 
 
 def open_run(kind: str = "", run_id: str = "") -> None:

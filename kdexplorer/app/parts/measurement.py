@@ -1,18 +1,37 @@
-"""The time that something takes, measured in processes of their own: a button, how far it is, the result."""
+"""What is looked at again and again: a run, a download, and the measurement of the time that something takes."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import streamlit as st
 
-from kdexplorer.app.server import access
+from kdexplorer.app.server import access, turns
 from kdexplorer.errors import KDError
 from kdexplorer.training.estimate import Measurement
 
 T = TypeVar("T")
 POLL = 1.0
-"""Seconds between two looks at a measurement, or at a live run's folder."""
+"""Seconds between two looks at a measurement, or of the presenter at a live run's folder."""
+
+
+def interval() -> float:
+    """Seconds between two looks at what runs: for visitors so many that a class takes a quarter of a core."""
+    return POLL if access.is_presenter() else max(2.0, 0.3 * len(turns.visitors))
+
+
+def follow(show: Callable[[], object], every: float | None) -> None:
+    """Draws what `show` draws, anew every so many seconds; an error is shown there, not as Streamlit's traceback."""
+
+    @functools.wraps(show)
+    def draw() -> None:
+        try:
+            show()
+        except KDError as error:
+            access.show_error(error)
+
+    st.fragment(draw, run_every=every)()
 
 
 def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measurement[T]], caption: str = "") -> T | None:
@@ -44,7 +63,7 @@ def offer_estimate(key: str, subject: Hashable, measure: Callable[[], Measuremen
                     return
             st.rerun()
 
-        st.fragment(wait, run_every=POLL)()
+        follow(wait, POLL)
     return result
 
 
