@@ -32,9 +32,8 @@ def show() -> None:
 
     It starts with this visit's photo, else the first of the chosen examples, else the most instructive test image.
 
-    Raises:
-        CheckpointError: for weights that cannot be trusted or an architecture that is too large for a browser.
-        ImageError: for what is not a picture of this view.
+    A student that cannot be used is reported and left out; without the teacher the page ends. Raises ImageError for
+    what is not a picture of this view.
     """
     layout.header(
         "live",
@@ -57,13 +56,14 @@ def show() -> None:
         )
 
     message = st.container()
-    students, networks = [student for student in students if student.key in fitting], []
-    for number, network in enumerate([teacher, *students]):
-        exported = network.export()
+    shown = [teacher, *(student for student in students if student.key in fitting)]
+    found, networks = network_picker.ask_each(shown, lambda one: one.export()), []
+    for number, (network, exported) in enumerate(found):
         path = add_media(exported.weights, "application/octet-stream", f"kdexplorer_live_{number}")
         url = path and layout.with_base(path)
         networks.append(web.describe_network(network.name, role_of(network, teacher), exported, url))
-    settings = web.build_settings(networks, choices.pinned("T"), _find_sample(teacher, students))
+    sample = _find_sample(teacher, [network for network, _ in found[1:]])
+    settings = web.build_settings(networks, choices.pinned("T"), sample)
     result = _view(data=settings, key=_KEY, on_picture_change=lambda: None, on_temperature_change=_keep_temperature)
     if result.picture is not None:  # which the visitor has just chosen to use on the other pages
         picture.use_photo(_decode(result.picture))
