@@ -73,7 +73,7 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
     elif figure.key in SECTIONS:
         SECTIONS[figure.key](teacher, students)
     else:
-        chart_view.show_figure(figure.key, _pick_family(teacher, students), about=())
+        chart_view.show_figure(figure.key, _pick_family(teacher, students), about=("networks",))
 
 
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
@@ -108,6 +108,7 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
         students = [found[one] for one in lineage.first_family(found, teacher)]
     networks = label_together([teacher, *students])
     same = next(iter(results.group_by_evaluation(networks).values()))
+    layout.mention(networks=lineage.name_family(same[0], same[1:]))
     return Comparison.read({name: networks[name] for name in same}, networks[same[0]])
 
 

@@ -161,7 +161,7 @@ def show_figure(
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
         source = replace(source, **dict(zip(slid, begin, strict=True)))
     with st.container(key=f"chart_{key}", height=chart_height()) if slid else contextlib.nullcontext():
-        for number, part in enumerate(figure.parts(source, **known)):
+        for part in figure.parts(source, **known):
             if isinstance(part, Words):
                 strong = f"**{as_text(part.strong)}**" if part.strong else ""
                 (st.info if part.is_hint else st.markdown)(strong + as_text(part.text))
@@ -171,5 +171,6 @@ def show_figure(
             if len(charts) > 1:
                 options: dict[str, Any] = {"horizontal": True, "wrap": False, "height": chart_height()}
                 row = st.container(key="figure_charts", gap="medium", **options)
-            for position, spec in enumerate(charts):
-                draw(spec, name or f"{figure.title} {number} {position}", about, row, untitled=not figure.is_titled)
+            for number, spec in enumerate(charts, start=1):
+                own = name or (figure.title if number == 1 else f"{figure.title} {number}")
+                draw(spec, own, about, row, untitled=not figure.is_titled)
