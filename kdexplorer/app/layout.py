@@ -68,12 +68,17 @@ def as_text(text: str) -> str:
     return re.sub(r"^(?=[-+=]|\d+[.)](\s|$))", _JOINER, plain)  # what begins a list or underlines a heading
 
 
+WARNINGS = "link_warnings"
+"""The key of the place where the page says what of its link is ignored."""
+
+
 def header(page: str, sentence: str, title: str | None = None) -> None:
     """Draws a page's title (a key of `TITLES`), or another one as plain text, and one sentence in Markdown below it."""
     st.session_state[FACTS] = {"page": title or TITLES[page]}  # nothing of the page before
     with st.container(gap=None, key="page_header"):
         st.title(as_text(title or TITLES[page]), anchor=False)
         st.markdown(sentence)
+    st.session_state[WARNINGS] = st.container()
 
 
 def networks_line() -> tuple[Any, Any]:

@@ -78,6 +78,9 @@ def test_damaged_weights_are_reported_and_the_others_shown_beside_a_usable_teach
     at = open_page("attention")
     assert "SHA-256" in at.error[0].value
     assert ["small-scratch" in str(spec) for spec in specs(at)] == [True] * charts
+    at = open_page("live")
+    assert "SHA-256" in at.error[0].value
+    assert len(at.get("bidi_component")) == 1 + charts  # with what every page has
 
 
 def test_a_network_whose_plugin_is_gone_leaves_the_rest_of_a_page(evaluated, open_page):
@@ -90,10 +93,12 @@ def test_a_network_whose_plugin_is_gone_leaves_the_rest_of_a_page(evaluated, ope
     assert "Measure latency (resnet20, resnet8)" in [one.label for one in at.button]
 
 
-@pytest.mark.parametrize("name", [*PAGES, "methods", "audience"])
+@pytest.mark.parametrize("name", [*PAGES, "methods", "audience", "compare"])
 def test_damaged_data_are_reported_with_what_to_do(family, name, data_folder, open_page):
     (data_folder / CIFAR10.archive).write_bytes(b"nonsense")
-    (error,) = open_page(name).error
+    at = open_page(name)
+    assert name != "compare" or len(at.dataframe[-1].value) == 3  # from the cards
+    (error,) = at.error
     assert CIFAR10.archive in error.value.replace("\\", "")
     assert "Remove it" in error.value
 
@@ -131,15 +136,17 @@ def test_invalid_values_in_a_link_are_ignored_with_a_warning_each(family, name, 
     at = open_page(name, **query)
     assert specs(at)
     warned = "".join(warning.value for warning in at.warning)
+    assert not any(block.warning for block in at.get("popover"))  # behind a button
     assert all(f"'{parameter}'" in warned for parameter in query)
     assert "students" not in query or at.multiselect(key="students").value == ["small-scratch"]
     assert not at.run().warning
 
 
-@pytest.mark.parametrize(("linked", "shown"), [("teacher,small-scratch,small-scratch", ["small-scratch"]), (",", [])])
+@pytest.mark.parametrize(("linked", "shown"), [("teacher" + 4 * ",small-scratch", ["small-scratch"]), (",", [])])
 def test_a_student_is_shown_once_and_a_teacher_is_not_its_own(family, linked, shown, open_page):
     at = open_page("soft_labels", students=linked)
     assert at.multiselect(key="students").value == shown
+    assert ("the first 4 are shown" in text(at)) == bool(shown)
     assert ("Choose a student" in text(at)) == (not shown)
     assert specs(at)
 
@@ -223,7 +230,7 @@ def test_every_chart_has_a_closed_button_that_sends_nothing(family, open_page, p
     assert len(popovers(at)) == len(specs(at))
 
 
-def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none(family, open_page, monkeypatch):
+def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none(big, open_page, monkeypatch):
     passed = []
     monkeypatch.setattr(chart_view, "_offer", lambda data, **_: passed.append(data))
     at = open_page("soft_labels", image="25")
@@ -240,6 +247,9 @@ def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none
     at = open_page("launch", run=run.run_id)
     open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
     assert passed[-1]["source"] == f"KD Explorer, demo: run {run.run_id}"
+    at = open_page(figure="accuracies", family="big")
+    open_popover(at, *popovers(at))
+    assert passed[-1]["source"] == "KD Explorer: big → big-scratch, big-feature"
 
 
 def test_names_that_are_alike_do_not_meet(own, make_checkpoint, open_page):

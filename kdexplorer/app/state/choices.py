@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from kdexplorer.app import layout
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.server.streamlit_internals import goes_back
 from kdexplorer.charts.temperature import T_MAX, T_MIN
@@ -54,11 +55,12 @@ def translate_link() -> None:
 
 
 def carry(page: str) -> None:
-    """Before another page: what a link has chosen on the page before, and was not changed there, holds on this one too.
+    """Before a page is drawn: what a link has chosen on another one before, and was not changed there, holds here too.
 
     Streamlit (1.67) keeps a value under its key only after a second run of the page that a link has set it on.
     """
     before, st.session_state[PAGE] = st.session_state.get(PAGE), page
+    st.session_state[layout.WARNINGS] = st.container()  # of a page without a header
     if before not in (None, page):
         for texts in st.session_state.get(_LINKED, {}).values():
             del texts[:-1]
@@ -106,15 +108,20 @@ def is_chosen(name: str) -> bool:
     return name in st.query_params or (value is not None and value != st.session_state.get(_USUAL, {}).get(name))
 
 
-def _warn(name: str, reason: str) -> None:
-    st.warning(f"The link's '{name}' is ignored: {as_text(reason)}.")
+def _warn(text: str) -> None:
+    """A warning below the header: the choice itself may be hidden, or behind a button."""
+    st.session_state.get(layout.WARNINGS, st).warning(text)
+
+
+def _refuse(name: str, reason: str) -> None:
+    _warn(f"The link's '{name}' is ignored: {as_text(reason)}.")
 
 
 def _check_link(name: str, known: Collection[str], kind: str) -> None:
     """Reports names in the link that do not exist; Streamlit leaves them out."""
     held = as_texts(st.session_state[name]) if name in st.session_state else []  # chosen here, not by the link
     if unknown := [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]:
-        _warn(name, f"there is no {kind} '{unknown[0][:60]}'")
+        _refuse(name, f"there is no {kind} '{unknown[0][:60]}'")
 
 
 def pick_option(
@@ -183,6 +190,8 @@ def pick_several(
     settle(name, options, list(default))
     if len(chosen := st.session_state.get(name, [])) > limit:  # a browser offers no more
         st.session_state[name] = chosen[:limit]
+    if len(st.query_params.get_all(name)) > limit:
+        _warn(f"Of the link's '{name}' the first {limit} are shown.")
     return st.multiselect(
         label, options, default, key=name, max_selections=limit, bind="query-params", persist_state="session", **widget
     )
@@ -234,7 +243,7 @@ def get(name: str, parse: Callable[[str], Any]) -> Any:
                 st.session_state[name] = parse(text)
             except (ValueError, OverflowError) as error:
                 st.session_state.pop(name, None)
-                _warn(name, str(error))
+                _refuse(name, str(error))
         elif goes_back():
             st.session_state.pop(name, None)
     return st.session_state.get(name)
