@@ -94,6 +94,10 @@ def _is_file(scope: Scope) -> bool:
 
 
 def _may_be_page(scope: Scope) -> bool:
-    """Whether a browser opens a page, but not the vote's, which has a style of its own."""
-    is_opened = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+    """Whether a browser opens a page, but not the vote's, which has a style of its own.
+
+    Chromium asks for a page's address as for an icon, too, and shows that answer to who comes back from elsewhere.
+    """
+    accept = Headers(scope=scope).get("accept", "") if scope["type"] == "http" else ""
+    is_opened = "text/html" in accept or ("image/" in accept and "." not in posixpath.basename(scope["path"]))
     return is_opened and not scope["path"].endswith(PATH)

@@ -89,8 +89,8 @@ async def test_a_page_has_the_style_at_its_end_and_other_documents_stay():
 
     app = PageFiles(Starlette(routes=[Route("/{path:path}", serve)]))
     opened = {"accept": "text/html", "accept_encoding": "gzip", "if_none_match": '"1"'}
-    for path in ("/launch", "/static/kd/launch"):
-        answer = await fetch(app, path, **opened)
+    for path, accept in (("/launch", "image/avif,*/*"), ("/launch", "text/html"), ("/static/kd/launch", "text/html")):
+        answer = await fetch(app, path, **opened | {"accept": accept})
         assert b"</style>" in answer.body
     assert answer.body.startswith(b'<html><div id="root"></div><style>')
     assert answer.body.endswith(b"</style></html>")
