@@ -79,7 +79,8 @@ def _draw(figure: Figure, teacher: Network, students: list[Network]) -> None:
 def _draw_beside(figure: Figure, teacher: Network, students: list[Network], image: Picture, controls: Any) -> None:
     """A figure about a picture, from the networks' attention maps or their logits; its choices are in `controls`."""
     if figure.draw is None:
-        student = methods.first_distilled(students, teacher)
+        with layout.unseen("student"):
+            student = methods.pick_student(students, teacher)
         methods.show_instrument(methods.pick_method()(), teacher, student, image)
         return
     source: Any
@@ -88,8 +89,10 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
     else:
         source = soft_labels.build(image, teacher, students)
         if source.students:
-            alpha = trained_alpha(source.networks[source.distilled.name].card.objective)
-            source = replace(source, student=source.distilled, alpha=choices.pinned("alpha", alpha))
+            with layout.unseen("student"):
+                student = soft_labels.pick_student(source)
+            alpha = trained_alpha(source.networks[student.name].card.objective)
+            source = replace(source, student=student, alpha=choices.pinned("alpha", alpha))
     chart_view.show_figure(figure.key, source, choices_in=controls)
 
 
@@ -102,20 +105,28 @@ def _pick_family(teacher: Network, students: list[Network]) -> Comparison:
 
 
 def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
-    """The teacher and the students where they were chosen, else those of its family."""
-    found = network_picker.networks()
+    """The networks that a link from Compare names, else the teacher and the students where they were chosen.
+
+    Without both, or where `students` is None, the teacher and its family.
+    """
+    found, linked = network_picker.networks(), st.query_params.get_all
+    names, runs = ([], []) if students is None else (linked("networks"), linked("runs"))
     if students is None or not choices.is_chosen("students"):
         students = [found[one] for one in lineage.first_family(found, teacher)]
-    networks = label_together([teacher, *students])
-    same = next(iter(results.group_by_evaluation(networks).values()))
-    layout.mention(networks=lineage.name_family(same[0], same[1:]))
-    return Comparison.read({name: networks[name] for name in same}, networks[same[0]])
+    shown = [found[name] for name in names if name in found] or [teacher, *students]
+    shown += [one for name, one in found.items() if name.rpartition("/")[0] in runs and one not in shown]
+    networks = label_together(shown)
+    networks = {name: networks[name] for name in next(iter(results.group_by_evaluation(networks).values()))}
+    own = [name for name, one in networks.items() if one.sha256 == teacher.sha256] + lineage.list_teachers(networks)
+    first = own[0] if own else None
+    layout.mention(networks=lineage.name_family(first, [name for name in networks if name != first]))
+    return Comparison.read(networks, networks[first] if first else None, runs=runs)
 
 
 def _show_curves(teacher: Network, students: list[Network]) -> None:
     shown = _compare(teacher, students)
-    first, *others = shown.networks
-    sections.show_curves(replace(shown, networks={one: shown.networks[one] for one in others or [first]}))
+    others = {name: one for name, one in shown.networks.items() if one is not shown.teacher}
+    sections.show_curves(replace(shown, networks=others or shown.networks))
 
 
 SECTIONS = {

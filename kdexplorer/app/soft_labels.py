@@ -82,15 +82,20 @@ def build(picture: Picture, teacher: Network, students: list[Network]) -> SoftLa
     return SoftLabels(logits, teacher.classes, picture.label, choices.pinned("T"), picture=picture, networks=networks)
 
 
+def pick_student(page: SoftLabels) -> NetworkLogits:
+    """Draws the choice of a student; there is one."""
+    by_name = {student.name: student for student in page.students}
+    return by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
+
+
 def show_gradient(page: SoftLabels) -> None:
     """The gradient of the lab's response-based loss on a student's logits, for the pinned T and alpha."""
     if not page.students:
         st.info("Choose a student above to see the gradient on its logits.")
         return
-    by_name = {student.name: student for student in page.students}
     left, middle, right = st.columns(3)
     with left:
-        student = by_name[choices.pick_option("student", "Student", by_name, str, page.distilled.name)]
+        student = pick_student(page)
     trained = page.networks[student.name].card.objective
     with middle:
         if choices.pick_option("moment", "Moment", ("End of training", "Start of training")) == "Start of training":

@@ -247,9 +247,9 @@ def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none
     at = open_page("launch", run=run.run_id)
     open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
     assert passed[-1]["source"] == f"KD Explorer, demo: run {run.run_id}"
-    at = open_page(figure="accuracies", family="big")
+    at = open_page(figure="accuracies", networks=["big", "big-feature"])  # of a link from Compare
     open_popover(at, *popovers(at))
-    assert passed[-1]["source"] == "KD Explorer: big → big-scratch, big-feature"
+    assert passed[-1]["source"] == "KD Explorer: big → big-feature"
 
 
 def test_names_that_are_alike_do_not_meet(own, make_checkpoint, open_page):

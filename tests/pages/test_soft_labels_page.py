@@ -50,6 +50,8 @@ def test_the_gradient_is_of_the_shown_student_and_starts_at_its_trained_alpha(fa
     assert at.button_group(key="preset_alpha").value == 0.9
     at.button_group(key="moment").set_value("Start of training").run()
     assert {row["ds"] for row in dataset(at, 1, "rows")} == {0}
+    for figure in ("gradient", "method"):
+        assert "small-scratch" in specs(open_page(figure=figure, student="small-scratch"))[0]["description"]
     assert params(specs(open_page("soft_labels", alpha="0.4"))[1])["alpha"] == 0.4
 
 
