@@ -295,16 +295,22 @@ function turnNext() {
 }
 
 /** Back leaves a page with one press: what Streamlit adds to the address of a page that has just been opened is no step
-    of its own. */
+    of its own. Nor is what it takes from the address of a page that a link leaves: Back returns to what was chosen. */
 function joinHistory() {
   const push = history.pushState.bind(history);
-  let acted = false;
+  let acted = false, left = null;
   for (const kind of ["pointerdown", "keydown", "input"]) document.addEventListener(kind, () => (acted = true), true);
+  document.addEventListener("click", ({ target }) => {
+    const link = target.closest?.("a[href]");
+    left = link && link.pathname !== location.pathname ? [history.state, "", location.href] : null;
+  }, true);
   history.pushState = (state, title, url) => {
     const opens = new URL(url, location.href).pathname !== location.pathname;
-    if (opens || acted) push(state, title, url);
+    if (opens && left) history.replaceState(...left);
+    if (opens || (acted && !left)) push(state, title, url);
     else history.replaceState(state, title, url);
     acted = !opens && acted;
+    if (opens) left = null;
   };
 }
 

@@ -82,11 +82,13 @@ def test_keys_change_picture_and_temperature_and_the_slider_is_the_first_stop(ta
 
 
 def test_every_quick_press_counts_and_back_leaves_a_page_with_one(tab):
-    tab.open("soft_labels?image=3&T=8").page.get_by_role("link", name="Methods").first.click()
+    own = "tab=Logits&teacher=resnet20-combined"
+    tab.open(f"soft_labels?image=3&T=8&{own}").page.get_by_role("link", name="Methods").first.click()
     tab.page.wait_for_url(re.compile("/methods.*image=3"))
     tab.settle().page.go_back()
-    tab.page.wait_for_url(re.compile("/soft_labels.*image=3"))
-    tab.settle().page.locator("h1").click()
+    tab.page.wait_for_url(re.compile("/soft_labels.*image=3.*tab=Logits"))
+    assert tab.settle().page.locator(".st-key-networks_line").get_by_text("resnet20-combined").is_visible()
+    tab.page.locator("h1").click()
     for _ in range(8):
         tab.page.keyboard.press("ArrowRight")
     tab.page.get_by_text("Test image 11:").wait_for()

@@ -35,6 +35,7 @@ ALPHAS = (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Presets of alpha."""
 
 _USUAL, _LINKED, _BOUND, PAGE = "usual_choices", "linked_choices", "bound_choices", "page_of_choices"
+_RETURNS = "choices_return"
 V = TypeVar("V")
 Name = TypeVar("Name", str, str | None)
 
@@ -61,6 +62,7 @@ def carry(page: str) -> None:
     """
     before, st.session_state[PAGE] = st.session_state.get(PAGE), page
     st.session_state[layout.WARNINGS] = st.container()  # of a page without a header
+    st.session_state[_RETURNS] = goes_back() and before != page
     if before not in (None, page):
         for texts in st.session_state.get(_LINKED, {}).values():
             del texts[:-1]
@@ -108,20 +110,21 @@ def is_chosen(name: str) -> bool:
     return name in st.query_params or (value is not None and value != st.session_state.get(_USUAL, {}).get(name))
 
 
-def _warn(text: str) -> None:
+def _warn(name: str, reason: str, what: str = "is ignored") -> None:
     """A warning below the header: the choice itself may be hidden, or behind a button."""
-    st.session_state.get(layout.WARNINGS, st).warning(text)
+    st.session_state.get(layout.WARNINGS, st).warning(f"The link's '{name}' {what}: {as_text(reason)}.")
 
 
-def _refuse(name: str, reason: str) -> None:
-    _warn(f"The link's '{name}' is ignored: {as_text(reason)}.")
+def _bind(name: str) -> Any:
+    """None for the run in which Back has come from a page with the same choice: Streamlit drops it from the link."""
+    return None if st.session_state.get(_RETURNS) and name not in st.query_params else "query-params"
 
 
 def _check_link(name: str, known: Collection[str], kind: str) -> None:
     """Reports names in the link that do not exist; Streamlit leaves them out."""
     held = as_texts(st.session_state[name]) if name in st.session_state else []  # chosen here, not by the link
     if unknown := [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]:
-        _refuse(name, f"there is no {kind} '{unknown[0][:60]}'")
+        _warn(name, f"there is no {kind} '{unknown[0][:60]}'")
 
 
 def pick_option(
@@ -165,7 +168,7 @@ def pick_one(
     else:
         st.session_state[name] = choose_one(name, options, default, kind, known, optional)
     widget |= {"key": name, "format_func": format_func, "persist_state": "session"}
-    widget["bind"] = "query-params" if is_bound and not (optional and goes_back()) else None
+    widget["bind"] = _bind(name) if is_bound and not (optional and goes_back()) else None
     if buttons:
         chosen = st.segmented_control(label, options, default=default, required=True, wrap=True, **widget)
     else:
@@ -191,9 +194,9 @@ def pick_several(
     if len(chosen := st.session_state.get(name, [])) > limit:  # a browser offers no more
         st.session_state[name] = chosen[:limit]
     if len(st.query_params.get_all(name)) > limit:
-        _warn(f"Of the link's '{name}' the first {limit} are shown.")
+        _warn(name, f"the first {limit} are shown", "has too many names")
     return st.multiselect(
-        label, options, default, key=name, max_selections=limit, bind="query-params", persist_state="session", **widget
+        label, options, default, key=name, max_selections=limit, bind=_bind(name), persist_state="session", **widget
     )
 
 
@@ -201,7 +204,7 @@ def pick_toggle(name: str, label: str, default: bool = False, **widget: Any) -> 
     """Draws a toggle; returns whether it is on, which the link carries as `true` or `false`."""
     _check_link(name, ("true", "false"), "state")
     st.session_state.setdefault(_BOUND, {})[name] = None
-    return st.toggle(label, default, key=name, bind="query-params", persist_state="session", **widget)
+    return st.toggle(label, default, key=name, bind=_bind(name), persist_state="session", **widget)
 
 
 def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
@@ -243,7 +246,7 @@ def get(name: str, parse: Callable[[str], Any]) -> Any:
                 st.session_state[name] = parse(text)
             except (ValueError, OverflowError) as error:
                 st.session_state.pop(name, None)
-                _refuse(name, str(error))
+                _warn(name, str(error))
         elif goes_back():
             st.session_state.pop(name, None)
     return st.session_state.get(name)
