@@ -63,7 +63,6 @@ class Figure:
     choose: tuple[Callable[[Any], Choice], ...] = ()  # the viewer's choices, by whose names `draw` takes what is chosen
     slid: tuple[str, ...] = ()  # the source's fields that its charts' sliders start at
     is_titled: bool = False  # whether its charts' titles say more than a lecture's step
-    name: str = ""  # its charts' in the page's files, with what was chosen in braces; the title where it is empty
 
     def parts(self, source: Any, **chosen: str) -> Iterable[Part]:
         """Its charts and words, with what was chosen. Raises KDError."""
@@ -184,14 +183,13 @@ _FIGURES = (
            is_titled=True),
     Figure("sizes", "Accuracy against parameters, without a teacher", "compare", "the teacher", "", _sizes, "family"),
     Figure("learning_curves", "Learning curves", "compare", "the measure", "results", learning_curves,
-           choose=(_measures, _splits), name="Learning curves {measure} {split}"),
+           choose=(_measures, _splits)),
     Figure("accuracies", "Accuracies with intervals", "compare", "the teacher", "results",
            lambda source: evaluation.accuracies(source.rows, source.roles), "family"),
     Figure("losses", "Cross-entropy and objective", "compare", "the teacher", "results",
            lambda source: evaluation.losses(source.rows, source.roles), "family"),
     Figure("accuracy_cost", "Accuracy against cost", "compare", "the cost", "results",
-           lambda source, cost: evaluation.accuracy_cost(source.rows, source.looks, cost), choose=(_costs,),
-           name="Accuracy and {cost}"),
+           lambda source, cost: evaluation.accuracy_cost(source.rows, source.looks, cost), choose=(_costs,)),
     Figure("experiment", "An experiment", "experiments", "the experiment", "experiments", figure_chart, is_titled=True),
     Figure("vote", "The audience's soft label", "audience", "the votes", "votes"),
 )  # fmt: skip

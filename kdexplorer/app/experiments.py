@@ -109,10 +109,7 @@ def draw_chart(experiment: Experiment, results: Results) -> None:
     for reason in results.left_out:
         st.warning(as_text(access.hide_folders(reason)))
     if not results or results.small:
-        is_here = layout.is_alone() or st.session_state.get(choices.PAGE) == "experiments"
-        may_start = access.is_presenter() and not is_here
-        where = " Start it on the page Experiments, or from the command line." if may_start else ""
-        st.info(f"Not measured yet. {experiment.describe_cost()}{where}")
+        st.info(f"Not measured yet. {experiment.describe_cost()}")
     if results:
         chart_view.show_figure("experiment", experiment.figure(results), experiment.title, ())
 

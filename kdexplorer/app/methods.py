@@ -206,10 +206,6 @@ def _show_relations(
 
 def pick_student(students: list[Network], teacher: Network) -> Network | None:
     """Draws the choice of one of the chosen students, at first the distilled one; None where none is chosen."""
-    by_name, first = {one.name: one for one in students}, first_distilled(students, teacher)
-    return first and by_name[choices.pick_option("student", "Student", by_name, str, first.name)]
-
-
-def first_distilled(students: list[Network], teacher: Network) -> Network | None:
-    """The first distilled student, else the first; None where there is none."""
-    return next((one for one in students if role_of(one, teacher) != SCRATCH), students[0] if students else None)
+    by_name = {one.name: one for one in students}
+    first = next((one.name for one in students if role_of(one, teacher) != SCRATCH), next(iter(by_name), None))
+    return by_name[choices.pick_option("student", "Student", by_name, str, first)] if first else None

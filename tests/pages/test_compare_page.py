@@ -140,8 +140,7 @@ def test_a_teacher_of_stored_logits_is_no_network_to_take_away(evaluated, open_p
     at = open_page("compare")
     assert names(at) == ["teacher", "small-scratch", "small-response"]
     assert at.selectbox(key="take_network").options == ["small-scratch", "small-response"]
-    at = open_page("compare", networks="teacher")
-    assert "take_network" not in [one.key for one in at.selectbox]
+    assert "take_network" not in [one.key for one in open_page("compare", networks="teacher").selectbox]
 
 
 def test_a_bundled_teacher_is_a_reference_for_students_that_were_evaluated_on_the_subset(make_checkpoint, open_page):
@@ -209,8 +208,7 @@ def test_the_league_is_drawn_against_each_reference(evaluated, open_page):
     at.segmented_control(key="reference").set_value("kd").run()
     assert "scratch -2.00" in specs(at)[0]["description"]
     write_json(folder / "league-other.json", make_table(seeds=3).model_dump(mode="json"))
-    at = open_page("compare", show="League", league="league-other")
-    assert "cannot be decided" in text(at)
+    assert "cannot be decided" in text(open_page("compare", show="League", league="league-other"))
     write_json(folder / "lab-resnet18.json", table.model_dump(mode="json"))
     write_json(folder / "league-resnet8.json", table.model_dump(mode="json"))
     at = open_page("compare", show="League")

@@ -44,7 +44,6 @@ def test_what_is_not_measured_says_what_it_costs_and_the_command_until_there_is_
     assert "alchemy" in at.warning[0].value
     first = all_experiments()[0]
     assert "Not measured yet. It trains 6 students" in at.info[0].value
-    assert "on the page Experiments" not in at.info[0].value
     assert f"python -m kdexplorer experiment {first.key}" in at.code[0].value
     assert specs(at) == []
     assert first.question in text(at)

@@ -24,8 +24,7 @@ def test_each_family_has_its_instrument(family, open_page, key, expected):
 def test_networks_with_other_classes_than_the_test_images_are_probed_too(own, make_checkpoint, open_page, key):
     for name, seed in (("teacher", 0), ("student", 1)):
         make_checkpoint(own / name, "resnet8", seed, classes=("cat", "dog", "cow"))
-    at = open_page("methods", method=key, teacher="teacher", students="student")
-    assert "no hard label" in text(at)
+    assert "no hard label" in text(open_page("methods", method=key, teacher="teacher", students="student"))
 
 
 def test_a_setting_changes_the_formula_and_one_out_of_bounds_is_reported(family, open_page):

@@ -59,7 +59,9 @@ class Comparison:
         first, latencies = next(iter(networks.values())), st.session_state.get("latencies", {})
         labels = human = None
         try:
-            labels = cached.evaluation_labels(first)
+            labels = results.evaluation_labels(first)
+            if labels is not None and len(labels) != first.card.data.evaluation_images:
+                labels = None
             human = get_dataset(first.dataset).human_labels() if baseline else None
         except KDError as error:
             access.show_error(error)

@@ -12,7 +12,6 @@ from kdexplorer.app import layout
 from kdexplorer.app.launch import form, run
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import measurement
-from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
 from kdexplorer.datasets import get_dataset
@@ -23,14 +22,6 @@ from kdexplorer.schema import is_name
 from kdexplorer.studies.folder import find_study, list_sweeps
 from kdexplorer.training import estimate
 from kdexplorer.training.estimate import Estimate, Measurement, format_duration
-
-WITHOUT_A_START = {
-    "live": "Run teacher and students in your own browser",
-    "soft_labels": "See how the temperature changes a teacher's soft labels",
-    "attention": "Compare attention maps",
-    "compare": "Compare the trained networks",
-}
-"""What a visitor who may not start training can do: a page, and what it offers."""
 
 
 def show() -> None:
@@ -77,11 +68,11 @@ def _show_other_pages() -> None:
     """Instead of the form: what a visitor may do here, on the other pages, and on a machine of their own."""
     st.markdown(
         "On this server the presenter starts training. **You can follow it**: open a run in the list below to see its "
-        "curves while it trains, and play it again when it has finished. You can also:"
+        "curves while it trains, and play it again when it has finished. These pages need no start:"
     )
     with st.container(horizontal=True):
-        for page, label in WITHOUT_A_START.items():
-            layout.link_to(page, label, icon=layout.ARROW)
+        for page in ("live", "soft_labels", "attention", "compare"):
+            layout.link_to(page, layout.TITLES[page], icon=layout.ARROW)
     st.markdown("To train networks yourself, install the application on your own machine. A first run of a minute:")
     st.code("python -m kdexplorer demo", language="bash")
 
@@ -160,7 +151,7 @@ def _show_demo() -> bool:
             access.act_and_rerun(lambda: form.start_training(config))
     with right:
         if found is None and not alive:
-            measurement.follow(_measure_demo, POLL)
+            measurement.follow(_measure_demo, measurement.POLL)
             return True
         st.metric("On this machine", f"≈ {format_duration(seconds)}")
         if alive:

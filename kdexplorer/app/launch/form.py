@@ -10,7 +10,6 @@ from kdexplorer.app.launch.students import make_student, show_students
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import measurement, network_picker
 from kdexplorer.app.parts.field_widget import draw_field
-from kdexplorer.app.parts.measurement import POLL
 from kdexplorer.app.server import access
 from kdexplorer.app.state.cached import all_networks
 from kdexplorer.config import FULL_RESOLUTION, RunConfig, recipe_settings
@@ -257,7 +256,7 @@ def _offer_download(chosen: Dataset) -> None:
             elif st.button(f"Download {dataset.label}", key=f"download_{dataset.key}", icon=":material/download:"):
                 access.act_and_rerun(lambda: download.start_download(dataset))
 
-    measurement.follow(show, POLL if state == "running" else None)
+    measurement.follow(show, measurement.POLL if state == "running" else None)
 
 
 def _show_start(config: RunConfig | None, problems: checks.Problems, sweep: Study | None) -> None:

@@ -156,7 +156,7 @@ def show_figure(
                 choice.name, choice.label, choice.options, choice.options.__getitem__, choice.default,
                 label_visibility="collapsed" if layout.is_alone() else "visible",
             )  # fmt: skip
-    name = name or figure.name.format(**known)
+    name = name or " ".join((figure.title, *known.values()))
     if slid:
         begin = start_sliders(f"chart_{key}", source.shown, tuple(getattr(source, one) for one in slid))
         source = replace(source, **dict(zip(slid, begin, strict=True)))
@@ -172,5 +172,5 @@ def show_figure(
                 options: dict[str, Any] = {"horizontal": True, "wrap": False, "height": chart_height()}
                 row = st.container(key="figure_charts", gap="medium", **options)
             for number, spec in enumerate(charts, start=1):
-                own = name or (figure.title if number == 1 else f"{figure.title} {number}")
+                own = name if number == 1 else f"{name} {number}"
                 draw(spec, own, about, row, untitled=not figure.is_titled)

@@ -116,9 +116,6 @@ def show_handout(
         help=f"One HTML file with up to {COUNT} pictures and these networks' predictions. It works offline in any "
         "browser, with its sliders. Building it takes a few seconds, and longer while something trains.",
     )  # fmt: skip
-    others = sum(one is not visitor for one in list(turns.computations))
-    if others and not visitor.is_presenter:
-        st.caption(f"{others} computation{'s' if others > 1 else ''} of other visitors would come first.")
 
 
 def build_handout(request: HandoutRequest, visitor: turns.Visitor) -> bytes:

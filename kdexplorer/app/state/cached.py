@@ -144,12 +144,6 @@ def _student_folders(run: Run, changed: int) -> list[Path]:
     return run_folder.finished_students(run)
 
 
-def evaluation_labels(checkpoint: Checkpoint) -> np.ndarray | None:
-    """The labels `[N]` of the images on which a card was computed, or None where they are missing. Raises DataError."""
-    labels = results.evaluation_labels(checkpoint)
-    return labels if labels is not None and len(labels) == checkpoint.card.data.evaluation_images else None
-
-
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs=KEYS)
 def result_rows(
     entries: Mapping[str, Network],

@@ -159,7 +159,7 @@ def test_a_guest_sees_what_there_is_to_do_and_cannot_delete_a_run_before_the_tok
     keys = {one.key for one in at.button}
     assert not keys & {"start", "start_estimate", "download_cifar10"}
     assert any(key.startswith("open_") for key in keys if key)
-    assert link_labels(at) == list(launch_page.WITHOUT_A_START.values())
+    assert link_labels(at) == ["Live", "Soft labels", "Attention", "Compare"]
     enter(at, TOKEN)
     assert "train_now" in {one.key for one in at.button}
     at = open_page("launch", run=run.run_id)
