@@ -25,7 +25,6 @@ from kdexplorer.images.picture import Picture
 from kdexplorer.runs.checkpoints import Checkpoint
 from kdexplorer.training.estimate import format_duration
 
-POWERS, SCALES = (1, 2), ("shared", "per map")
 FIGURES = {"map": "attention", "difference": "attention_difference"}
 """What colors show, and the figure that does so."""
 
@@ -69,10 +68,10 @@ def pick_maps(picture: Picture, teacher: Network, students: list[Network], place
     """
     with place:
         power = choices.pick_option(
-            "power", "Power", POWERS,
+            "power", "Power", (1, 2),
             help="1: mean of absolute values over channels, as in the lab. 2: mean of squares, as in the paper",
         )  # fmt: skip
-        is_shared = choices.pick_option("scale", "Scale", SCALES) == SCALES[0]
+        is_shared = choices.pick_option("scale", "Scale", ("shared", "per map")) == "shared"
         smooth = choices.pick_toggle("smooth", "Interpolate between the maps' pixels")
 
     def maps_of(network: Network) -> list[np.ndarray]:

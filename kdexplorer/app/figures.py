@@ -90,9 +90,9 @@ def _draw_beside(figure: Figure, teacher: Network, students: list[Network], imag
         source = soft_labels.build(image, teacher, students)
         if source.students:
             with layout.unseen("student"):
-                student = soft_labels.pick_student(source)
-            alpha = trained_alpha(source.networks[student.name].card.objective)
-            source = replace(source, student=student, alpha=choices.pinned("alpha", alpha))
+                shown = soft_labels.pick_student(source)
+            alpha = trained_alpha(source.networks[shown.name].card.objective)
+            source = replace(source, student=shown, alpha=choices.pinned("alpha", alpha))
     chart_view.show_figure(figure.key, source, choices_in=controls)
 
 

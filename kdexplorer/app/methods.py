@@ -56,11 +56,6 @@ def show() -> None:
     with right:
         st.markdown("\n\n".join(charts.EXPLANATION))
 
-    show_methods()
-
-
-def show_methods() -> None:
-    """Every method of the registry, by family, and a table of them."""
     st.header("All methods", divider="grey")
     st.markdown(
         "A student minimizes the cross-entropy with the hard labels plus any number of distillation terms, each with "

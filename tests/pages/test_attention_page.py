@@ -65,11 +65,7 @@ def test_many_images_take_a_click_and_thousands_take_the_presenter(family, guest
 
 @pytest.mark.parametrize(
     ("difference", "interval", "verdict"),
-    [
-        (0.05, (0.04, 0.06), "Yes"),
-        (-0.05, (-0.06, -0.04), "No"),
-        (0.01, (-0.01, 0.03), "No clear difference"),
-    ],
+    [(0.05, (0.04, 0.06), "Yes"), (-0.05, (-0.06, -0.04), "No"), (0.01, (-0.01, 0.03), "No clear difference")],
 )
 def test_the_conclusion_follows_the_numbers(built, tmp_path, make_checkpoint, difference, interval, verdict):
     teacher, other = (open_checkpoint(built / name) for name in ("teacher", "small-response"))
