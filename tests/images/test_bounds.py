@@ -23,8 +23,7 @@ from PIL import Image, features
 from tests.accidents import mutated
 from tests.images.image_files import SIGNATURE, chunk, encode, exif, header, jpeg_with, photo, png, segment
 
-MAX_MEGABYTES = 300
-HANG_SECONDS = 300
+MAX_MEGABYTES, HANG_SECONDS = 300, 300
 
 WORKER = """
 import json, struct, sys, time, warnings

@@ -14,16 +14,12 @@ from tests.studies.sample import ACCURACIES, GRID, change, make_grid, make_table
 CLEAR, CHANCE, DEFAULT_BEST = (0.5, 0.6, 0.9, 0.6), (0.5, 0.6, 0.61, 0.6), (0.5, 0.6, 0.6, 0.9)
 
 
-def by_name(table):
-    return {one.name: one for one in summarize(table)}
-
-
 def said(table):
     return describe_study(table, summarize(table))
 
 
 def test_steps_are_compared_within_a_run():
-    found = by_name(make_table())
+    found = {one.name: one for one in summarize(make_table())}
     assert found["scratch"].own_step == 1
     assert found["kd"].own_step == pytest.approx(1.5)  # on machines of different speed
     assert found["at"].own_step == pytest.approx(2)
