@@ -224,7 +224,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
     with server(tmp_path, runs_root) as (url, process):
 
         async def press():
-            visitor = load.Visitor(0, url, load.Tally(), None)
+            visitor = load.Visitor(0, url, load.Tally(), None, address="")
             await visitor.open("launch")
             await visitor.turn_page("launch", "customize=true")
             for label, value in {"Training images": 120.0, "Epochs": 2.0, "Batch size": 20.0}.items():
@@ -243,7 +243,7 @@ def test_a_server_that_is_killed_takes_no_run_with_it(seconds, tmp_path, runs_ro
         with server(tmp_path, runs_root) as (url, _):
 
             async def look(url=url, run_id=run_id):
-                visitor = load.Visitor(1, url, load.Tally(), run_id)
+                visitor = load.Visitor(1, url, load.Tally(), run_id, address="")
                 await visitor.open("overview")
                 await visitor.watch()
                 assert visitor.tally.errors == []
