@@ -111,6 +111,8 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
     """
     found, linked = network_picker.networks(), st.query_params.get_all
     names, runs = ([], []) if students is None else (linked("networks"), linked("runs"))
+    choices.check_link("networks", found, "network")
+    choices.check_link("runs", {name.rpartition("/")[0] for name in found}, "run")
     if students is None or not choices.is_chosen("students"):
         students = [found[one] for one in lineage.first_family(found, teacher)]
     shown = [found[name] for name in names if name in found] or [teacher, *students]

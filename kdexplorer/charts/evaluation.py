@@ -34,7 +34,7 @@ def accuracies(rows: Sequence[ResultRow], roles: Mapping[str, str]) -> Spec | No
 
 def _keep_end(letters: int) -> dict[str, Any]:
     """For an axis of networks' names before so many letters: of what is too long the middle of the name is left out."""
-    name = f"truncate(slice(datum.label, 0, -{letters}), {34 - letters}, 'center')"
+    name = f"truncate(slice(datum.label, 0, -{letters}), {38 - letters}, 'center')"
     return {"labelLimit": em(360), "labelExpr": f"{name} + slice(datum.label, -{letters})"}
 
 

@@ -110,7 +110,7 @@ def train_in_turn(run: Run, progress: StudyProgress) -> None:
 
 def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
     """Study by study; what the end of one has made possible is looked at anew. One that fails costs itself alone."""
-    failed = collect_finished(experiment, small)
+    unread, failed = collect_finished(experiment, small), dict[str, KDError]()
     while left := [one for one in list_left(experiment, small) if one.name not in failed]:
         if work.stopping.is_set():
             raise Stopped
@@ -124,7 +124,7 @@ def _train(experiment: Experiment, small: bool, show: bool, work: Work) -> None:
                 raise Stopped
         except KDError as error:
             failed[one.name] = error
-    for first in failed.values():
+    for first in (unread | failed).values():
         raise first
 
 

@@ -112,7 +112,8 @@ def compute_objective(
             value = relate(loss, method.reduce_teacher(outputs), target, labels)
         else:
             value = loss(outputs, target, labels)
-        if (shape := getattr(value, "shape", "of no tensor")) != ():
+        if getattr(value, "shape", None) != ():
+            shape = [*value.shape] if isinstance(value, Tensor) else "of no tensor"
             raise TrainingError(
                 f"{name}: the loss of {method.label} has the shape {shape}: return a scalar, the mean over the batch."
             )

@@ -44,7 +44,7 @@ def execute(run: Run, show: bool = False, report: Callable[[int, int], object] |
         return "finished"
 
     def train_in_turn(work: Work) -> None:
-        with _turn(work, team):
+        with _turn(work, team), torch.random.fork_rng(devices=[]):  # a script that trains keeps its own draws
             configure_process(run.config().threads)
             try:
                 train(RunProgress(work, show, report))

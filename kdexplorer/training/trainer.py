@@ -162,7 +162,7 @@ class Trainer:
         rate, progress = learning_rate(self.config, number, self.steps), (number + 1) / self.steps
         for student in self.students:
             begin = now(self.device)
-            hardware.seed_generators(self.device, self.config.seed, epoch, step)
+            hardware.seed_generators(self.device, self.config.seed, epoch, step, self.team.rank)
             for group in student.optimizer.param_groups:
                 group["lr"] = rate * group.get("factor", 1.0)
             outputs = run_network(student.forward, inputs, self.dtype, student.config.needs)

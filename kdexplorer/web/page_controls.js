@@ -300,8 +300,8 @@ function joinHistory() {
   const push = history.pushState.bind(history);
   let acted = false, left = null;
   for (const kind of ["pointerdown", "keydown", "input"]) document.addEventListener(kind, () => (acted = true), true);
-  document.addEventListener("click", ({ target }) => {
-    const link = target.closest?.("a[href]");
+  document.addEventListener("click", ({ target, ctrlKey, metaKey }) => {
+    const link = !ctrlKey && !metaKey && target.closest?.("a[href]:not([download])");
     left = link && link.pathname !== location.pathname ? [history.state, "", location.href] : null;
   }, true);
   history.pushState = (state, title, url) => {

@@ -98,7 +98,7 @@ def test_each_bar_adds_up_and_wrong_images_come_first():
         assert sum(row["share"] for row in parts) == pytest.approx(1)
     assert "where teacher is wrong, right on 20.0% and the same wrong class on 70.0%" in spec["description"]
     words = texts(draw(evaluation.inheritance({"resnet20-response (demo-1a2b)": counts["student"]}, 80 * "t")))
-    assert {"resnet20-…emo-1a2b), teacher wrong", "resnet20-…emo-1a2b), teacher right"} <= {*words}
+    assert {"resnet20-re…(demo-1a2b), teacher wrong", "resnet20-re…(demo-1a2b), teacher right"} <= {*words}
     assert max(map(len, words)) < 70  # the title, too
 
 

@@ -112,7 +112,7 @@ def test_a_step_is_what_a_plain_loop_does_at_a_lower_resolution_too(tiny, make_c
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_student_learns_the_same_whatever_students_train_beside_it(tiny, teacher, threads, monkeypatch):
     configure_process(threads)
-    monkeypatch.setattr(KD, "loss", lambda _, own, other, *more: F.mse_loss(F.dropout(own.logits), other.logits))
+    monkeypatch.setattr(KD, "loss", lambda kd, a, b, _: kd_loss(F.dropout(a.logits), b.logits, kd.settings.temperature))
     alone = Trainer(make_config(COMBINED, teacher=str(teacher.path)))
     cold = COMBINED | {"name": "cold", "terms": [{"method": "kd", "temperature": 1.0}, {"method": "at", "power": 2}]}
     together = Trainer(make_config(SCRATCH, cold, COMBINED, teacher=str(teacher.path)))

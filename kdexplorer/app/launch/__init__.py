@@ -68,7 +68,7 @@ def _show_other_pages() -> None:
     """Instead of the form: what a visitor may do here, on the other pages, and on a machine of their own."""
     st.markdown(
         "On this server the presenter starts training. **You can follow it**: open a run in the list below to see its "
-        "curves while it trains, and play it again when it has finished. These pages need no start:"
+        "curves while it trains, and play it again when it has finished. These pages are for everyone:"
     )
     with st.container(horizontal=True):
         for page in ("live", "soft_labels", "attention", "compare"):

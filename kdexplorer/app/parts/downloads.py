@@ -15,6 +15,8 @@ from kdexplorer.app.parts.picture import say_how_to_get
 from kdexplorer.app.server import access, turns
 from kdexplorer.app.state import choices
 from kdexplorer.app.state.cached import KEYS, Network, gallery
+from kdexplorer.datasets.cifar10 import Cifar10
+from kdexplorer.errors import KDError
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
 from kdexplorer.story import open_lecture
@@ -80,6 +82,11 @@ def show_handout(
     if not first and not len(gallery(teacher.dataset)):
         st.info(f"There are no images for a handout. {say_how_to_get(teacher.dataset)}.")
         return
+    try:
+        labels = Cifar10().human_labels()
+    except KDError as error:
+        access.show_error(error)
+        return
     students = [one for one, _ in found[1:]]
     closed, address = open_store().closed(), _own_address()
     temperature, alpha, visitor = choices.pinned("T"), choices.pinned_by_visitor("alpha"), access.visitor()
@@ -88,7 +95,7 @@ def show_handout(
         pictures = choose_pictures(COUNT, teacher, students, first, gallery(teacher.dataset))
         request = HandoutRequest(
             networks, pictures, compared or {}, temperature, alpha, live=live, experiments=experiments,
-            votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address,
+            votes=closed if votes else (), order=tuple(open_lecture().sections()), address=address, human_labels=labels,
         )  # fmt: skip
         return build_handout(request, visitor)
 

@@ -116,11 +116,15 @@ def _warn(name: str, reason: str, what: str = "is ignored") -> None:
 
 
 def _bind(name: str) -> Any:
-    """None for the run in which Back has come from a page with the same choice: Streamlit drops it from the link."""
-    return None if st.session_state.get(_RETURNS) and name not in st.query_params else "query-params"
+    """None for the run in which Back has come from a page with the same choice, which Streamlit drops from the link."""
+    if not (goes_back() and st.session_state.get(_RETURNS)) or name in st.query_params:
+        return "query-params"
+    if is_chosen(name) and (value := st.session_state[name]) is not False:
+        st.query_params[name] = "true" if value is True else as_texts(value)
+    return None
 
 
-def _check_link(name: str, known: Collection[str], kind: str) -> None:
+def check_link(name: str, known: Collection[str], kind: str) -> None:
     """Reports names in the link that do not exist; Streamlit leaves them out."""
     held = as_texts(st.session_state[name]) if name in st.session_state else []  # chosen here, not by the link
     if unknown := [text for text in st.query_params.get_all(name) if text and text not in known and text not in held]:
@@ -163,7 +167,7 @@ def pick_one(
     options, optional = list(options), "index" in widget
     is_bound = all(format_func(option) == option for option in options)
     if is_bound:
-        _check_link(name, known or options, kind)
+        check_link(name, known or options, kind)
         settle(name, options, default, optional)
     else:
         st.session_state[name] = choose_one(name, options, default, kind, known, optional)
@@ -189,11 +193,11 @@ def pick_several(
     **widget: Any,
 ) -> list[str]:
     """Draws the choice of up to `limit` names and returns them; see `pick_one`."""
-    _check_link(name, known or options, kind)
+    check_link(name, known or options, kind)
     settle(name, options, list(default))
     if len(chosen := st.session_state.get(name, [])) > limit:  # a browser offers no more
         st.session_state[name] = chosen[:limit]
-    if len(st.query_params.get_all(name)) > limit:
+    if len({*st.query_params.get_all(name)} & {*options}) > limit:
         _warn(name, f"the first {limit} are shown", "has too many names")
     return st.multiselect(
         label, options, default, key=name, max_selections=limit, bind=_bind(name), persist_state="session", **widget
@@ -202,14 +206,14 @@ def pick_several(
 
 def pick_toggle(name: str, label: str, default: bool = False, **widget: Any) -> bool:
     """Draws a toggle; returns whether it is on, which the link carries as `true` or `false`."""
-    _check_link(name, ("true", "false"), "state")
+    check_link(name, ("true", "false"), "state")
     st.session_state.setdefault(_BOUND, {})[name] = None
     return st.toggle(label, default, key=name, bind=_bind(name), persist_state="session", **widget)
 
 
 def pick_tab(name: str, tabs: Sequence[str]) -> tuple[str, Any]:
     """Draws tabs; returns the open one, which the link carries, and its place."""
-    _check_link(name, tabs, "tab")
+    check_link(name, tabs, "tab")
     places = zip(tabs, st.tabs(tabs, key=name, bind="query-params", on_change="rerun"), strict=True)
     return next((tab, place) for tab, place in places if place.open)
 
