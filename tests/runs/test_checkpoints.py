@@ -264,7 +264,7 @@ def test_a_mutated_checkpoint_is_usable_or_refused(saved, examples, reliability)
                 assert np.isfinite(opened.logits()).all()
                 network = opened.network()
             assert all(torch.isfinite(p).all() for p in network.parameters())
-        except CheckpointError:
+        except (CheckpointError, ConfigError):  # an architecture that is in no registry, as without its plugin
             reliability["checkpoints refused"] += 1
 
     search()
