@@ -7,7 +7,7 @@ import streamlit as st
 
 from kdexplorer.analysis import results
 from kdexplorer.app import attention, audience, experiments, layout, methods, soft_labels
-from kdexplorer.app.compare import sections
+from kdexplorer.app.compare import LIMIT, sections, with_runs
 from kdexplorer.app.compare.sections import Comparison
 from kdexplorer.app.layout import as_text
 from kdexplorer.app.parts import chart_view, network_picker, picture
@@ -19,6 +19,7 @@ from kdexplorer.errors import KDError
 from kdexplorer.figures import Figure, all_figures
 from kdexplorer.images.picture import Picture
 from kdexplorer.runs import lineage
+from kdexplorer.runs.run_folder import list_runs
 
 
 def show() -> None:
@@ -109,15 +110,15 @@ def _compare(teacher: Network, students: list[Network] | None) -> Comparison:
 
     Without both, or where `students` is None, the teacher and its family.
     """
-    found, linked = network_picker.networks(), st.query_params.get_all
-    names, runs = ([], []) if students is None else (linked("networks"), linked("runs"))
+    found, known_runs = network_picker.networks(), {run.run_id for run in list_runs()}
     choices.check_link("networks", found, "network")
-    choices.check_link("runs", {name.rpartition("/")[0] for name in found}, "run")
+    choices.check_link("runs", known_runs, "run")
+    names, runs = ([], []) if students is None else map(st.query_params.get_all, ("networks", "runs"))
+    runs = [one for one in runs if one in known_runs][:LIMIT]
     if students is None or not choices.is_chosen("students"):
         students = [found[one] for one in lineage.first_family(found, teacher)]
-    shown = [found[name] for name in names if name in found] or [teacher, *students]
-    shown += [one for name, one in found.items() if name.rpartition("/")[0] in runs and one not in shown]
-    networks = label_together(shown)
+    known = [name for name in names if name in found] or [one.key for one in (teacher, *students)]
+    networks = label_together([found[name] for name in with_runs(known, runs, found)[:LIMIT]])
     networks = {name: networks[name] for name in next(iter(results.group_by_evaluation(networks).values()))}
     own = [name for name, one in networks.items() if one.sha256 == teacher.sha256] + lineage.list_teachers(networks)
     first = own[0] if own else None

@@ -19,6 +19,10 @@ CELL = 30
 """Height of a class where there are many, in pixels in a window of 1280 pixels."""
 
 
+def _largest(sizes: np.ndarray, limit: int) -> list[int]:
+    return largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
+
+
 def similarities(
     matrices: Mapping[str, np.ndarray],
     classes: Sequence[str],
@@ -35,8 +39,7 @@ def similarities(
         limit: at most so many classes are shown, those that share most probability with others.
     """
     every, off_diagonal = np.stack([*matrices.values()]), ~np.eye(len(classes), dtype=bool)
-    sizes = np.nan_to_num(every.mean(axis=(0, 1))) * off_diagonal
-    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
+    shown = _largest(np.nan_to_num(every.mean(axis=(0, 1))) * off_diagonal, limit)
     top = max(float(np.nanmax(every if diagonal else every[..., off_diagonal])), 1e-6)
     first, *others = np.log2(temperatures).tolist()
     params: list[alt.Parameter] = []
@@ -100,8 +103,7 @@ def confusion_map(
         scale = alt.Scale(scheme="cividis", domain=[0, 1], type="pow", exponent=0.5)
         color = _color(scale, "Share of the true class (square-root scale)", ".0%")
         number, dark = "datum.value < 0.005 ? '' : format(datum.value * 100, '.0f')", "datum.value > 0.35"
-    shown = largest_classes(sizes.sum(axis=0) + sizes.sum(axis=1), limit)
-    true, predicted = divmod(int(sizes.argmax()), len(classes))
+    shown, (true, predicted) = _largest(sizes, limit), divmod(int(sizes.argmax()), len(classes))
     rows = [{"of": classes[i], "as": classes[j], "value": round(float(values[i, j]), 4)} for i in shown for j in shown]
     titles = ("True class", "Predicted class", "Value")
     layers = _draw_cells(alt.Chart(data(rows)), [classes[k] for k in shown], titles, form, color, number, dark)

@@ -121,7 +121,7 @@ def describe_study(path: Path) -> str:
         return str(error)
     if table is not None and (conflicts := find_conflicts(table, study)):
         return f"{path}: {' '.join(conflicts)}"
-    size = f"{len(study.entries)} student{'s' * (len(study.entries) > 1)} × {len(study.seeds)} seeds"
+    size = f"{len(study.entries)} student{'s' if len(study.entries) > 1 else ''} × {len(study.seeds)} seeds"
     return f"{path}: {size}, {len(table.rows) if table else 0} of {len(study.entries) * len(study.seeds)} measured"
 
 

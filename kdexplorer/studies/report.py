@@ -142,7 +142,7 @@ def count_differences(summaries: list[Summary], reference: str) -> str:
     found = [one.differences[reference].sign for one in summaries if reference in one.differences]
     if not found or min(len(one.rows) for one in summaries) < ENOUGH_SEEDS:
         return ""
-    label = {one.name: one.label for one in summaries}.get(reference, reference)
+    label = _label_of(summaries, reference)
     above, below = found.count(1), found.count(-1)
     return (
         f"Above {label} by more than chance: {above} of {len(found)} entries; below it: {below}; undecided: "
@@ -150,10 +150,14 @@ def count_differences(summaries: list[Summary], reference: str) -> str:
     )
 
 
+def _label_of(summaries: list[Summary], name: str) -> str:
+    return next((one.label for one in summaries if one.name == name), name)
+
+
 def _describe_reference(summaries: list[Summary], reference: str, count: str) -> str:
     compared = [(one.label, one.differences[reference]) for one in summaries if reference in one.differences]
     compared.sort(key=lambda pair: -pair[1].estimate)
-    label = {one.name: one.label for one in summaries}.get(reference, reference)
+    label = _label_of(summaries, reference)
     if not compared:
         return f"{label} has no seed in common with the others yet, so nothing is compared with it."
     pooled = _list_signs([(f"{name} ({100 * one.estimate:+.2f})", one) for name, one in compared])

@@ -104,7 +104,7 @@ class Team:
                 module.__class__ = SyncedBatchNorm2d
         return network
 
-    def forward(self, network: Any) -> Callable[..., Any]:
+    def forward(self, network: nn.Module) -> Callable[..., Any]:
         """The forward pass whose backward pass averages gradients over the team."""
         if self.size == 1:
             return network

@@ -6,10 +6,12 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import platformdirs
 import torch
+from torch import nn
 
 from kdexplorer.errors import ConfigError
 from kdexplorer.processes import call_libc, processor_name, read_cpuinfo
@@ -126,6 +128,11 @@ def require_compiler(device: torch.device) -> None:
             "compile: torch compiles with a C++ compiler, and none works here. Install one (apt-get install g++), or "
             "leave compile out."
         ) from error
+
+
+def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
+    """The network, compiled where that is chosen."""
+    return cast(nn.Module, torch.compile(network, dynamic=False)) if compiled else network
 
 
 def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:

@@ -35,7 +35,7 @@ from kdexplorer.runs.array_store import Arrays, Shapes, are_stored, can_store, l
 from kdexplorer.runs.checkpoints import Checkpoint, refer_to
 from kdexplorer.runs.launch import Stopped
 from kdexplorer.training.ddp import join
-from kdexplorer.training.hardware import describe_environment
+from kdexplorer.training.hardware import compile_network, describe_environment
 from kdexplorer.training.objective import EVALUATION_BATCH, Targets, run_network
 
 VERSION = 1
@@ -79,7 +79,7 @@ class Teacher:
         self.network: nn.Module = networks[0]
         if len(networks) > 1:
             self.network = AveragedNetwork(networks, [one.card.normalization for one in checkpoints]).eval()
-        self.forward: Any = torch.compile(self.network, dynamic=False) if config.compile else self.network
+        self.forward: Callable[..., Any] = compile_network(self.network, config.compile)
         self.needs = {need for method in self.methods for need in method.needs}
         self.can_read = "stages" not in self.needs
         """Whether the stored parts are all that the methods use."""
@@ -154,9 +154,12 @@ class Teacher:
             self._computed.append({part: getattr(outputs, part) for part in self.widths})
             if len(self._computed) == self.shapes["logits"][0]:  # only now they are copied from a GPU
                 parts = {part: torch.stack([b[part].cpu() for b in self._computed]).numpy() for part in self.shapes}
-                with contextlib.suppress(OSError):  # a disk that is full or read-only: they are not kept
-                    save_arrays(self.facts_of(epoch), parts)
+                self._save(self.facts_of(epoch), parts)
         return self._reduce(outputs)
+
+    def _save(self, facts: dict[str, Any], parts: Arrays) -> None:
+        with contextlib.suppress(OSError):  # a disk that is full or read-only: they are not kept
+            save_arrays(facts, parts)
 
     @torch.no_grad()
     def compute(self, forward: Callable[..., Any], inputs: Tensor) -> Outputs:
@@ -205,8 +208,7 @@ class Teacher:
 
         whole = {part: torch.cat([batch[part] for batch in parts]).numpy() for part in self.widths}
         if facts is not None:
-            with contextlib.suppress(OSError):
-                save_arrays(facts, whole)
+            self._save(facts, whole)
         return EvaluationTeacher(whole["logits"], targets_of)
 
     def _describe_evaluation(self, evaluation: Split, dtype: torch.dtype) -> tuple[dict[str, Any], Shapes]:

@@ -287,7 +287,7 @@ class Trainer:
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
         optimizer = build_optimizer(config, network, adapters.values(), factors)
         average = copy.deepcopy(network) if config.ema else None
-        forward = team.forward(torch.compile(network, dynamic=False) if config.compile else network)
+        forward = team.forward(hardware.compile_network(network, config.compile))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         legs = start.card.legs if start else ()
         return Student(student, network, forward, adapters, optimizer, scaler, average, legs)

@@ -241,12 +241,12 @@ def test_an_open_button_says_what_the_chart_is_of_and_a_run_that_trains_has_none
     at = open_page("launch", run=make_run("running").run_id)
     assert specs(at)
     assert not popovers(at)
-    run = make_run()
-    at = open_page("launch", run=run.run_id)
+    at = open_page("launch", run=(run := make_run()).run_id)
     open_popover(at, next(key for key in popovers(at) if "accuracy" in key))
     assert passed[-1]["source"] == f"KD Explorer, demo: run {run.run_id}"
-    at = open_page(figure="accuracies", networks=["big", "big-feature"])  # of a link from Compare
+    at = open_page(figure="accuracies", networks=["big", "big-feature"], runs="../x")  # of a link from Compare
     open_popover(at, *popovers(at))
+    assert "there is no run '../x'" in at.warning[0].value
     assert passed[-1]["source"] == "KD Explorer: big → big-feature"
 
 

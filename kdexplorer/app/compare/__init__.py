@@ -1,6 +1,6 @@
 """The page Compare: the choice, one section beside the short table, and behind an expander everything else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -141,12 +141,16 @@ def _pick_networks_and_runs(found: dict[str, Network]) -> tuple[dict[str, Networ
             kind="run", placeholder="Add all students of a run",
             help="Adds its finished students to the table and its curves to the learning curves",
         )  # fmt: skip
-    for run_id in runs:
-        chosen += [name for name in found if name.startswith(f"{run_id}/") and name not in chosen]
+    chosen = with_runs(chosen, runs, found)
     if len(chosen) > LIMIT:
         st.caption(f"The first {LIMIT} of {len(chosen)} networks are compared: choose fewer networks or runs.")
         del chosen[LIMIT:]
     return {name: found[name] for name in chosen}, runs
+
+
+def with_runs(names: Sequence[str], runs: Sequence[str], found: Iterable[str]) -> list[str]:
+    """The names of networks, and of the finished students of runs, each once."""
+    return list(dict.fromkeys([*names, *(name for run in runs for name in found if name.startswith(f"{run}/"))]))
 
 
 def _default_networks(found: dict[str, Network], options: dict[str, Network]) -> list[str]:

@@ -68,8 +68,8 @@ def pick(teacher: Network, students: list[Network], alone: bool = False, label: 
                 st.camera_input("Take a picture", key="photo_camera", on_change=_take, args=("photo_camera",))
             elif source == UPLOAD:  # on a phone the page has no room for it
                 _draw_uploader("Drop or paste a photo anywhere on the page, or choose one", "open")
-        with photo_place.container(key="photo_input"):
-            _draw_uploader("Try your photo", "shown")
+        with photo_place:
+            _pick_photo_file()
         with sources if sources.open else photo_place:  # on a phone the open one covers the page
             _say_refused()
     photo = None
@@ -192,8 +192,7 @@ def pick_example(teacher: Network, students: list[Network]) -> Picture:
     enlarged, caption = st.empty(), st.empty()
     known = range(len(cached.gallery(teacher.dataset)))
     small = st.container(horizontal=True, gap="xsmall", key="thumbnails")
-    with st.container(key="photo_input"):
-        _draw_uploader("Try your photo", "shown")
+    _pick_photo_file()
     _say_refused()
     index, photo = read_index(known), None
     if (kept := find_photo(teacher.dataset)) is not None:
@@ -246,6 +245,12 @@ def _choose_image(index: int) -> None:
 _REFUSED, _READ, _SOURCES_OPEN = "photo_refused", "photos_read", "picture_source"
 
 
+def _pick_photo_file() -> None:
+    """Draws what takes a photo: a click, or a drop or paste anywhere on the page (`web/shrink_upload.js`)."""
+    with st.container(key="photo_input"):
+        _draw_uploader("Try your photo", "shown")
+
+
 def _say_refused() -> None:
     """Why the last file of this page has not become the photo."""
     page, error = st.session_state.get(_REFUSED, ("", None))
@@ -256,10 +261,7 @@ def _say_refused() -> None:
 
 
 def _draw_uploader(label: str, where: str) -> None:
-    """A place for a file, also one that is dropped or pasted anywhere on the page (`web/shrink_upload.js`).
-
-    It is another one after each photo, so that it is empty again.
-    """
+    """A place for a file; another one after each photo, so that it is empty again."""
     key = f"photo_file_{where}_{st.session_state.get(_READ, 0)}"
     st.file_uploader(label, type=TYPES, key=key, on_change=_take, args=(key,))
 
