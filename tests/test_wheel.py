@@ -14,15 +14,14 @@ FILES = ("kdexplorer", "pages", "studies", ".streamlit", "pyproject.toml", "setu
 
 COMMANDS = """
 from kdexplorer.cli.main import main
-LINES = "study --list", "demo --epochs 1", "evaluate resnet8-scratch", "runs table", "experiment"
+TRAIN = "train --dataset cifar10-small --teacher resnet20-combined --students air_16:response --train-images 100"
+LINES = "study --list", TRAIN + " --batch-size 50 --epochs 1", "evaluate resnet8-scratch", "runs table", "experiment"
 for words in map(str.split, LINES):
     assert main(words) == 0, words
 assert main(["evaluate", "resnet50"]) == 2
-
-from pathlib import Path
 import kdexplorer
 from streamlit.testing.v1 import AppTest
-at = AppTest.from_file(Path(kdexplorer.__file__).parent / "app/main.py", default_timeout=120).run()
+at = AppTest.from_file(f"{kdexplorer.__path__[0]}/app/main.py", default_timeout=120).run()
 assert not at.exception and not at.error and at.title[0].value
 """
 

@@ -25,12 +25,23 @@ def bundle_library() -> str:
     return "(() => {" + bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--") + "})();"
 
 
+MAX_KEPT = 100
+"""Compiled charts that are kept: handouts of the same networks share most of theirs, about 10 KB each as JSON."""
+
+_kept: dict[tuple[str, str], dict[str, Any]] = {}
+
+
 def compile_charts(charts: Sequence[str], config: dict[str, Any]) -> list[dict[str, Any]]:
     """Specifications of Vega-Lite (JSON), with this configuration, as Vega. Raises KDError."""
-    return [
-        {key: value for key, value in vega.items() if key != "$schema"}
-        for vega in _run({"charts": charts, "config": config})
-    ]
+    look = json.dumps(config)
+    found: dict[str, Any] = {chart: _kept.get((chart, look)) for chart in charts}
+    if missing := [chart for chart, vega in found.items() if vega is None]:
+        for chart, vega in zip(missing, _run({"charts": missing, "config": config}), strict=True):
+            found[chart] = {key: value for key, value in vega.items() if key != "$schema"}
+        if len(_kept) + len(missing) > MAX_KEPT:
+            _kept.clear()
+        _kept.update({(chart, look): found[chart] for chart in missing})
+    return [found[chart] for chart in charts]
 
 
 def _run(task: dict[str, Any]) -> Any:

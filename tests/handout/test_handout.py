@@ -19,7 +19,7 @@ from kdexplorer.analysis.metrics import class_similarity
 from kdexplorer.analysis.verdicts import describe_changes
 from kdexplorer.datasets import get_dataset
 from kdexplorer.errors import ConfigError, DataError
-from kdexplorer.handout import page
+from kdexplorer.handout import page, vega
 from kdexplorer.handout.charts import TEMPERATURES
 from kdexplorer.handout.request import HandoutRequest, choose_pictures
 from kdexplorer.images.picture import Picture
@@ -121,7 +121,7 @@ def test_everything_is_in_the_file_and_nothing_else_may_be_loaded(networks, libr
     assert sorted(parsed.links()) == sorted(f"#{section}" for section in parsed.sections())
 
 
-def test_pictures_votes_and_verdicts_are_included_as_requested_with_a_link_or_a_command(networks, library):
+def test_pictures_votes_and_verdicts_are_included_with_a_link_or_a_command(networks, library, monkeypatch):
     question, verdicts = make_question(Picture(np.zeros((3, 32, 32), np.uint8), 3, 1), ("cat", "dog")), list_verdicts()
     votes = (question.model_copy(update={"counts": (1, 3)}),)
     options = {"temperature": 2.0, "alpha": 0.25, "votes": votes, "experiments": True}
@@ -139,6 +139,7 @@ def test_pictures_votes_and_verdicts_are_included_as_requested_with_a_link_or_a_
     for experiment, claim in verdicts:
         shown = f"{claim.claim}: {claim.verdict}.", f"experiment {experiment.key} --show"
         assert all(words in parsed.words for words in (experiment.question, experiment.expected, *shown))
+    monkeypatch.setattr(vega, "_run", None)  # no chart that was compiled before is compiled again
     linked = read(networks, experiments=True, address="https://kd.example.org/base")
     expected = [f"https://kd.example.org/base/experiments?experiment={one.key}" for one, _ in verdicts]
     assert [link for link in linked.links() if not link.startswith("#")] == expected
