@@ -117,7 +117,9 @@ class Table(StrictModel):
     image_p: dict[str, float] = {}  # the tests over images by entry, of a table whose bits were not kept
 
     @model_validator(mode="after")
-    def _has_a_bit_for_each_image(self) -> Table:
+    def _is_consistent(self) -> Table:
+        if strange := {row.entry for row in self.rows} - {entry.name for entry in self.entries}:
+            raise ValueError(f"{min(strange)} has a row but is no entry")
         for bits in (bits for row in self.rows for bits in (row.right, row.agrees) if bits):
             unpack_bits(bits, self.images or 0)
         return self

@@ -52,8 +52,8 @@ def count(logits, labels, teacher_logits):
 
 def measure(table, small):
     for number in range(len(table.rows), 3):
-        row = Row(part="a", entry=f"network-{number}", measures={"accuracy": 0.5})
-        table = table.model_copy(update={"rows": [*table.rows, row]})
+        row, entry = Row(part="a", entry=f"n-{number}", measures={"accuracy": 0.5}), Entry(name=f"n-{number}", key="kd")
+        table = table.model_copy(update={"rows": [*table.rows, row], "entries": [*table.entries, entry]})
         yield table
 
 
@@ -161,7 +161,7 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, comma
     command("experiment", "counted", "--yes", code=1)
     assert experiment_folder("counted").status().state == "failed"
     assert len(read_table(table_path("counted")).rows) == 2
-    assert "network-2" in command("experiment", "counted", "--yes").err
+    assert "n-2" in command("experiment", "counted", "--yes").err
     assert kept == [1, 2, 3]
     monkeypatch.setattr(experiments, "all_experiments", lambda: (replace(COUNTED, measure=lambda *_: [Table()]),))
     assert "are missing" in command("experiment", "counted", "--yes", code=1).err

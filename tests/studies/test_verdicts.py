@@ -16,7 +16,7 @@ from kdexplorer.studies.experiments.base import NETWORKS as NETWORKS_TABLE
 from kdexplorer.studies.experiments.better_teacher import ALONG
 from kdexplorer.studies.experiments.gradient_size import MATCHED
 from kdexplorer.studies.experiments.shifted_images import CLEAN, NETWORKS, PAIRS, SHIFTS, STRONG
-from kdexplorer.studies.table import Row, Table, pack_bits
+from kdexplorer.studies.table import Entry, Row, Table, pack_bits
 from tests.charts.drawing import draw, texts, validate
 from tests.studies.sample import ACCURACIES, NOISE, change, first, make_measured, make_recalls, make_results, make_table
 
@@ -304,7 +304,7 @@ def make_networks(*rows):
         Row(part=part, entry=name, measures=always | measures, right="".join(map(pack_bits, bits)))
         for part, name, measures, *bits in rows
     ]
-    return Table(images=1000, rows=found)
+    return Table(images=1000, rows=found, entries=[Entry(name=row.entry, key="kd") for row in found])
 
 
 @pytest.mark.parametrize(("terms", "verdict"), [([5e-4, 2e-3], YES), ([5e-4, 0.5], OPEN), ([0.5], NO), ([], OPEN)])
