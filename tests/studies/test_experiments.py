@@ -209,7 +209,7 @@ def store(experiment, part, change=lambda values: None):
     [
         (lambda values: values["study"]["recipe"].update(epochs=9), "stored in the table was altered"),
         (lambda values: values["entries"][1]["objective"]["terms"][0].update(temperature=3.0), "a default has changed"),
-        (lambda values: values.update(rows=3), "is not the table of a study"),
+        (lambda values: values.update(entries=[]), "is not the table of a study"),
     ],
 )
 def test_a_table_of_another_declaration_is_left_out_with_the_reason(own, change, reason, command):
