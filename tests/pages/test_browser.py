@@ -87,7 +87,7 @@ def test_every_quick_press_counts_and_back_leaves_a_page_with_one(tab):
     tab.page.wait_for_url(re.compile("/methods.*image=3"))
     tab.settle().page.go_back()
     tab.page.wait_for_url(re.compile("/soft_labels.*image=3.*tab=Logits"))
-    assert tab.settle().page.locator(".st-key-networks_line").get_by_text("resnet20-combined").is_visible()
+    tab.settle().page.locator(".st-key-networks_line").get_by_text("resnet20-combined").wait_for()
     tab.page.locator("h1").click()
     for _ in range(8):
         tab.page.keyboard.press("ArrowRight")
