@@ -28,12 +28,11 @@ assert not at.exception and not at.error and at.title[0].value
 
 def test_the_commands_the_pages_and_the_application_find_networks_studies_and_images(tmp_path):
     clone, site = tmp_path / "clone", tmp_path / "site"
-    clone.mkdir()
+    shutil.copytree(ROOT / "checkpoints", clone / "checkpoints", ignore=shutil.ignore_patterns("resnet18*"))
     for name in FILES:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         copy(source, clone / name)
-    shutil.copytree(ROOT / "checkpoints", clone / "checkpoints", ignore=shutil.ignore_patterns("resnet18*"))
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(site), str(clone)]
     subprocess.run([sys.executable, "-m", "pip", *build], check=True)
     (wheel,) = site.glob("*.whl")

@@ -52,9 +52,9 @@ def count(logits, labels, teacher_logits):
 
 def measure(table, small):
     for number in range(len(table.rows), 3):
-        row, entry = Row(part="a", entry=f"n-{number}", measures={"accuracy": 0.5}), Entry(name=f"n-{number}", key="kd")
-        table = table.model_copy(update={"rows": [*table.rows, row], "entries": [*table.entries, entry]})
-        yield table
+        entry = Entry(name=f"network-{number}", key="kd")
+        rows = [*table.rows, Row(part="a", entry=entry.name, measures={"accuracy": 0.5})]
+        yield (table := table.model_copy(update={"rows": rows, "entries": [*table.entries, entry]}))
 
 
 TEXTS = "title", "question", "literature", "protocol", "comparison", "expected", "change"
@@ -161,7 +161,7 @@ def test_a_measurement_keeps_what_it_has_and_continues(shelf, monkeypatch, comma
     command("experiment", "counted", "--yes", code=1)
     assert experiment_folder("counted").status().state == "failed"
     assert len(read_table(table_path("counted")).rows) == 2
-    assert "n-2" in command("experiment", "counted", "--yes").err
+    assert "network-2" in command("experiment", "counted", "--yes").err
     assert kept == [1, 2, 3]
     monkeypatch.setattr(experiments, "all_experiments", lambda: (replace(COUNTED, measure=lambda *_: [Table()]),))
     assert "are missing" in command("experiment", "counted", "--yes", code=1).err
@@ -209,6 +209,7 @@ def store(experiment, part, change=lambda values: None):
     [
         (lambda values: values["study"]["recipe"].update(epochs=9), "stored in the table was altered"),
         (lambda values: values["entries"][1]["objective"]["terms"][0].update(temperature=3.0), "a default has changed"),
+        (lambda values: values.update(rows=3), "is not the table of a study"),
         (lambda values: values.update(entries=[]), "is not the table of a study"),
     ],
 )
