@@ -89,6 +89,11 @@ class Difference:
         """With its interval as it is: `+0.012 ± 0.004`."""
         return f"{self.estimate:+.3f} ± {self.half:.3f}"
 
+    @property
+    def ends(self) -> tuple[float, float] | tuple[None, None]:
+        """The interval's ends in percentage points, for a chart; None without one."""
+        return (None, None) if self.interval is None else (100 * self.interval[0], 100 * self.interval[1])
+
     def bounds(self) -> str:
         """The interval's ends in percentage points: `+0.35 to +2.35`; empty without one."""
         return "" if self.interval is None else " to ".join(f"{100 * end:+.2f}" for end in self.interval)

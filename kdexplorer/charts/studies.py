@@ -277,7 +277,7 @@ def differences(summaries: list[Summary], reference: str) -> Spec | None:
     compared.sort(key=lambda pair: -pair[1].estimate)
     points = []
     for one, found in compared:
-        low, high = (100 * end for end in found.interval) if found.interval else (None, None)
+        low, high = found.ends
         row = row_of(one.entry.label, _family(one), found.values)
         points += [replace(point, x=100 * found.estimate, low=low, high=high) for point in row]
     other = next((one.entry.label for one in summaries if one.name == reference), reference)

@@ -109,7 +109,7 @@ def figure(results: Results) -> Plot:
         for student in PAIRS:
             if (pair := _right(results, student, shift)) is not None:
                 lead = over_images(*pair)
-                low, high = (100 * end for end in lead.interval) if lead.interval else (None, None)
+                low, high = lead.ends
                 points.append(Point(student, 100 * lead.estimate, label=shift, low=low, high=high))
                 images = f"mean and 95 % interval over {lead.count:,} test images"
     return Plot(
