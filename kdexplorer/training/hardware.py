@@ -130,9 +130,14 @@ def require_compiler(device: torch.device) -> None:
         ) from error
 
 
-def compile_network(network: nn.Module, compiled: bool) -> nn.Module:
-    """The network, compiled where that is chosen."""
-    return cast(nn.Module, torch.compile(network, dynamic=False)) if compiled else network
+def compile_network(network: nn.Module, compiled: bool, captured: bool = False) -> nn.Module:
+    """The network, compiled where that is chosen.
+
+    `captured`, a GPU receives its forward and its backward pass as one CUDA graph each, by resolution. Then a call
+    overwrites the outputs of the one before, so there must have been a backward pass between them.
+    """
+    mode = "reduce-overhead" if captured else None
+    return cast(nn.Module, torch.compile(network, dynamic=False, mode=mode)) if compiled else network
 
 
 def describe_environment(device: torch.device, precision: torch.dtype, processes: int) -> Environment:

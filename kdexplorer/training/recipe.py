@@ -81,11 +81,12 @@ def build_optimizer(
     ]
     if shifts:
         groups.append({"params": shifts, "weight_decay": 0.0, "factor": config.bias_factor})
+    fused = next(network.parameters()).is_cuda or None  # one kernel for many tensors
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
     if not filters:
-        return torch.optim.SGD(groups, **common)
+        return torch.optim.SGD(groups, **common, fused=fused)
     factor = config.filter_rate / config.learning_rate
     momentum = config.momentum if config.filter_momentum is None else config.filter_momentum
     groups.append({"params": filters, "factor": factor, "orthogonal": precision, "momentum": momentum})

@@ -124,7 +124,7 @@ class Trainer:
         self.dtype = hardware.resolve_precision(config.precision, self.device)
         self.team = ddp.join()
         self.part = self.team.part(config.batch_size)
-        self.read_every = READ_EVERY if self.device.type == "cuda" and self.team.size == 1 else 1
+        self.read_every = READ_EVERY if self.device.type == "cuda" else 1
         require_startable(config)
         train, self.evaluation = load_run_data(config)
         self.train = Split(np.array(train.images), train.labels, train.classes)
@@ -287,7 +287,8 @@ class Trainer:
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
         optimizer = build_optimizer(config, network, adapters.values(), factors)
         average = copy.deepcopy(network) if config.ema else None
-        forward = team.forward(hardware.compile_network(network, config.compile))
+        captured = self.device.type == "cuda" and team.size == 1  # DistributedDataParallel copies buffers in between
+        forward = team.forward(hardware.compile_network(network, config.compile, captured))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         legs = start.card.legs if start else ()
         return Student(student, network, forward, adapters, optimizer, scaler, average, legs)
