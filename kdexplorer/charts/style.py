@@ -284,7 +284,7 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 
 
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend: bool = True) -> Any:
-    """A channel of each network's values with a legend below the plot, as many names a line as fit.
+    """A channel of each network's values with a legend below the plot, as many names a line as fit below it.
 
     What the legend does not show has no scale: Vega-Lite merges the legends of all scales, even of those without one.
     """
@@ -296,10 +296,9 @@ def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend:
         ]
         return getattr(alt, f"{channel.__name__}Value")(values[0], condition=tests)
     scale = alt.Scale(domain=names, range=values)
-    wide = "(containerSize()[0] || width)"
-    columns = alt.expr(f"max(1, floor({wide} / ({0.55 * max(map(len, names)) + 3:.4g} * em)))")
+    columns = alt.expr(f"max(1, floor(width / ({0.55 * max(map(len, names)) + 3:.4g} * em)))")
     symbols: dict[str, Any] = {"symbolStrokeWidth": em(2), "symbolSize": area(110), "symbolOpacity": 1}
-    limit = alt.expr(f"{wide} - 3 * em")
+    limit = alt.expr("width - 3 * em")
     legend = alt.Legend(orient="bottom", columns=columns, title=None, labelLimit=limit, **symbols)
     return channel("network:N", scale=scale, legend=legend)
 
