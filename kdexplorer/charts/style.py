@@ -284,7 +284,7 @@ def series(roles: Mapping[str, str]) -> list[Series]:
 
 
 def _encode(channel: Any, looks: Sequence[Series], values: list[Any], in_legend: bool = True) -> Any:
-    """A channel of each network's values with a legend below the plot, as many names a line as fit below it.
+    """A channel of each network's values with a legend below the plot, as many names a line as fit.
 
     What the legend does not show has no scale: Vega-Lite merges the legends of all scales, even of those without one.
     """

@@ -81,7 +81,7 @@ def build_optimizer(
     ]
     if shifts:
         groups.append({"params": shifts, "weight_decay": 0.0, "factor": config.bias_factor})
-    fused = next(network.parameters()).is_cuda or None  # one kernel for many tensors
+    fused = next(network.parameters()).is_cuda or None  # not Muon: a float16 scaler leaves the unscaling to a fused one
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}

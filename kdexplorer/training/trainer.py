@@ -287,7 +287,7 @@ class Trainer:
         factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
         optimizer = build_optimizer(config, network, adapters.values(), factors)
         average = copy.deepcopy(network) if config.ema else None
-        captured = self.device.type == "cuda" and team.size == 1  # DistributedDataParallel copies buffers in between
+        captured = self.device.type == "cuda" and team.size == 1  # with DDP torch makes no graphs of batch norm
         forward = team.forward(hardware.compile_network(network, config.compile, captured))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         legs = start.card.legs if start else ()
