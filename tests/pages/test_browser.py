@@ -223,11 +223,11 @@ def test_a_vote_from_a_phone_without_scripts_reaches_every_projector(chromium, t
     phone.get_by_text("Counted: bird.").wait_for()
     tab.chart("100%").locator("[aria-label*='class: bird'][aria-label*='share: 1.000']").wait_for()
     tab.chart("at T = 8.00")  # the slider stays where it is when a vote arrives
+    tab.page.get_by_role("button", name="Delete all questions").click()  # stays open when the question is closed
     other.page.get_by_role("button", name="Close and reveal").click()
     other.page.get_by_text("1 vote · closed").wait_for()
     tab.page.get_by_text("1 vote · closed").wait_for()
-    tab.page.get_by_role("button", name="Delete all questions").click()
-    tab.page.get_by_role("button", name="Yes, delete").click()
+    tab.settle().page.get_by_role("button", name="Yes, delete").click()
     tab.page.get_by_text("No question yet").wait_for()
     tab.check()
     for one in (context, small):

@@ -59,7 +59,8 @@ def show() -> None:
                 on_click=st.query_params.update, args=({VIEW: PROJECTOR},),
             )  # fmt: skip
         show_current(teacher, students, seen, projector=False)
-    votes.show_history(store.closed(), [teacher, *students])
+    with st.container():  # the first closed question does not move what follows: an open popover would close
+        votes.show_history(store.closed(), [teacher, *students])
     if store.questions():
         warning = "Delete all questions and their totals? This cannot be undone."
         access.offer_deletion("Delete all questions", warning, "vote_clear", store.clear, "Deleted.")
