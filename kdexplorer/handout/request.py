@@ -19,7 +19,8 @@ from kdexplorer.config import trained_alpha
 from kdexplorer.datasets import Split, get_dataset
 from kdexplorer.datasets.cifar10 import Cifar10
 from kdexplorer.errors import ConfigError, ImageError
-from kdexplorer.images.decode import decode_image
+from kdexplorer.files import read_bytes
+from kdexplorer.images.decode import MAX_BYTES, decode_image
 from kdexplorer.images.picture import Picture
 from kdexplorer.notation import format_number
 from kdexplorer.runs.checkpoints import Checkpoint, find_checkpoint
@@ -156,6 +157,6 @@ def make_request(
 
 def _read_photo(path: Path) -> Picture:
     try:
-        return Picture(decode_image(path.read_bytes()).transpose(2, 0, 1), name=path.name)
+        return Picture(decode_image(read_bytes(path, MAX_BYTES, follow_links=True)).transpose(2, 0, 1), name=path.name)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error

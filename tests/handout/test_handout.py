@@ -258,8 +258,7 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     write = ["handout", "-o", str(output), "--networks", "teacher"]
     words = ["distilled", "--images", "3", "--test-images", "8", "--photos", str(cat)]
     assert "3 images" in command(*write, *words).out
-    text = output.read_text()
-    parsed = Parsed(text)
+    parsed = Parsed(text := output.read_text())
     first, second, _ = parsed.captions()
     assert first.startswith("my <cat>.png")
     assert second.startswith("Test image 8")
@@ -270,6 +269,7 @@ def test_the_command_writes_a_file_that_contains_the_command(networks, library, 
     command(*write, "nobody", "--force", code=2)
     cat.write_bytes(b"no picture")
     assert "my <cat>.png" in command(*write, *words, "--force", code=1).err
+    assert "not a regular file" in command(*write, *words[:-1], "/dev/zero", "--force", code=1).err
     assert output.read_text() == text
 
 
