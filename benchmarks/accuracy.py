@@ -29,9 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdexplorer.config import RunConfig, pixel_shares
+from kdexplorer.errors import KDError
 from kdexplorer.networks import all_architectures, count_multiply_adds
 from kdexplorer.notation import parse_student
 from kdexplorer.presets import RECIPES
+from kdexplorer.schema import validate
 from kdexplorer.training.hardware import configure_process
 from kdexplorer.training.objective import run_network
 from kdexplorer.training.teacher import evaluation_batches
@@ -127,18 +129,22 @@ def main() -> None:
     add("--instead", nargs="*", default=[], metavar="SETTING=VALUE[,SETTING=VALUE…]")
     options = parser.parse_args()
     configure_process(options.threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    lines = []
+    todo, lines = dict[str, list[RunConfig]](), list[str]()
     for network, recipe, epochs in itertools.product(options.networks, options.recipes, options.epochs):
         for other in ("", *options.instead):
             values: dict[str, Any] = {"recipe": recipe, "epochs": epochs, "holdout": options.holdout}
             values |= {"train_images": options.train_images, "threads": options.threads, "dataset": "cifar10"}
             values["students"] = [parse_student(f"{network}:scratch:smoothing={options.smoothing}")]
-            values |= [pair.split("=") for pair in (*options.set, *filter(None, other.split(",")))]
-            curves = [train(RunConfig(**values, seed=seed)) for seed in range(options.seeds)]
             name = ", ".join([network, recipe, f"{epochs} epochs", *options.set, *filter(None, [other])])
-            lines.append(describe(name, curves))
-            print(lines[-1], flush=True)
+            try:
+                values |= [pair.split("=") for pair in (*options.set, *filter(None, other.split(",")))]
+                todo[name] = [validate(RunConfig, values | {"seed": seed}) for seed in range(options.seeds)]
+            except (KDError, ValueError) as error:
+                parser.error(f"{name}: {error}")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    for name, configs in todo.items():
+        lines.append(describe(name, [train(config) for config in configs]))
+        print(lines[-1], flush=True)
     print("\n" + "\n".join(lines))
 
 

@@ -176,7 +176,7 @@ def relation_maps(
     scale = alt.Scale(scheme="viridis", domain=list(limits), clamp=True)
     legend = alt.Legend(orient="bottom", title=None, gradientLength=em(190), tickCount=4)
     color = alt.Color("value:Q", scale=scale, legend=legend)
-    tips = tooltips(("i:O", "image"), ("j:O", "and image"), ("value:Q", "relation", ".3f"))
+    tips = tooltips(("i:O", "row"), ("j:O", "column"), ("value:Q", "relation", ".3f"))
     side = alt.expr("cell * 0.92")
     thumb: dict[str, Any] = {"width": side, "height": side, "smooth": False, "aria": False}
     pictures = alt.Chart(data([{"i": position, "url": url} for position, url in enumerate(urls)]))

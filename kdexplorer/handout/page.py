@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -229,6 +230,8 @@ def list_commands(checkpoint: Checkpoint) -> list[str]:
         recipe.setdefault("image_order", "source")
         recipe |= {"dataset": without_place(str(recipe["dataset"]))} if "dataset" in recipe else {}
         initial = f"RUN/{card.name}" if number else leg.initial
+        if initial and Path(initial).is_absolute():  # where it is on this machine is not for others
+            initial = Path(initial).name
         student = {"name": card.name, "architecture": card.architecture, "initial": initial}
         recipe |= {"teacher": card.teacher.name if card.teacher else None, "seed": leg.seed or 0, "epochs": leg.epochs}
         recipe |= {"students": [student | card.objective.model_dump()]}

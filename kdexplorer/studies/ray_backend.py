@@ -70,6 +70,8 @@ class _RemoteRun:
         if run.is_locked():
             raise RunError(f"{run.run_id} is already running on this machine: stop it first.")
         self.run, self.config = run, run.config()
+        if begun := [student.name for student in self.config.students if student.initial]:
+            raise RunError(f"{begun[0]} begins as a network of this machine, which stays here: train it without --ray.")
         self.gpus = int(with_gpus and self.config.device != "cpu")
         self.facts: dict[str, Any] = {}  # fields of its status that its machine reported
 

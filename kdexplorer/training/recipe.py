@@ -66,7 +66,7 @@ def build_optimizer(
     """SGD with Nesterov momentum, AdamW, or Muon for the network's filters and SGD for all else.
 
     Biases and the parameters of norms have no weight decay. A group's rate is `factor` times the step's. What is not
-    trained is in no group. Muon multiplies in `precision`.
+    trained is in no group. Muon multiplies in `precision`, but not in float16, whose range is too small.
     """
     linear = {id(module.bias) for module in network.modules() if isinstance(module, nn.Linear)}
     own = {name: p for name, p in network.named_parameters() if p.requires_grad}
@@ -81,7 +81,8 @@ def build_optimizer(
     ]
     if shifts:
         groups.append({"params": shifts, "weight_decay": 0.0, "factor": config.bias_factor})
-    fused = next(network.parameters()).is_cuda or None  # not Muon: a float16 scaler leaves the unscaling to a fused one
+    half = precision == torch.float16  # a fused SGD's first step, if skipped, leaves a momentum that nobody has written
+    fused = (next(network.parameters()).is_cuda and not half) or None
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)
     common: dict[str, Any] = {"lr": config.learning_rate, "momentum": config.momentum, "nesterov": config.momentum > 0}
@@ -89,7 +90,8 @@ def build_optimizer(
         return torch.optim.SGD(groups, **common, fused=fused)
     factor = config.filter_rate / config.learning_rate
     momentum = config.momentum if config.filter_momentum is None else config.filter_momentum
-    groups.append({"params": filters, "factor": factor, "orthogonal": precision, "momentum": momentum})
+    orthogonal = torch.float32 if half else precision
+    groups.append({"params": filters, "factor": factor, "orthogonal": orthogonal, "momentum": momentum})
     return Muon(groups, **common)
 
 

@@ -76,10 +76,9 @@ def restore_state(trainer: Trainer, path: Path) -> tuple[int, int]:
         for student in trainer.students:
             saved = state["students"][student.config.name]
             student.network.load_state_dict(saved["network"])
-            precisions = [group.get("orthogonal") for group in student.optimizer.param_groups]  # this machine's
+            for group, own in zip(saved["optimizer"]["param_groups"], student.optimizer.param_groups, strict=True):
+                group |= {key: own[key] for key in ("fused", "orthogonal") if key in own}  # this machine's
             student.optimizer.load_state_dict(saved["optimizer"])
-            for group, precision in zip(student.optimizer.param_groups, precisions, strict=True):
-                group |= {"orthogonal": precision} if precision is not None else {}
             for name, adapter in student.adapters.items():
                 adapter.load_state_dict(saved["adapters"][name])
             student.sums = saved["sums"]

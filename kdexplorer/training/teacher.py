@@ -106,7 +106,7 @@ class Teacher:
             "normalizations": [checkpoint.card.normalization.model_dump() for checkpoint in self.checkpoints],
             "environment": environment.model_dump(exclude={"epoch", "step", "processes"}),
             "tf32": self.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-            "compile": self.config.compile,
+            "compile": sorted(self.needs) if self.config.compile else False,  # of other outputs, other kernels
         }
 
     # --- On training batches ---

@@ -115,7 +115,7 @@ def train(progress: RunProgress) -> None:
             step += 1
             progress.update(epoch, step)
             stop, last = team.any(work.stopping.is_set()), step == trainer.steps_per_epoch
-            if stop or (not last and time.monotonic() - progress.saved > 60 * config.save_minutes):
+            if stop or (not last and team.any(time.monotonic() - progress.saved > 60 * config.save_minutes)):
                 _save(progress, epoch, step)
             if stop:
                 raise Stopped

@@ -284,8 +284,7 @@ class Trainer:
             fresh = make_adapters(student, get_architecture(student.architecture), teacher)
         adapters = {name: team.network(one.to(self.device), config.sync_batch_norm) for name, one in fresh.items()}
         network = team.network(network.to(self.device), config.sync_batch_norm)
-        factors = torch.float32 if self.dtype == torch.float16 else self.dtype  # Muon's would leave float16's range
-        optimizer = build_optimizer(config, network, adapters.values(), factors)
+        optimizer = build_optimizer(config, network, adapters.values(), self.dtype)
         average = copy.deepcopy(network) if config.ema else None
         captured = self.device.type == "cuda" and team.size == 1  # with DDP torch makes no graphs of batch norm
         forward = team.forward(hardware.compile_network(network, config.compile, captured))

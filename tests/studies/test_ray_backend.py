@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdexplorer.errors import ConfigError, TrainingError
+from kdexplorer.errors import ConfigError, RunError, TrainingError
 from kdexplorer.runs.run_folder import finished_students
 from kdexplorer.studies import driver, ray_backend
 from kdexplorer.studies.collect import ATTEMPTS
@@ -24,8 +24,7 @@ def config(recipe):
 
 @pytest.fixture
 def study(config):
-    study = open_study(config)
-    prepare(study, left_to_train(config))
+    prepare(study := open_study(config), left_to_train(config))
     return study
 
 
@@ -39,8 +38,7 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, study
     (run,) = study.runs()
     teacher = ray_backend.read_teacher(run.config())
     before = ray_backend.read_files(run.path, {})
-    messages = list(ray_backend.train_remotely(run.run_id, before, teacher, 1))
-    kept = collect(messages)
+    kept = collect(messages := list(ray_backend.train_remotely(run.run_id, before, teacher, 1)))
     assert ray_backend.read_files(run.path, {}) == before  # nothing was written here
     assert json.loads(kept["status.json"])["state"] == "finished"
     assert {f"{student.name}/card.json" for student in run.config().students} <= kept.keys()
@@ -52,7 +50,7 @@ def test_a_task_trains_in_a_folder_of_its_own_and_sends_what_changed(tiny, study
     resumed = collect(ray_backend.train_remotely(run.run_id, again, teacher, 1))
 
     def figures(files):
-        rows = [json.loads(line) for line in files["metrics.jsonl"].splitlines()]
+        rows = map(json.loads, files["metrics.jsonl"].splitlines())
         return [{key: row[key] for key in ("epoch", "student", "train", "test")} for row in rows]
 
     assert figures(resumed) == figures(kept)
@@ -88,8 +86,11 @@ def test_a_run_is_submitted_again_while_it_gets_further(study, monkeypatch, lost
     with pytest.raises(TrainingError, match=said):
         driver.execute(study, "auto")
     assert ray.submitted == starts
-    status = run.status()
-    assert (status.state, status.step, status.machine) == ("failed", min(starts, 3), "node")
+    found = {"state": "failed", "step": min(starts, 3), "machine": "node"}
+    assert run.status().model_dump(include=set(found)) == found
+    begun = SimpleNamespace(students=[SimpleNamespace(name="one", initial="run/one")])
+    with pytest.raises(RunError, match="without --ray"):
+        ray_backend._RemoteRun(SimpleNamespace(is_locked=bool, config=lambda: begun), False)
 
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch):
@@ -129,5 +130,4 @@ def test_two_nodes_and_one_that_is_killed_finish_every_run_once(config):
         assert log.count(f"{run.run_id} finished") == 1
         assert [row.epoch for row in run.metrics()] == [0, 1, 2]
         assert len(finished_students(run)) == 1
-    assert study.status().finished == 2
-    assert len(study.table().rows) == 2
+    assert study.status().finished == len(study.table().rows) == 2

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.requests import Request
@@ -100,8 +101,12 @@ def use_link(text: str) -> None:
 
     Raises VoteError for anything but an address of a web page.
     """
-    text = text.strip()
-    if text and not (re.fullmatch(r"(?i:https?)://[^/?#:@\s]\S*", text) and text.isprintable() and len(text) <= LINK):
+    text, host = text.strip(), None
+    with contextlib.suppress(ValueError):  # of brackets around what is no address
+        host = urlsplit(text).hostname
+    if text and not (
+        host and re.fullmatch(r"(?i:https?)://[^/?#:@\s]\S*", text) and text.isprintable() and len(text) <= LINK
+    ):
         raise VoteError("The link must begin with http:// or https:// and a host name.")
     open_store().link = text
 

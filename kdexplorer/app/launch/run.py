@@ -113,12 +113,12 @@ def _show_log(run: Run) -> None:
 
 
 def _describe(config: RunConfig) -> str:
-    count = "all" if config.train_images is None else f"{config.train_images:,}"
+    rest = f"all but {config.holdout:,}" if config.holdout else "all"
+    count = rest if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = find_dataset(config.dataset).label
-    if config.holdout:
-        count += f", {config.holdout:,} of them held out for the evaluation,"
-    return f"{data}, {count} training images, {config.epochs} epochs, {teacher}, seed {config.seed}"
+    held_out = f" (evaluated on {config.holdout:,} others, held out)" if config.holdout else ""
+    return f"{data}, {count} training images{held_out}, {config.epochs} epochs, {teacher}, seed {config.seed}"
 
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
@@ -195,8 +195,8 @@ def _show_learning(run: Run, config: RunConfig, live: bool) -> None:
     by_student: dict[str, list[EpochMeasures]] = {name: [] for name in roles}
     for row in shown:  # without the logits, which would be hashed for the cache
         by_student[row.student].append(EpochMeasures.model_construct(epoch=row.epoch, train=row.train, test=row.test))
-    if not shown and live:
-        st.info("The curves have their first points after the first epoch." if within else "Loading data and networks.")
+    if not shown and within and live:
+        st.info("The curves have their first points after the first epoch.")
     if not shown and not within:
         return
     known = {} if live else all_networks()

@@ -356,7 +356,7 @@ def _filter_images(teacher: Network, students: list[Network], place: Any) -> tup
         part = f" These are the first of the test split; download {get_dataset(dataset).label} on Launch to see all."
     place.caption(f"{len(order):,} of {len(labels):,} images: {image_filters.FILTERS[name].description}.{part}")
     if not order:
-        place.info("No image passes this filter. Choose another filter or class.")
+        (place if is_open else st).info("No image passes this filter. Choose another filter or class.")
         st.stop()
     before, st.session_state[_FILTERS] = st.session_state.get(_FILTERS, (name, chosen)), (name, chosen)
     return order, before != (name, chosen)
