@@ -118,7 +118,8 @@ def _describe(config: RunConfig) -> str:
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = find_dataset(config.dataset).label
     held_out = f" (evaluated on {config.holdout:,} others, held out)" if config.holdout else ""
-    return f"{data}, {count} training images{held_out}, {config.epochs} epochs, {teacher}, seed {config.seed}"
+    epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
+    return f"{data}, {count} training images{held_out}, {epochs}, {teacher}, seed {config.seed}"
 
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
