@@ -283,6 +283,11 @@ class RunConfig(StrictModel):
                 raise ValueError(f"{student.name} needs more than logits: choose another teacher_view than fixed")
         return self
 
+    def training_images(self) -> str:
+        """How many training images it has, in words: `all`, `all but 5,000` or `20,000`."""
+        rest = f"all but {self.holdout:,}" if self.holdout else "all"
+        return rest if self.train_images is None else f"{self.train_images:,}"
+
     def missing(self) -> list[str]:
         """What is not installed of what a record names, in sentences; empty where the run can be trained."""
         known, found = {one.key for one in all_architectures()}, list[str]()

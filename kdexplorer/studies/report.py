@@ -77,13 +77,11 @@ def describe_protocol(table: Table) -> str:
     config, seeds = study.shared, sorted({run.seed for run in table.runs})
     pair = study.architecture + (f" distilled from {config.teacher}" if config.teacher else " without a teacher")
     evaluated = f"evaluated on the {table.evaluated_on}" if table.evaluated_on else "not evaluated yet"
-    every = f"all but {config.holdout:,}" if config.holdout else "all"
-    images = every if config.train_images is None else f"{config.train_images:,}"
     omitted = "" if config.without_class is None else f" without class {config.without_class}"
     return (
-        f"{pair}: {images} training images of {config.dataset}{omitted}, {config.epochs} epochs, batches of "
-        f"{config.batch_size}, seeds {', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} declared; "
-        f"{evaluated}{', last epoch' if seeds else ''}."
+        f"{pair}: {config.training_images()} training images of {config.dataset}{omitted}, {config.epochs} epochs, "
+        f"batches of {config.batch_size}, seeds {', '.join(map(str, seeds)) or 'none yet'} of {len(study.seeds)} "
+        f"declared; {evaluated}{', last epoch' if seeds else ''}."
     )
 
 

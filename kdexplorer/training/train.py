@@ -114,11 +114,12 @@ def train(progress: RunProgress) -> None:
             trainer.step(epoch, step)
             step += 1
             progress.update(epoch, step)
-            stop, last = team.any(work.stopping.is_set()), step == trainer.steps_per_epoch
-            if stop or (not last and team.any(time.monotonic() - progress.saved > 60 * config.save_minutes)):
+            due = step < trainer.steps_per_epoch and time.monotonic() - progress.saved > 60 * config.save_minutes
+            if team.any(due or work.stopping.is_set()):
+                stop = team.any(work.stopping.is_set())
                 _save(progress, epoch, step)
-            if stop:
-                raise Stopped
+                if stop:
+                    raise Stopped
         try:
             rows = [_evaluate(progress, student, teacher, epoch) for student in trainer.students]
         except Stopped:

@@ -113,13 +113,12 @@ def _show_log(run: Run) -> None:
 
 
 def _describe(config: RunConfig) -> str:
-    rest = f"all but {config.holdout:,}" if config.holdout else "all"
-    count = rest if config.train_images is None else f"{config.train_images:,}"
     teacher = f"teacher {config.teacher}" if config.teacher else "no teacher"
     data = find_dataset(config.dataset).label
-    held_out = f" (evaluated on {config.holdout:,} others, held out)" if config.holdout else ""
+    images = f"{config.training_images()} training images"
+    images += f" (evaluated on {config.holdout:,} others, held out)" if config.holdout else ""
     epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
-    return f"{data}, {count} training images{held_out}, {epochs}, {teacher}, seed {config.seed}"
+    return f"{data}, {images}, {epochs}, {teacher}, seed {config.seed}"
 
 
 def _show_progress(run: Run, config: RunConfig, status: RunStatus) -> None:
